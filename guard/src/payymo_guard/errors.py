@@ -1,0 +1,48 @@
+"""Why a token was refused: a closed list of codes, and the one exception that carries them.
+
+The codes are part of the API. The sentences are safe for strangers: none of them repeats anything from the token.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+RefusalCode: TypeAlias = Literal[
+    "token_malformed",
+    "token_too_large",
+    "algorithm_refused",
+    "key_unknown",
+    "signature_invalid",
+    "type_wrong",
+    "issuer_wrong",
+    "audience_wrong",
+    "token_expired",
+    "token_not_yet_valid",
+    "tenant_wrong",
+    "claims_invalid",
+]
+
+DETAILS: Final[dict[RefusalCode, str]] = {
+    "token_malformed": "This is not a well-formed token.",
+    "token_too_large": "The token is too large.",
+    "algorithm_refused": "The token's algorithm is not accepted.",
+    "key_unknown": "The token names a key that is not known here.",
+    "signature_invalid": "The token's signature is not valid.",
+    "type_wrong": "This kind of token is not accepted here.",
+    "issuer_wrong": "The token comes from another issuer.",
+    "audience_wrong": "The token is meant for another audience.",
+    "token_expired": "The token has expired.",
+    "token_not_yet_valid": "The token is not valid yet.",
+    "tenant_wrong": "The token belongs to another tenant.",
+    "claims_invalid": "The token's claims are incomplete or not well-formed.",
+}
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error of the program
+    """The token is not accepted. `code` is for programs, `detail` for people."""
+
+    def __init__(self, code: RefusalCode, detail: str | None = None) -> None:
+        self.code: RefusalCode = code
+        self.detail = detail or DETAILS[code]
+        super().__init__(code, self.detail)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"

@@ -1,0 +1,259 @@
+"""One call that decides about a token: signature, type, algorithm, issuer, audience, times, tenant.
+
+The order is fixed. Text before JSON, header before key, signature before claims: nothing unsigned is believed, and no
+more work is spent on a stranger's text than its last passed check deserves. Anything unexpected is a refusal. Getting
+keys and knowing revocations is other modules' business.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
+
+import msgspec
+
+from payymo_guard.claims import Claims, TokenClaims
+from payymo_guard.errors import Refused
+from payymo_guard.keyset import ALGORITHMS, VerificationKey, is_kid
+from payymo_guard.wire import Segments, decode_object, decode_segment, is_written_as, split
+
+MAX_LEEWAY_SECONDS: Final = 60
+MAX_HEADERS: Final = 64
+"""One header per key and type is what an issuer writes, so this is many."""
+
+_HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
+_system_clock: Final = time.time  # noqa: TID251 - the default of the one parameter by which time is handed in
+
+C = TypeVar("C", bound=TokenClaims)
+
+
+class Verifier(Generic[C]):
+    """Verifies tokens of one type, from one issuer, for one audience. May be shared by threads.
+
+    `keys` finds a key by `kid` and is asked for every token, so that a key that was removed is refused at once.
+    `claims_type` is a frozen msgspec.Struct. With a `cache_size`, as many verified tokens are remembered.
+    """
+
+    @overload
+    def __init__(
+        self: "Verifier[Claims]",
+        *,
+        issuer: str,
+        audience: str,
+        keys: Callable[[str], VerificationKey | None],
+        token_type: str = ...,
+        leeway_seconds: int = ...,
+        clock: Callable[[], float] = ...,
+        cache_size: int = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        keys: Callable[[str], VerificationKey | None],
+        token_type: str = ...,
+        claims_type: type[C],
+        leeway_seconds: int = ...,
+        clock: Callable[[], float] = ...,
+        cache_size: int = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        keys: Callable[[str], VerificationKey | None],
+        token_type: str = "at+jwt",  # noqa: S107 - a media type, not a password
+        claims_type: type[Any] = Claims,
+        leeway_seconds: int = 0,
+        clock: Callable[[], float] = _system_clock,
+        cache_size: int = 0,
+    ) -> None:
+        _require_text(issuer=issuer, audience=audience, token_type=token_type)
+        _require_whole(leeway_seconds, 0, MAX_LEEWAY_SECONDS, "leeway_seconds")
+        _require_whole(cache_size, 0, None, "cache_size")
+        _require_frozen_struct(claims_type)
+        self._issuer = issuer
+        self._audience = audience
+        self._keys = keys
+        self._token_type = token_type
+        self._decode_claims: Callable[[bytes], C] = msgspec.json.Decoder(claims_type).decode
+        self._leeway = leeway_seconds
+        self._clock = clock
+        self._headers: dict[bytes, _Header] = {}
+        self._cache_size = cache_size
+        self._cache: OrderedDict[str, tuple[C, VerificationKey]] = OrderedDict()
+        self._cache_lock = threading.Lock()
+
+    def verify(self, token: str, *, tenant_id: str | None = None) -> C:
+        """Return the claims of a token that is valid here and now, and for `tenant_id` if given. Raises Refused."""
+        try:
+            claims = self._recall(token)
+            if claims is None:
+                claims = self._prove(token)
+            self._check_now(claims, tenant_id)
+        except Refused:
+            raise
+        except Exception as error:
+            # Whatever this was, the token has not passed every check.
+            raise Refused("token_malformed", "The token could not be checked.") from error
+        return claims
+
+    def _recall(self, token: str) -> C | None:
+        """Return the claims of a token that was proved before and whose key is still the very same object.
+
+        Reading takes no lock: one `get` of an exact str is atomic, and entries are never changed.
+        """
+        if type(token) is not str:
+            raise Refused("token_malformed")
+        entry = self._cache.get(token)
+        if entry is None:
+            return None
+        claims, key = entry
+        return claims if self._look_up(key.kid) is key else None
+
+    def _remember(self, token: str, claims: C, key: VerificationKey) -> None:
+        """Only proved tokens get here, so a stranger can't push out what is remembered."""
+        with self._cache_lock:
+            if len(self._cache) >= self._cache_size:
+                self._cache.popitem(last=False)
+            self._cache[token] = (claims, key)
+
+    def _prove(self, token: str) -> C:
+        """Check everything about a token that doesn't change with time or with who asks."""
+        segments = split(token)
+        header = self._headers.get(segments.header) or _read_header(segments.header, self._token_type)
+        key = self._find_key(header)
+        key.verify(_decode(segments.signature), segments.signing_input)
+        if len(self._headers) < MAX_HEADERS:  # only headers that were signed, so a stranger can't fill it
+            self._headers[segments.header] = header
+        claims = self._read_claims(segments)
+        if self._cache_size:
+            self._remember(token, claims, key)
+        return claims
+
+    def _find_key(self, header: "_Header") -> VerificationKey:
+        key = self._look_up(header.kid)
+        if not isinstance(key, VerificationKey) or key.kid != header.kid:
+            raise Refused("key_unknown")
+        if key.algorithm != header.algorithm:
+            raise Refused("algorithm_refused")
+        return key
+
+    def _look_up(self, kid: str) -> VerificationKey | None:
+        try:
+            return self._keys(kid)
+        except Exception as error:
+            raise Refused("key_unknown", "The token's key could not be looked up.") from error
+
+    def _read_claims(self, segments: Segments) -> C:
+        payload = _decode(segments.payload)
+        try:
+            claims = self._decode_claims(payload)
+            if not is_written_as(claims, payload):
+                decode_object(payload)  # further claims, or another order or spacing: refuse duplicates the long way
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+            raise Refused("claims_invalid") from error
+        if claims.iss != self._issuer:
+            raise Refused("issuer_wrong")
+        if not _is_for(self._audience, claims.aud):
+            raise Refused("audience_wrong")
+        if claims.exp <= claims.iat or claims.exp <= claims.nbf:
+            raise Refused("claims_invalid", "The token ends before it begins.")
+        return claims
+
+    def _check_now(self, claims: C, tenant_id: str | None) -> None:
+        """Ask again what changes with time or with who asks. Written so that a clock that answers NaN refuses."""
+        now = self._clock()
+        if not now < claims.exp + self._leeway:
+            raise Refused("token_expired")
+        latest = now + self._leeway
+        if not (claims.nbf <= latest and claims.iat <= latest):
+            raise Refused("token_not_yet_valid")
+        if tenant_id is not None and claims.tenant_id != tenant_id:
+            raise Refused("tenant_wrong")
+
+
+class _Header(NamedTuple):
+    algorithm: str
+    kid: str
+
+
+def _read_header(segment: bytes, token_type: str) -> _Header:
+    """Return the header, if it is of this type and says nothing but alg, kid and typ.
+
+    No other member has a harmless meaning: jwk, jku, x5u and x5c bring a key, crit and b64 change the rules, zip and
+    enc change the content (RFC 8725 §3.10). They are refused before anything is looked up.
+    """
+    try:
+        members = decode_object(_decode(segment))
+    except ValueError as error:
+        raise Refused("token_malformed") from error
+    if not members.keys() <= _HEADER_MEMBERS:
+        raise Refused("token_malformed", "The token's header holds members that are not accepted.")
+    if members.get("typ") != token_type:
+        raise Refused("type_wrong")
+    algorithm, kid = members.get("alg"), members.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise Refused("algorithm_refused")
+    if not isinstance(kid, str) or not is_kid(kid):
+        raise Refused("token_malformed", "The token's header names no key.")
+    return _Header(algorithm, kid)
+
+
+def _decode(segment: bytes) -> bytes:
+    try:
+        return decode_segment(segment)
+    except ValueError as error:
+        raise Refused("token_malformed") from error
+
+
+def _is_for(expected: str, audience: str | tuple[str, ...]) -> bool:
+    """Whole equality. `in` is for tuples only: on a string it would look for a part of it."""
+    return audience == expected if isinstance(audience, str) else expected in audience
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a text says about itself. Nobody has checked a signature: anybody can write this."""
+
+    untrusted_header: Mapping[str, object]
+    untrusted_claims: Mapping[str, object]
+
+
+def inspect(token: str) -> Inspection:
+    """Return what a token says, for tools that explain tokens to people. Never decide by it: use Verifier.
+
+    Raises Refused if it isn't a token at all; any header and any claims are shown.
+    """
+    segments = split(token)
+    _decode(segments.signature)
+    try:
+        return Inspection(decode_object(_decode(segments.header)), decode_object(_decode(segments.payload)))
+    except ValueError as error:
+        raise Refused("token_malformed") from error
+
+
+def _require_text(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"a Verifier needs its {name}: without it, tokens meant for others would pass")
+
+
+def _require_whole(value: int, least: int, most: int | None, name: str) -> None:
+    if type(value) is not int or value < least or (most is not None and value > most):
+        raise ValueError(
+            f"{name} is a whole number of at least {least}" + ("" if most is None else f", at most {most}")
+        )
+
+
+def _require_frozen_struct(claims_type: type) -> None:
+    """Remembered claims are shared by everybody who presents the token, so they must not change."""
+    if not (issubclass(claims_type, msgspec.Struct) and claims_type.__struct_config__.frozen):
+        raise ValueError("claims_type is a frozen msgspec.Struct")

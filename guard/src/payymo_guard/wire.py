@@ -1,0 +1,125 @@
+"""How a token is spelled: compact form, base64url and JSON, each with exactly one reading.
+
+Lenient decoders let one token be written in many ways, and then a list of refused texts, a cache or a second parser
+disagrees with the first about what was signed. Everything here raises ValueError unless it says otherwise.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pybase64
+
+from payymo_guard.errors import Refused
+
+MAX_TOKEN_CHARS: Final = 8192
+"""What common servers allow for all headers together; a larger token could not arrive anyway."""
+
+MAX_DEPTH: Final = 32
+"""Levels of a JSON document: the outermost object is the first, and a plain value is one too."""
+
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_PADDING: Final = (b"", b"", b"==", b"=")
+_CANONICAL_ENDS: Final = (_ALPHABET, b"", _ALPHABET[::16], _ALPHABET[::4])
+"""By length modulo 4: the last characters whose unused bits are zero (RFC 4648 §3.5). One left over is never right."""
+
+_parse: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_write: Final = msgspec.json.Encoder().encode
+
+
+class Segments(NamedTuple):
+    """The three parts of a compact JWS (RFC 7515 §3.1), still encoded, and the text that was signed."""
+
+    header: bytes
+    payload: bytes
+    signature: bytes
+    signing_input: bytes
+
+
+def split(token: object) -> Segments:
+    """Return the parts of a token. Raises Refused: not a string, too large, or not three parts of base64url.
+
+    The size comes first, so that nothing below it is ever asked to look at a megabyte of dots.
+    """
+    if type(token) is not str:  # a subclass could answer one thing to the check and another to the cache
+        raise Refused("token_malformed")
+    if len(token) > MAX_TOKEN_CHARS:
+        raise Refused("token_too_large")
+    if not token.isascii():
+        raise Refused("token_malformed")
+    text = token.encode("ascii")
+    if text.translate(None, _ALPHABET) != b"..":
+        raise Refused("token_malformed")
+    header, payload, signature = text.split(b".")
+    if not (header and payload and signature):
+        raise Refused("token_malformed")
+    return Segments(header, payload, signature, text[: -len(signature) - 1])
+
+
+def decode_base64url(text: bytes) -> bytes:
+    """Return the octets of unpadded base64url (RFC 7515 §2), if this is the one way to write them."""
+    if text.translate(None, _ALPHABET):
+        raise ValueError("not base64url")
+    return decode_segment(text) if text else b""
+
+
+def decode_segment(segment: bytes) -> bytes:
+    """Return the octets of one part of `split`, of which the alphabet is known already."""
+    left_over = len(segment) & 3
+    if segment[-1] not in _CANONICAL_ENDS[left_over]:
+        raise ValueError("not canonical base64url")
+    return pybase64.b64decode(segment + _PADDING[left_over], b"-_", True)  # noqa: FBT003 - by position is faster
+
+
+def encode_base64url(data: bytes) -> bytes:
+    """Unpadded base64url (RFC 7515 §2)."""
+    return pybase64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def decode_object(data: bytes) -> dict[str, Any]:
+    """Return a JSON object without duplicate members at any depth.
+
+    Parsers disagree on which of two duplicates counts, so neither does. How deep a parser can go depends on the
+    caller's stack and the version of Python, so there is a limit of our own.
+    """
+    try:
+        value = _parse(data)
+        _refuse_depth(value)
+        if not is_written_as(value, data):
+            json.loads(data.decode(), object_pairs_hook=_refuse_duplicates)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError("not a JSON object") from error
+    return value
+
+
+def _refuse_depth(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _children(node: object) -> Iterable[object]:
+    match node:
+        case dict():
+            return node.values()
+        case list():
+            return node
+        case _:
+            return ()
+
+
+def is_written_as(value: object, data: bytes) -> bool:
+    """Tell whether `data` is exactly how we would write `value`, and so holds no duplicates: a writer repeats nothing.
+
+    False proves nothing. This costs a fraction of looking at every pair, and is how nearly all tokens are written.
+    """
+    return _write(value) == data
+
+
+def _refuse_duplicates(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a member appears twice")

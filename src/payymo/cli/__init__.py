@@ -1,0 +1,55 @@
+"""The command line: `payymo …`, and the same group as `flask payymo …`.
+
+Exit codes: 0 success, 1 a negative finding or a refusal, 2 misuse. Every command has `--json`.
+"""
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+COMMANDS: Final = {
+    "config": "payymo.cli.config:config",
+    "db": "payymo.cli.db:db",
+    "key": "payymo.cli.key:key",
+    "openapi": "payymo.cli.openapi:openapi",
+    "role": "payymo.cli.role:role",
+    "serve": "payymo.cli.serve:serve",
+    "session": "payymo.cli.session:session",
+    "tenant": "payymo.cli.tenant:tenant",
+    "token": "payymo.cli.token:token",
+    "user": "payymo.cli.user:user",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when it is used, so that `payymo --help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, without loading anything."""
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, loaded now, or None."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(importlib.import_module(module), name)
+        return found if isinstance(found, click.Command) else None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="payymo")
+def payymo() -> None:
+    """Payymo: authentication and tokens for many tenants.
+
+    Settings come from PAYYMO_… variables; `payymo config` shows them.
+    """
+
+
+def main() -> None:
+    """The entry of the `payymo` command."""
+    sys.exit(payymo.main(prog_name="payymo", standalone_mode=True))

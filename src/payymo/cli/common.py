@@ -1,0 +1,128 @@
+"""What the commands share: opening the service, printing for people and programs, refusing politely."""
+
+import functools
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from payymo.compose import Services, compose, open_engine
+from payymo.config import Settings, read_settings
+from payymo.db.revision import is_current
+from payymo.errors import InvalidInput, Misconfigured, NotFound, PayymoError
+from payymo.logs import SecurityLog, Trace
+from payymo.tenants.model import Tenant
+
+P = ParamSpec("P")
+R = TypeVar("R")
+CONSOLE = Trace(request_id="console", address="-")
+"""Where events come from that an operator caused at the command line."""
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+confirmed = click.option("--yes", is_flag=True, help="Don't ask.")
+of_tenant = click.option("--tenant", "tenant_slug", metavar="SLUG", help="The tenant; without it, the default one.")
+
+
+def politely(command: Callable[P, R]) -> Callable[P, R]:
+    """Print refusals as sentences on standard error and exit with 1, instead of a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except Misconfigured as error:
+            for reason in error.reasons:
+                click.echo(f"payymo: {reason}", err=True)
+        except InvalidInput as error:
+            for found in error.errors:
+                click.echo(f"payymo: {found.pointer.lstrip('/')}: {found.detail}", err=True)
+            if not error.errors:
+                click.echo(f"payymo: {error.detail}", err=True)
+        except PayymoError as error:
+            click.echo(f"payymo: {error.detail}", err=True)
+        sys.exit(1)
+
+    return run
+
+
+def settings() -> Settings:
+    """The settings in effect. Raises Misconfigured."""
+    return read_settings()
+
+
+@contextmanager
+def services() -> Iterator[Services]:
+    """The service, opened on an up-to-date database. Raises Misconfigured."""
+    found = settings()
+    require_current(found)
+    opened = compose(found, log=SecurityLog(json=True))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def require_current(found: Settings) -> None:
+    """Raise Misconfigured unless the database is at this version's revision."""
+    engine = open_engine(found)
+    try:
+        if not is_current(engine):
+            raise Misconfigured(["the database is not at the revision of this version: run payymo db upgrade"])
+    finally:
+        engine.dispose()
+
+
+def find_tenant(opened: Services, slug: str | None) -> Tenant:
+    """The named tenant, or the default one. Raises NotFound."""
+    return opened.tenants.get_by_slug(slug or opened.settings.default_tenant)
+
+
+def find_user_id(opened: Services, tenant: Tenant, name: str) -> uuid.UUID:
+    """The user with this e-mail address or id. Raises NotFound."""
+    if "@" in name:
+        return opened.users.get_by_email(tenant.id, name).id
+    try:
+        return opened.users.get(tenant.id, uuid.UUID(name))[0].id
+    except ValueError:
+        raise NotFound("Name the user by e-mail address or id.") from None
+
+
+def ask(question: str, *, yes: bool) -> None:
+    """Ask before something is destroyed, unless `--yes` was given. Exits with 1 on a no."""
+    if not yes and not click.confirm(question):
+        click.echo("Nothing was done.", err=True)
+        sys.exit(1)
+
+
+def show(facts: Mapping[str, Any], *, json_wanted: bool) -> None:
+    """Print one thing: as JSON, or as a table of two columns."""
+    if json_wanted:
+        click.echo(json.dumps(facts, default=str))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, _text(value))
+    Console(soft_wrap=True).print(table)
+
+
+def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_wanted: bool) -> None:
+    """Print several things: as a JSON list, or as a table."""
+    if json_wanted:
+        click.echo(json.dumps(list(rows), default=str))
+        return
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*(_text(row[column]) for column in columns))
+    Console(soft_wrap=True).print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value)
+    return "-" if value is None else str(value)

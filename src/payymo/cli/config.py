@@ -1,0 +1,31 @@
+"""`payymo config`: the settings in effect, secrets masked, with what production would refuse."""
+
+import sys
+
+import click
+
+from payymo.cli.common import as_json, politely, settings, show
+from payymo.compose import open_engine, role_reasons
+from payymo.config import describe, reasons_against_production, warnings_about
+from payymo.errors import Misconfigured
+
+
+@click.command()
+@as_json
+@politely
+def config(*, as_json: bool) -> None:
+    """Show the effective settings. Exits with 1 when production refuses them."""
+    found = settings()
+    show(describe(found), json_wanted=as_json)
+    for warning in warnings_about(found):
+        click.echo(f"warning: {warning}", err=True)
+    if found.is_production:
+        reasons = reasons_against_production(found)
+        engine = open_engine(found)
+        try:
+            reasons += role_reasons(engine)
+        finally:
+            engine.dispose()
+        if reasons:
+            raise Misconfigured(reasons)
+    sys.exit(0)

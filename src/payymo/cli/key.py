@@ -1,0 +1,48 @@
+"""`payymo key`: list and rotate signing keys, make a master key."""
+
+import click
+
+from payymo.cli.common import as_json, ask, confirmed, politely, services, show, show_all
+from payymo.entropy import Entropy
+from payymo.keys.model import PURPOSES, Purpose
+from payymo.secrets.providers import write_key
+
+COLUMNS = ("kid", "purpose", "algorithm", "state", "created_at", "activated_at", "retires_at")
+
+
+@click.group()
+def key() -> None:
+    """Manage keys."""
+
+
+@key.command(name="list")
+@as_json
+@politely
+def list_all(*, as_json: bool) -> None:
+    """List the signing keys, public facts only."""
+    with services() as opened:
+        rows = [{name: getattr(found, name) for name in COLUMNS} for found in opened.ring.list_keys()]
+    show_all(rows, COLUMNS, json_wanted=as_json)
+
+
+@key.command()
+@click.option("--purpose", type=click.Choice(PURPOSES), default="access", show_default=True)
+@confirmed
+@as_json
+@politely
+def rotate(*, purpose: Purpose, yes: bool, as_json: bool) -> None:
+    """Let the next key sign from now on. Tokens that the present one has signed stay valid until they expire."""
+    ask(f"Rotate the {purpose} signing key?", yes=yes)
+    with services() as opened:
+        show({"purpose": purpose, "active": opened.ring.rotate(purpose)}, json_wanted=as_json)
+
+
+@key.command(name="generate-master")
+@as_json
+def generate_master(*, as_json: bool) -> None:
+    """Print a new master key, for PAYYMO_MASTER_KEY or a file in PAYYMO_SECRETS_DIR."""
+    made = write_key(Entropy().bytes(32), development=False)
+    if as_json:
+        show({"master_key": made}, json_wanted=True)
+    else:
+        click.echo(made)

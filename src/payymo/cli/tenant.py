@@ -1,0 +1,61 @@
+"""`payymo tenant`: create, list, suspend, resume."""
+
+from dataclasses import asdict
+
+import click
+
+from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services, show, show_all
+
+COLUMNS = ("slug", "name", "host", "status", "id")
+
+
+@click.group()
+def tenant() -> None:
+    """Manage tenants."""
+
+
+@tenant.command()
+@click.argument("slug")
+@click.option("--name", help="The name for people; without it, the slug.")
+@click.option("--host", help="The host name whose requests belong to the tenant.")
+@as_json
+@politely
+def create(*, slug: str, name: str | None, host: str | None, as_json: bool) -> None:
+    """Create a tenant."""
+    with services() as opened:
+        show(asdict(opened.tenants.create(slug, name or slug, host=host)), json_wanted=as_json)
+
+
+@tenant.command(name="list")
+@click.option("--after", default="", metavar="SLUG", help="Begin after this slug.")
+@as_json
+@politely
+def list_all(*, after: str, as_json: bool) -> None:
+    """List tenants, 100 at a time."""
+    with services() as opened:
+        rows = [asdict(found) for found in opened.tenants.list_tenants(after=after)]
+    show_all(rows, COLUMNS, json_wanted=as_json)
+
+
+@tenant.command()
+@click.argument("slug")
+@confirmed
+@as_json
+@politely
+def suspend(*, slug: str, yes: bool, as_json: bool) -> None:
+    """Suspend a tenant: its sessions end, its tokens stop working."""
+    with services() as opened:
+        found = opened.tenants.get_by_slug(slug)
+        ask(f"Suspend {slug!r} and end all of its sessions?", yes=yes)
+        show(asdict(opened.administration.suspend(found.id, trace=CONSOLE)), json_wanted=as_json)
+
+
+@tenant.command()
+@click.argument("slug")
+@as_json
+@politely
+def resume(*, slug: str, as_json: bool) -> None:
+    """Let a suspended tenant's users log in again."""
+    with services() as opened:
+        found = opened.tenants.get_by_slug(slug)
+        show(asdict(opened.administration.resume(found.id, trace=CONSOLE)), json_wanted=as_json)

@@ -1,0 +1,256 @@
+"""The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from limits.storage import Storage, storage_from_string
+from payymo_guard import Claims, RefreshClaims, Verifier
+
+from payymo.clock import Clock, system_clock
+from payymo.config import Limits, Lockout, Settings, reasons_against_production
+from payymo.db import schema
+from payymo.db.revision import is_current
+from payymo.db.work import Work, connect
+from payymo.entropy import Entropy
+from payymo.errors import Misconfigured
+from payymo.keys.service import KeyPolicy, KeyRing
+from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
+from payymo.limits.storage import SqlStorage, counters_engine
+from payymo.logs import SecurityLog
+from payymo.roles.service import Roles
+from payymo.secrets.encryption import Sealer
+from payymo.secrets.providers import MasterKey, find_master_key, make_development_key
+from payymo.secrets.service import check_master_key
+from payymo.sessions.administration import Administration
+from payymo.sessions.model import RefreshPolicy
+from payymo.sessions.revocations import Revocations
+from payymo.sessions.service import Sessions
+from payymo.tenants.service import Tenants
+from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter, TokenPolicy
+from payymo.users.passwords import Passwords
+from payymo.users.service import Users
+
+TOKEN_CACHE = 10_000
+"""Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
+revocation, times and tenant are checked each time."""
+REDIS_PATIENCE_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the faces (HTTP, command line) talk to."""
+
+    settings: Settings
+    engine: sa.Engine
+    work: Work
+    clock: Clock
+    entropy: Entropy
+    log: SecurityLog
+    ring: KeyRing
+    tenants: Tenants
+    roles: Roles
+    users: Users
+    sessions: Sessions
+    revocations: Revocations
+    administration: Administration
+    limiter: RateLimiter
+    counters: Storage | None
+    minter: TokenMinter
+    verifier: Verifier[Claims]
+
+    def is_ready(self) -> bool:
+        """Whether the database answers and has the schema of this version."""
+        try:
+            return is_current(self.engine)
+        except Misconfigured:
+            return False
+
+    def prune(self) -> int:
+        """Forget everything that expired, in small batches. Answers how many rows went."""
+        total = 0
+        while pruned := self.revocations.prune():
+            total += pruned
+        if isinstance(self.counters, SqlStorage):
+            total += self.counters.prune()
+        return total + self.ring.retire_expired()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+def open_engine(settings: Settings, *, as_owner: bool = False) -> sa.Engine:
+    """The database engine: the service's own, or the owner's for migrations."""
+    return connect(
+        settings.owner_url if as_owner else settings.database_url,
+        pool_size=settings.database.pool_size,
+        timeout_seconds=settings.database.timeout_seconds,
+    )
+
+
+def compose(
+    settings: Settings, *, clock: Clock = system_clock, entropy: Entropy | None = None, log: SecurityLog | None = None
+) -> Services:
+    """Build the service. Raises Misconfigured with every reason why it can't run like this; then nothing is written."""
+    entropy = entropy or Entropy()
+    log = log or SecurityLog(json=settings.is_production)
+    engine = open_engine(settings)
+    work = Work(engine)
+    sealer = Sealer(require_master_key(settings, engine, entropy).value, entropy)
+    check_master_key(work, sealer, clock)
+    ring = KeyRing(work, sealer, clock, _key_policy(settings))
+    ring.ensure()
+    tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
+    tenants.ensure_default()
+    roles = Roles(work, clock)
+    users = Users(work, clock, entropy, Passwords(), roles)
+    revocations = Revocations(work, clock, access_ttl_seconds=settings.tokens.access_ttl_seconds)
+    minter = TokenMinter(ring, entropy, _token_policy(settings))
+    counters = _counters(settings, engine, clock)
+    return Services(
+        settings=settings,
+        engine=engine,
+        work=work,
+        clock=clock,
+        entropy=entropy,
+        log=log,
+        ring=ring,
+        tenants=tenants,
+        roles=roles,
+        users=users,
+        sessions=Sessions(
+            work,
+            clock,
+            entropy,
+            users=users,
+            roles=roles,
+            minter=minter,
+            refresh_verifier=_refresh_verifier(settings, ring, clock),
+            revocations=revocations,
+            policy=_refresh_policy(settings),
+            log=log,
+        ),
+        revocations=revocations,
+        administration=Administration(
+            work, tenants=tenants, users=users, roles=roles, revocations=revocations, log=log
+        ),
+        limiter=RateLimiter(counters, _limit_policy(settings.limits, settings.lockout), clock),
+        counters=counters,
+        minter=minter,
+        verifier=_access_verifier(settings, ring, clock),
+    )
+
+
+def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
+    """The master key. In development one is made; in production each reason against starting is named at once."""
+    setting = settings.master_key and settings.master_key.get_secret_value()
+    if not settings.is_production:
+        return find_master_key(setting, settings.data) or make_development_key(settings.data, entropy)
+    reasons = list(reasons_against_production(settings))
+    key = None
+    try:
+        key = find_master_key(setting, settings.data)
+        if key is None:
+            reasons.append("there is no master key: set PAYYMO_MASTER_KEY (payymo key generate-master makes one)")
+        elif key.is_development:
+            reasons.append(f"{key.source} holds a development master key: make one with payymo key generate-master")
+    except Misconfigured as error:
+        reasons += error.reasons
+    reasons += role_reasons(engine)
+    if reasons or key is None:
+        raise Misconfigured(reasons)
+    return key
+
+
+_ROLE = sa.text(
+    "SELECT rolsuper, rolbypassrls, EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.relname = ANY(:tables) "
+    "AND pg_has_role(session_user, c.relowner, 'MEMBER')) FROM pg_roles WHERE rolname = session_user"
+)
+
+
+def role_reasons(engine: sa.Engine) -> tuple[str, ...]:
+    """Why the database role must not serve in production: it could step over the wall between tenants."""
+    if engine.dialect.name != "postgresql":
+        return ()
+    tables = [table.name for table in schema.metadata.sorted_tables]
+    with engine.connect() as connection:
+        is_superuser, bypasses, owns = connection.execute(_ROLE, {"tables": tables}).one()
+    remedy = "let PAYYMO_DATABASE__URL log in as a role of its own (docs/operating.md)"
+    refusals = {
+        f"the database role is a superuser: {remedy}": is_superuser,
+        f"the database role bypasses row-level security: {remedy}": bypasses,
+        f"the database role owns its tables: {remedy}": owns and not is_superuser,
+    }
+    return tuple(reason for reason, holds in refusals.items() if holds)
+
+
+def _key_policy(settings: Settings) -> KeyPolicy:
+    tokens = settings.tokens
+    return KeyPolicy(
+        tokens.algorithm, tokens.refresh_algorithm, tokens.access_ttl_seconds, tokens.session_ttl_seconds
+    )
+
+
+def _token_policy(settings: Settings) -> TokenPolicy:
+    return TokenPolicy(
+        settings.issuer, settings.audience, settings.refresh_audience, settings.tokens.access_ttl_seconds
+    )
+
+
+def _refresh_policy(settings: Settings) -> RefreshPolicy:
+    tokens = settings.tokens
+    return RefreshPolicy(
+        tokens.refresh_ttl_seconds, tokens.session_ttl_seconds, tokens.grace_seconds, tokens.grace_replays
+    )
+
+
+def _access_verifier(settings: Settings, ring: KeyRing, clock: Clock) -> Verifier[Claims]:
+    return Verifier(
+        issuer=settings.issuer,
+        audience=settings.audience,
+        keys=ring.find_access_key,
+        token_type=ACCESS_TYPE,
+        clock=clock,
+        cache_size=TOKEN_CACHE,
+    )
+
+
+def _refresh_verifier(settings: Settings, ring: KeyRing, clock: Clock) -> Verifier[RefreshClaims]:
+    return Verifier(
+        issuer=settings.issuer,
+        audience=settings.refresh_audience,
+        keys=ring.find_refresh_key,
+        token_type=REFRESH_TYPE,
+        claims_type=RefreshClaims,
+        clock=clock,
+    )
+
+
+def _counters(settings: Settings, engine: sa.Engine, clock: Clock) -> Storage | None:
+    match settings.limits_store:
+        case "memory":
+            return None
+        case "redis":
+            url = settings.redis.url.get_secret_value() if settings.redis.url else ""
+            patience = {"socket_timeout": REDIS_PATIENCE_SECONDS, "socket_connect_timeout": REDIS_PATIENCE_SECONDS}
+            return storage_from_string(url, **patience)
+        case "database" if engine.dialect.name == "sqlite":
+            return SqlStorage(counters_engine(f"sqlite:///{(settings.data / 'counters.db').absolute()}"), clock)
+        case _:
+            return SqlStorage(engine, clock)
+
+
+def _limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
+    tiers: dict[Tier, str] = {}
+    if limits.enabled:
+        tiers |= {
+            "login": limits.login,
+            "refresh": limits.refresh,
+            "verify": limits.verify,
+            "registration": limits.registration,
+            "default": limits.default,
+        }
+    if lockout.enabled:
+        tiers["lockout"] = f"{lockout.failures}/{lockout.window_seconds} second"
+    return LimitPolicy({tier: parse_limits(text) for tier, text in tiers.items()}, limits.fallback_percent)

@@ -1,0 +1,299 @@
+"""The settings: typed, frozen, read once from `PAYYMO_…` variables and a folder of secret files.
+
+Nested members are written with two underscores: `PAYYMO_LIMITS__LOGIN=20/minute`. A file in `PAYYMO_SECRETS_DIR` bears
+the same name in small letters and holds the value. Unknown names are refused, so that a misspelt setting can't be
+silently without effect. What production refuses is decided in `reasons_against_production`.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from limits import parse_many
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from payymo.errors import Misconfigured
+
+PREFIX = "PAYYMO_"
+FOREIGN = ("PAYYMO_TEST_",)
+"""Names that the test suite reads; the service ignores them."""
+SWITCHES = ("PAYYMO_SECRETS_DIR",)
+"""Names that say where the settings are, and so can't be settings themselves."""
+
+Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, unknown members refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Database(Section):
+    """Where the data lives. Without a URL: SQLite in the data folder."""
+
+    url: SecretStr | None = None
+    owner_url: SecretStr | None = None
+    """For `payymo db …` alone: the role that owns the tables. The service itself never uses it."""
+    pool_size: int = Field(default=10, ge=1, le=200)
+    timeout_seconds: int = Field(default=5, ge=1, le=60)
+
+
+class Redis(Section):
+    """Redis or Valkey, for rate limits that hold over several nodes."""
+
+    url: SecretStr | None = None
+
+
+class Server(Section):
+    """The HTTP listener of `payymo serve`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=5000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    nodes: int = Field(default=1, ge=1, le=1000)
+    """How many machines serve together. More than one needs a rate-limit store that they share."""
+    threads: int = Field(default=8, ge=1, le=256)
+
+
+class Tokens(Section):
+    """How long tokens live, and what signs them."""
+
+    algorithm: Algorithm = "RS256"
+    refresh_algorithm: Literal["ES256", "EdDSA"] = "ES256"
+    access_ttl_seconds: int = Field(default=900, ge=30, le=86_400)
+    refresh_ttl_seconds: int = Field(default=7 * 86_400, ge=60, le=365 * 86_400)
+    session_ttl_seconds: int = Field(default=30 * 86_400, ge=60, le=3 * 365 * 86_400)
+    grace_seconds: int = Field(default=10, ge=0, le=60)
+    grace_replays: int = Field(default=3, ge=0, le=20)
+
+    @model_validator(mode="after")
+    def _lives_nest(self) -> Self:
+        if not self.access_ttl_seconds < self.refresh_ttl_seconds <= self.session_ttl_seconds:
+            raise ValueError("access_ttl_seconds < refresh_ttl_seconds <= session_ttl_seconds has to hold")
+        return self
+
+
+class Limits(Section):
+    """Rate limits by route class, as `5/hour;20/day`. An empty value lifts that class."""
+
+    enabled: bool = True
+    store: Literal["auto", "database", "redis", "memory"] = "auto"
+    """`auto`: Redis where `PAYYMO_REDIS__URL` is set, otherwise the database."""
+    login: str = "10/minute"
+    refresh: str = "20/minute"
+    verify: str = "30/minute"
+    registration: str = "5/hour;20/day"
+    default: str = "120/minute"
+    fallback_percent: int = Field(default=25, ge=1, le=100)
+    """The share of each limit that every process grants on its own while the shared counters don't answer."""
+
+    @field_validator("login", "refresh", "verify", "registration", "default")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        if value:
+            try:
+                parse_many(value)
+            except ValueError as error:
+                raise ValueError("write limits like 10/minute or 5/hour;20/day") from error
+        return value
+
+
+class Lockout(Section):
+    """After too many failed logins an account refuses further tries for a while, right password or not."""
+
+    enabled: bool = True
+    failures: int = Field(default=30, ge=5, le=10_000)
+    window_seconds: int = Field(default=3600, ge=60, le=86_400)
+
+
+class Registration(Section):
+    """Who may register."""
+
+    enabled: bool = True
+    verify_email: Literal["off"] = "off"
+    """`required` comes with the mail service; until then any other value is refused rather than ignored."""
+
+
+class Settings(BaseSettings):
+    """Every setting of the service."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        secrets_nested_delimiter="__",
+        secrets_dir_missing="error",
+    )
+
+    env: Literal["development", "production"] = "development"
+    data: Path = Path("var")
+    debug: bool = False
+    master_key: SecretStr | None = None
+    issuer: str = ""
+    audience: str = "payymo-api"
+    refresh_audience: str = "payymo-refresh"
+    default_tenant: str = "default"
+    trusted_proxies: tuple[Network, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+    database: Database = Database()
+    redis: Redis = Redis()
+    server: Server = Server()
+    tokens: Tokens = Tokens()
+    limits: Limits = Limits()
+    lockout: Lockout = Lockout()
+    registration: Registration = Registration()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments before variables before secret files. `.env` files are not read: they end up in images."""
+        del dotenv_settings
+        secrets = NestedSecretsSettingsSource(file_secret_settings)  # type: ignore[arg-type]
+        return init_settings, env_settings, secrets
+
+    @model_validator(mode="after")
+    def _issuer_and_audiences_are_sound(self) -> Self:
+        if not self.issuer:
+            object.__setattr__(self, "issuer", f"http://127.0.0.1:{self.server.port}")
+        parts = urlsplit(self.issuer)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("issuer: an http(s) URL without query and fragment (RFC 8414 §2)")
+        if not self.audience or not self.refresh_audience or self.audience == self.refresh_audience:
+            raise ValueError("audience and refresh_audience: two different names, neither empty")
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the checks for production apply."""
+        return self.env == "production"
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL that the service uses."""
+        if self.database.url is None:
+            return f"sqlite:///{(self.data / 'payymo.db').absolute()}"
+        return _with_driver(self.database.url.get_secret_value())
+
+    @property
+    def owner_url(self) -> str:
+        """The SQLAlchemy URL that migrations use."""
+        if self.database.owner_url is None:
+            return self.database_url
+        return _with_driver(self.database.owner_url.get_secret_value())
+
+    @property
+    def limits_store(self) -> Literal["database", "redis", "memory"]:
+        """The rate-limit store in effect."""
+        if self.limits.store != "auto":
+            return self.limits.store
+        return "redis" if self.redis.url else "database"
+
+
+def _with_driver(url: str) -> str:
+    """A PostgreSQL URL as operators write it, with the driver that we have."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg{separator}{rest}" if scheme in {"postgres", "postgresql"} else url
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings in effect, from the process environment and the secrets folder.
+
+    Raises Misconfigured with every reason at once: unknown names, wrong types, contradictions.
+    """
+    environment = os.environ if environment is None else environment
+    folder = environment.get("PAYYMO_SECRETS_DIR")
+    reasons = [
+        *(f"{name} is not a setting: see docs/operating.md for the list" for name in _unknown(environment)),
+        *(f"{folder}: the file {name} is not a setting" for name in _unknown_files(folder)),
+    ]
+    try:
+        settings = Settings(_secrets_dir=folder, **overrides)
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
+            reasons.append(f"{name.rstrip('_')}: {problem['msg'].removeprefix('Value error, ')}")
+        raise Misconfigured(reasons) from None
+    except ValueError as error:
+        raise Misconfigured([*reasons, str(error)]) from None
+    if reasons:
+        raise Misconfigured(reasons)
+    return settings
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and not name.startswith(FOREIGN) and name not in SWITCHES:
+            head = name.removeprefix(PREFIX).split("__")[0].lower()
+            if head not in Settings.model_fields:
+                yield name
+
+
+def _unknown_files(folder: str | None) -> Iterator[str]:
+    if folder is None or not Path(folder).is_dir():
+        return
+    for path in sorted(Path(folder).iterdir()):
+        if path.name.lower().startswith(PREFIX.lower()):
+            head = path.name.lower().removeprefix(PREFIX.lower()).split("__")[0]
+            if head not in Settings.model_fields:
+                yield path.name
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """The effective settings, flat, as the variables that would set them; secrets masked."""
+    flat: dict[str, Any] = {}
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(inner, f"{name}__{key.upper()}" if name != PREFIX else f"{PREFIX}{key.upper()}")
+        else:
+            flat[name] = value
+
+    walk(settings.model_dump(mode="json"), PREFIX)
+    return flat
+
+
+def warnings_about(settings: Settings) -> tuple[str, ...]:
+    """What an operator should know, and may have meant."""
+    if not settings.is_production:
+        return ()
+    lifted = [
+        f"PAYYMO_LIMITS__{name.upper()} is empty: this class of routes has no rate limit"
+        for name in ("login", "refresh", "verify", "registration", "default")
+        if not getattr(settings.limits, name)
+    ]
+    if settings.database.owner_url:
+        lifted.append("PAYYMO_DATABASE__OWNER_URL is known to the service: give it to `payymo db upgrade` alone")
+    return tuple(lifted)
+
+
+def reasons_against_production(settings: Settings) -> tuple[str, ...]:
+    """Every reason, readable from the settings alone, why this must not run in production."""
+    several = settings.server.workers > 1 or settings.server.nodes > 1
+    refusals = {
+        "PAYYMO_DEBUG is on": settings.debug,
+        "PAYYMO_ISSUER is plain http: use https": not settings.issuer.startswith("https://"),
+        "PAYYMO_LIMITS__ENABLED is false": not settings.limits.enabled,
+        "PAYYMO_LOCKOUT__ENABLED is false": not settings.lockout.enabled,
+        "PAYYMO_LIMITS__STORE is memory, which each process counts for itself, with more than one worker or node: "
+        "set PAYYMO_REDIS__URL": several and settings.limits_store == "memory",
+        "SQLite holds the rate limits (and everything else) of more than one node: set PAYYMO_DATABASE__URL and "
+        "PAYYMO_REDIS__URL": settings.server.nodes > 1 and settings.database_url.startswith("sqlite"),
+        "PAYYMO_LIMITS__STORE is redis, and PAYYMO_REDIS__URL is not set": settings.limits_store == "redis"
+        and settings.redis.url is None,
+    }
+    return tuple(reason for reason, holds in refusals.items() if holds)

@@ -1,0 +1,50 @@
+"""Brings a database to the schema of this version, back, and says whether it is there.
+
+Alembic is imported by this module alone: a server whose database is up to date does not load it.
+"""
+
+from importlib import resources
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+
+from payymo.db import schema
+
+LOCK = 0x5061_7979_6D6F
+"""PostgreSQL advisory lock: one migration at a time, the others wait for it."""
+
+
+def upgrade(engine: sa.Engine, revision: str = "head") -> None:
+    """Apply every missing migration. Safe to run again, also after being killed."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+            connection.commit()
+        command.upgrade(_config(connection), revision)
+        connection.commit()
+
+
+def downgrade(engine: sa.Engine, revision: str) -> None:
+    """Take migrations back, down to `revision` (`base`: all). Destroys what they had made."""
+    with engine.connect() as connection:
+        command.downgrade(_config(connection), revision)
+        connection.commit()
+
+
+def differences(engine: sa.Engine) -> tuple[str, ...]:
+    """What distinguishes the database from the schema of this version; empty when nothing does."""
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection, opts={"compare_type": False})
+        if found.get_current_revision() != schema.REVISION:
+            return (f"the database is at revision {found.get_current_revision()}, not at {schema.REVISION}",)
+        return tuple(str(difference) for difference in compare_metadata(found, schema.metadata))
+
+
+def _config(connection: sa.Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("payymo.db") / "migrations"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,232 @@
+"""Tenants, users, roles, sessions, revocations, keys, service secrets, rate limits, and the walls between tenants."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from payymo.db import schema
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+ROLES = {
+    "payymo_runtime": {
+        "tenants": "SELECT",
+        "users": "SELECT, INSERT, UPDATE, DELETE",
+        "roles": "SELECT, INSERT, UPDATE, DELETE",
+        "user_roles": "SELECT, INSERT, UPDATE, DELETE",
+        "sessions": "SELECT, INSERT, UPDATE, DELETE",
+        "token_revocations": "SELECT, INSERT",
+        "revocation_counter": "SELECT, UPDATE",
+    },
+    "payymo_platform": dict.fromkeys(
+        (
+            "tenants",
+            "users",
+            "roles",
+            "user_roles",
+            "sessions",
+            "token_revocations",
+            "revocation_counter",
+            "signing_keys",
+            "service_secrets",
+            "rate_limits",
+        ),
+        "SELECT, INSERT, UPDATE, DELETE",
+    )
+    | {"alembic_version": "SELECT"},
+}
+TENANT_TABLES = ("users", "roles", "user_roles", "sessions", "token_revocations")
+
+
+def upgrade() -> None:
+    _tenants_and_users()
+    _sessions_and_revocations()
+    _platform()
+    if op.get_context().dialect.name == "postgresql":
+        for role, grants in ROLES.items():
+            _role(role, grants)
+        for table in TENANT_TABLES:
+            for statement in schema.wall_off(table):
+                op.execute(statement)
+
+
+def downgrade() -> None:
+    for table in (
+        "rate_limits",
+        "service_secrets",
+        "signing_keys",
+        "revocation_counter",
+        "token_revocations",
+        "sessions",
+        "user_roles",
+        "roles",
+        "users",
+        "tenants",
+    ):
+        op.drop_table(table)
+
+
+def _tenant() -> sa.Column[object]:
+    return sa.Column(
+        "tenant_id",
+        sa.Uuid(),
+        sa.ForeignKey("tenants.id", ondelete="CASCADE"),
+        nullable=False,
+    )
+
+
+def _moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
+    return sa.Column(name, sa.BigInteger(), nullable=nullable)
+
+
+def _own_user(table: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        ["tenant_id", "user_id"],
+        ["users.tenant_id", "users.id"],
+        name=f"fk_{table}_tenant_id_user_id",
+        ondelete="CASCADE",
+    )
+
+
+def _one_of(column: str, *values: str) -> sa.CheckConstraint:
+    return sa.CheckConstraint(f"{column} in ({', '.join(repr(value) for value in values)})", column)
+
+
+def _tenants_and_users() -> None:
+    op.create_table(
+        "tenants",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("slug", sa.String(63), nullable=False, unique=True),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("host", sa.String(253), unique=True),
+        sa.Column("status", sa.String(16), _one_of("status", "active", "suspended"), nullable=False),
+        _moment("created_at"),
+    )
+    op.create_table(
+        "users",
+        _tenant(),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        sa.Column("email", sa.String(254), nullable=False),
+        sa.Column("email_key", sa.String(254), nullable=False),
+        sa.Column("username", sa.String(30), nullable=False),
+        sa.Column("username_key", sa.String(30), nullable=False),
+        sa.Column("password_hash", sa.String(512), nullable=False),
+        sa.Column("status", sa.String(16), _one_of("status", "active", "disabled"), nullable=False),
+        _moment("created_at"),
+        _moment("password_changed_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+        sa.UniqueConstraint("tenant_id", "email_key"),
+        sa.UniqueConstraint("tenant_id", "username_key"),
+    )
+    op.create_table(
+        "roles",
+        _tenant(),
+        sa.Column("name", sa.String(50), nullable=False),
+        sa.Column("permissions", sa.JSON(), nullable=False),
+        _moment("created_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "name"),
+    )
+    op.create_table(
+        "user_roles",
+        _tenant(),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("role_name", sa.String(50), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "user_id", "role_name"),
+        _own_user("user_roles"),
+    )
+
+
+def _sessions_and_revocations() -> None:
+    op.create_table(
+        "sessions",
+        _tenant(),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        _moment("started_at"),
+        _moment("last_seen_at"),
+        _moment("expires_at"),
+        _moment("ended_at", nullable=True),
+        sa.Column("end_reason", sa.String(32)),
+        sa.Column("address", sa.String(45), nullable=False),
+        sa.Column("user_agent", sa.String(200), nullable=False),
+        sa.Column("refresh_id", sa.Uuid(), nullable=False),
+        sa.Column("refresh_kid", sa.String(64), nullable=False),
+        _moment("refresh_issued_at"),
+        _moment("refresh_expires_at"),
+        sa.Column("consumed_id", sa.Uuid()),
+        sa.Column("replays", sa.Integer(), nullable=False, server_default="0"),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+        _own_user("sessions"),
+    )
+    op.create_index("ix_sessions_tenant_id_user_id", "sessions", ["tenant_id", "user_id"])
+    op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    op.create_table(
+        "token_revocations",
+        _tenant(),
+        sa.Column("seq", sa.BigInteger(), nullable=False, unique=True),
+        sa.Column("kind", sa.String(8), _one_of("kind", "token", "session"), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.String(32), nullable=False),
+        _moment("revoked_at"),
+        _moment("expires_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "subject_id"),
+    )
+    op.create_index("ix_token_revocations_expires_at", "token_revocations", ["expires_at"])
+    counter = op.create_table(
+        "revocation_counter",
+        sa.Column("id", sa.Integer(), sa.CheckConstraint("id = 1", "single_row"), primary_key=True, autoincrement=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+    )
+    op.bulk_insert(counter, [{"id": 1, "last_seq": 0}])
+
+
+def _platform() -> None:
+    op.create_table(
+        "signing_keys",
+        sa.Column("kid", sa.String(64), primary_key=True),
+        sa.Column("purpose", sa.String(8), _one_of("purpose", "access", "refresh"), nullable=False),
+        sa.Column("algorithm", sa.String(8), nullable=False),
+        sa.Column("state", sa.String(8), _one_of("state", "next", "active", "retiring", "retired"), nullable=False),
+        sa.Column("public_jwk", sa.JSON(), nullable=False),
+        sa.Column("private_key", sa.LargeBinary(), nullable=False),
+        _moment("created_at"),
+        _moment("activated_at", nullable=True),
+        _moment("retires_at", nullable=True),
+    )
+    for state in ("active", "next"):
+        only = sa.text(f"state = '{state}'")
+        op.create_index(
+            f"uq_signing_keys_one_{state}",
+            "signing_keys",
+            ["purpose"],
+            unique=True,
+            postgresql_where=only,
+            sqlite_where=only,
+        )
+    op.create_table(
+        "service_secrets",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        _moment("created_at"),
+    )
+    op.create_table(
+        "rate_limits",
+        sa.Column("key", sa.String(255), primary_key=True),
+        sa.Column("hits", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+    )
+    op.create_index("ix_rate_limits_expires_at", "rate_limits", ["expires_at"])
+
+
+def _role(role: str, grants: dict[str, str]) -> None:
+    """Roles are shared by all databases of a cluster: another one may have made them already."""
+    op.execute(
+        f"DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{role}') THEN "
+        f"CREATE ROLE {role} NOLOGIN; END IF; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+    )
+    op.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
+    for table, privileges in grants.items():
+        op.execute(f"GRANT {privileges} ON {table} TO {role}")

@@ -1,0 +1,27 @@
+"""Which migration a database is at, without loading Alembic."""
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from payymo.db import schema
+from payymo.errors import Misconfigured
+
+
+def current_revision(engine: sa.Engine) -> str | None:
+    """The database's revision; None when it has no tables yet.
+
+    Raises Misconfigured when the database can't be reached.
+    """
+    try:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+            return found
+    except DBAPIError as error:
+        raise Misconfigured([f"the database can't be reached ({type(error.orig).__name__})"]) from None
+
+
+def is_current(engine: sa.Engine) -> bool:
+    """Whether the database has the schema of this version."""
+    return current_revision(engine) == schema.REVISION

@@ -1,0 +1,198 @@
+"""Every table, its tenant wall, and who may touch it, on one page.
+
+Times are whole seconds since 1970 (BIGINT): the same arithmetic on both databases, in tokens and in tests. A *tenant
+table* has a `tenant_id` that is the first part of its keys. PostgreSQL walls it off by row-level security; on SQLite
+`payymo.db.work` checks every statement. A *platform table* belongs to the service as a whole.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+REVISION: Final = "0001"
+"""The migration that this schema is; a test holds it to Alembic's newest."""
+
+RUNTIME_ROLE: Final = "payymo_runtime"
+"""PostgreSQL role of a unit of work that is bound to a tenant: sees that tenant's rows, owns nothing."""
+PLATFORM_ROLE: Final = "payymo_platform"
+"""PostgreSQL role of platform work: keys, tenants, pruning. Sees all tenants, owns nothing."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+TENANT = sa.bindparam("own_tenant", type_=sa.Uuid())
+"""The tenant of the unit of work. Statements on tenant tables compare with this; the unit of work fills it in. It is
+not named like the column, because SQLAlchemy would take such a parameter for a value to be set."""
+
+
+def _tenant_column() -> sa.Column[object]:
+    return sa.Column("tenant_id", sa.Uuid(), sa.ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False)
+
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("slug", sa.String(63), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("host", sa.String(253), unique=True),
+    sa.Column("status", sa.String(16), sa.CheckConstraint("status in ('active', 'suspended')", "status"), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    _tenant_column(),
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    sa.Column("email", sa.String(254), nullable=False),
+    sa.Column("email_key", sa.String(254), nullable=False),
+    sa.Column("username", sa.String(30), nullable=False),
+    sa.Column("username_key", sa.String(30), nullable=False),
+    sa.Column("password_hash", sa.String(512), nullable=False),
+    sa.Column("status", sa.String(16), sa.CheckConstraint("status in ('active', 'disabled')", "status"), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.Column("password_changed_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+    sa.UniqueConstraint("tenant_id", "email_key"),
+    sa.UniqueConstraint("tenant_id", "username_key"),
+)
+
+roles = sa.Table(
+    "roles",
+    metadata,
+    _tenant_column(),
+    sa.Column("name", sa.String(50), nullable=False),
+    sa.Column("permissions", sa.JSON(), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "name"),
+)
+
+user_roles = sa.Table(
+    "user_roles",
+    metadata,
+    _tenant_column(),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("role_name", sa.String(50), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "user_id", "role_name"),
+    sa.ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    _tenant_column(),
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("started_at", sa.BigInteger(), nullable=False),
+    sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    sa.Column("ended_at", sa.BigInteger()),
+    sa.Column("end_reason", sa.String(32)),
+    sa.Column("address", sa.String(45), nullable=False),
+    sa.Column("user_agent", sa.String(200), nullable=False),
+    # The refresh family: the one live refresh token, and the one before it for retries within the grace window.
+    sa.Column("refresh_id", sa.Uuid(), nullable=False),
+    sa.Column("refresh_kid", sa.String(64), nullable=False),
+    sa.Column("refresh_issued_at", sa.BigInteger(), nullable=False),
+    sa.Column("refresh_expires_at", sa.BigInteger(), nullable=False),
+    sa.Column("consumed_id", sa.Uuid()),
+    sa.Column("replays", sa.Integer(), nullable=False, server_default="0"),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+    sa.ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
+)
+sa.Index("ix_sessions_tenant_id_user_id", sessions.c.tenant_id, sessions.c.user_id)
+sa.Index("ix_sessions_expires_at", sessions.c.expires_at)
+
+token_revocations = sa.Table(
+    "token_revocations",
+    metadata,
+    _tenant_column(),
+    sa.Column("seq", sa.BigInteger(), nullable=False, unique=True),
+    sa.Column("kind", sa.String(8), sa.CheckConstraint("kind in ('token', 'session')", "kind"), nullable=False),
+    sa.Column("subject_id", sa.Uuid(), nullable=False),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("reason", sa.String(32), nullable=False),
+    sa.Column("revoked_at", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "subject_id"),
+)
+sa.Index("ix_token_revocations_expires_at", token_revocations.c.expires_at)
+
+revocation_counter = sa.Table(
+    "revocation_counter",
+    metadata,
+    sa.Column("id", sa.Integer(), sa.CheckConstraint("id = 1", "single_row"), primary_key=True, autoincrement=False),
+    sa.Column("last_seq", sa.BigInteger(), nullable=False),
+)
+"""One row. Its lock is held until commit, so sequence numbers become visible in order and without a gap: a reader that
+has seen n can't miss an n-1 that commits later."""
+
+signing_keys = sa.Table(
+    "signing_keys",
+    metadata,
+    sa.Column("kid", sa.String(64), primary_key=True),
+    sa.Column("purpose", sa.String(8), sa.CheckConstraint("purpose in ('access', 'refresh')", "purpose"), nullable=False),
+    sa.Column("algorithm", sa.String(8), nullable=False),
+    sa.Column(
+        "state",
+        sa.String(8),
+        sa.CheckConstraint("state in ('next', 'active', 'retiring', 'retired')", "state"),
+        nullable=False,
+    ),
+    sa.Column("public_jwk", sa.JSON(), nullable=False),
+    sa.Column("private_key", sa.LargeBinary(), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.Column("activated_at", sa.BigInteger()),
+    sa.Column("retires_at", sa.BigInteger()),
+)
+for _state in ("active", "next"):
+    _where = sa.text(f"state = '{_state}'")
+    sa.Index(
+        f"uq_signing_keys_one_{_state}", signing_keys.c.purpose, unique=True, postgresql_where=_where, sqlite_where=_where
+    )
+
+service_secrets = sa.Table(
+    "service_secrets",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary(), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+)
+"""Secrets of the service, sealed under the master key. `master-key-check` tells a wrong master key from a right one."""
+
+rate_limits = sa.Table(
+    "rate_limits",
+    metadata,
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("hits", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.Float(), nullable=False),
+)
+sa.Index("ix_rate_limits_expires_at", rate_limits.c.expires_at)
+
+TENANT_TABLES: Final = tuple(table for table in metadata.sorted_tables if "tenant_id" in table.c)
+"""Each of these has forced row-level security on PostgreSQL and a checked statement on SQLite."""
+
+
+def wall_off(table: str) -> tuple[str, ...]:
+    """The PostgreSQL statements that wall a tenant table off.
+
+    `current_user` is compared instead of writing `TO payymo_platform`, because a policy for a role also applies to
+    every member of it: the service's login role is a member of both. `nullif`: a transaction-local setting is the
+    empty string, not NULL, once a pooled connection has used it.
+    """
+    own = "tenant_id = nullif(current_setting('payymo.tenant', true), '')::uuid"
+    everything = f"current_user = '{PLATFORM_ROLE}'"
+    return (
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY own_tenant ON {table} USING ({own}) WITH CHECK ({own})",
+        f"CREATE POLICY platform ON {table} USING ({everything}) WITH CHECK ({everything})",
+    )

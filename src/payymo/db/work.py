@@ -1,0 +1,133 @@
+"""The unit of work: one transaction, bound to one tenant.
+
+`with work(tenant_id) as tx:` begins; leaving commits, an exception rolls back. On PostgreSQL the transaction runs as
+`payymo_runtime` with the tenant in a transaction-local setting, and row-level security does the walling, whatever role
+logged in. SQLite has none, so there each statement is checked before it runs: every tenant table in it has to be
+compared with the tenant of the unit of work. `work.platform()` sees all tenants, and is easy to search for.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from payymo.db import schema
+from payymo.db.tenancy import TenantWallBreached, require_tenant
+from payymo.errors import Unavailable
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+
+class Transaction:
+    """What a step of a use case runs its statements on."""
+
+    def __init__(self, connection: sa.Connection, tenant_id: uuid.UUID | None, *, checked: bool) -> None:
+        self.tenant_id = tenant_id
+        self._connection = connection
+        self._checked = checked
+
+    @property
+    def dialect(self) -> str:
+        """`postgresql` or `sqlite`."""
+        return self._connection.dialect.name
+
+    def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[Any]:
+        """Run one statement. In tenant work `schema.TENANT` is filled in here, and only here."""
+        if self.tenant_id is None:
+            return self._connection.execute(statement, parameters)
+        if self._checked:
+            require_tenant(statement)
+        rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
+        if any("tenant_id" in row or schema.TENANT.key in row for row in rows):
+            raise TenantWallBreached(private="a statement brought its own tenant")
+        bound = [{**row, schema.TENANT.key: self.tenant_id} for row in rows]
+        return self._connection.execute(statement, bound if isinstance(parameters, Sequence) else bound[0])
+
+
+class Work:
+    """Opens transactions on one engine. The engine is built in `payymo.compose`."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._is_postgres = engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def __call__(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
+        """A transaction that sees and writes one tenant's rows."""
+        with self._transaction(schema.RUNTIME_ROLE, str(tenant_id), writes=True) as connection:
+            yield Transaction(connection, tenant_id, checked=not self._is_postgres)
+
+    @contextmanager
+    def reading(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
+        """The same for look-ups alone. On SQLite it does not wait for a writer."""
+        with self._transaction(schema.RUNTIME_ROLE, str(tenant_id), writes=False) as connection:
+            yield Transaction(connection, tenant_id, checked=not self._is_postgres)
+
+    @contextmanager
+    def platform(self, *, writes: bool = True) -> Iterator[Transaction]:
+        """A transaction across tenants: keys, tenants, pruning. Never handed anything that a tenant's user controls."""
+        with self._transaction(schema.PLATFORM_ROLE, "", writes=writes) as connection:
+            yield Transaction(connection, None, checked=False)
+
+    def close(self) -> None:
+        """Give the connections back to the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, role: str, tenant: str, *, writes: bool) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect().execution_options(payymo_writes=writes) as connection, connection.begin():
+                if self._is_postgres:
+                    connection.execute(_ENTER, {"role": role, "tenant": tenant})
+                yield connection
+        except (OperationalError, PoolTimeout) as error:
+            raise Unavailable(private=type(error).__name__) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unavailable(private=type(error).__name__) from error
+            raise
+
+
+_ENTER = sa.text("SELECT set_config('role', :role, true), set_config('payymo.tenant', :tenant, true)")
+
+
+def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.Engine:
+    """An engine with the settings that the unit of work relies on."""
+    if url.startswith("sqlite"):
+        engine = sa.create_engine(
+            url, pool_size=pool_size, pool_timeout=timeout_seconds, connect_args={"timeout": timeout_seconds}
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return sa.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout_seconds,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": timeout_seconds,
+            "options": f"-c statement_timeout={timeout_seconds * 1000} -c idle_in_transaction_session_timeout=10000",
+        },
+        hide_parameters=True,
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """WAL lets readers go on while one writes; FULL makes an answered commit survive a power cut."""
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """A writer takes the write lock at once: two that upgrade a read lock would fail instead of waiting."""
+    writes = connection.get_execution_options().get("payymo_writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

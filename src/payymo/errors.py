@@ -1,0 +1,179 @@
+"""Everything that Payymo refuses, as one hierarchy.
+
+`code` is a stable slug and part of the API. `detail` is safe to show to strangers. `private` goes to the log only.
+What an error means in HTTP is decided in `payymo.web.problems`, nowhere else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one member of the input. `pointer` is a JSON pointer (RFC 6901)."""
+
+    pointer: str
+    detail: str
+
+
+class PayymoError(Exception):
+    """The root: a refusal with a stable code and a sentence for the person who asked."""
+
+    code: ClassVar[str] = "internal_error"
+    default_detail: ClassVar[str] = "Something went wrong on our side. The request id finds it in our log."
+
+    def __init__(self, detail: str | None = None, *, private: str | None = None) -> None:
+        self.detail = detail or self.default_detail
+        self.private = private
+        super().__init__(self.detail)
+
+
+class Misconfigured(PayymoError):
+    """The service can't run like this. Each reason says what to change."""
+
+    code = "misconfigured"
+    default_detail = "The service is not configured correctly."
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("; ".join(self.reasons))
+
+
+class MalformedRequest(PayymoError):
+    """The request can't be read at all: not JSON, a member twice, a parameter repeated."""
+
+    code = "malformed_request"
+    default_detail = "The request can't be read."
+
+
+class UnsupportedMediaType(PayymoError):
+    """The body has a content type that the route doesn't take."""
+
+    code = "unsupported_media_type"
+    default_detail = "Send the body as application/json."
+
+
+class PayloadTooLarge(PayymoError):
+    """The body is over the limit."""
+
+    code = "payload_too_large"
+    default_detail = "The body is too large: at most 16 KiB are read."
+
+
+class InvalidInput(PayymoError):
+    """The request was read, and some of its members are not acceptable."""
+
+    code = "invalid_input"
+    default_detail = "Some of the input is not acceptable."
+
+    def __init__(self, errors: Sequence[FieldError] = (), *, detail: str | None = None) -> None:
+        self.errors = tuple(errors)
+        super().__init__(detail)
+
+
+class AlreadyTaken(PayymoError):
+    """Somebody else has this name. Bland on purpose: it doesn't say which member was taken."""
+
+    code = "already_taken"
+    default_detail = "An account can't be made with this e-mail address and user name. Try others, or log in."
+
+
+class InvalidCredentials(PayymoError):
+    """The login failed. One sentence for every reason, so that nobody learns which accounts exist."""
+
+    code = "invalid_credentials"
+    default_detail = "The e-mail address or the password is wrong."
+
+
+class MissingToken(PayymoError):
+    """A protected route was called without a bearer token (RFC 6750 §3: no error attribute)."""
+
+    code = "missing_token"
+    default_detail = "Send an access token: Authorization: Bearer …"
+
+
+class InvalidToken(PayymoError):
+    """The token is malformed, expired, revoked, tampered with, or meant for somebody else."""
+
+    code = "invalid_token"
+    default_detail = "The token is not valid. Log in again, or refresh."
+
+
+class InsufficientScope(PayymoError):
+    """The token is valid, and lacks the permission that the route names (RFC 6750 §3.1)."""
+
+    code = "insufficient_scope"
+    default_detail = "This needs a permission that you don't have."
+
+
+class NotFound(PayymoError):
+    """There is no such thing, or none in this tenant."""
+
+    code = "not_found"
+    default_detail = "There is no such thing here."
+
+
+class MethodNotAllowed(PayymoError):
+    """The path exists, the method doesn't."""
+
+    code = "method_not_allowed"
+    default_detail = "This method is not offered here."
+
+
+class TenantUnknown(PayymoError):
+    """The host name or `X-Tenant` names no tenant."""
+
+    code = "tenant_unknown"
+    default_detail = "There is no such tenant."
+
+
+class TenantSuspended(PayymoError):
+    """The tenant exists and is suspended: nobody logs in, registers or refreshes."""
+
+    code = "tenant_suspended"
+    default_detail = "This tenant is suspended. Ask its operator."
+
+
+class Conflict(PayymoError):
+    """The request contradicts the present state, such as creating what exists."""
+
+    code = "conflict"
+    default_detail = "This contradicts what is already there."
+
+
+class TooManyRequests(PayymoError):
+    """A rate limit is used up. `retry_after` is in whole seconds."""
+
+    code = "too_many_requests"
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = max(1, retry_after)
+        unit = "second" if self.retry_after == 1 else "seconds"
+        super().__init__(f"Too many tries. Please wait {self.retry_after} {unit} and try again.")
+
+
+class Overloaded(PayymoError):
+    """More work than the machine can take right now. `retry_after` is in whole seconds."""
+
+    code = "overloaded"
+    default_detail = "Too busy right now. Please try again in a moment."
+
+    def __init__(self, retry_after: int = 1) -> None:
+        self.retry_after = retry_after
+        super().__init__()
+
+
+class Unavailable(PayymoError):
+    """A part that the request needs (the database) does not answer. Whether a write happened is unknown."""
+
+    code = "unavailable"
+    default_detail = "The service can't answer right now. Please try again."
+    retry_after = 2
+
+
+class RegistrationClosed(PayymoError):
+    """The operator has closed registration."""
+
+    code = "registration_closed"
+    default_detail = "Nobody can register here. Ask an administrator for an account."

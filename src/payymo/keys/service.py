@@ -1,0 +1,204 @@
+"""The key ring: signs with the active key, publishes what verifies, rotates with overlap.
+
+A *next* key is always published beside the active one. Rotation makes it active, so that no token is ever signed by a key
+that verifiers could not fetch already. What changed in the database reaches every process within `FRESH_SECONDS`.
+"""
+
+import threading
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import msgspec
+from payymo_guard import VerificationKey
+
+from payymo.clock import Clock
+from payymo.db.work import Work
+from payymo.errors import Misconfigured
+from payymo.keys import signer, store
+from payymo.keys.model import PURPOSES, Purpose, SigningKey, State, published
+from payymo.secrets.encryption import Sealer, SealBroken
+
+FRESH_SECONDS = 1.0
+"""How long a process relies on what it has read. Looking again costs one small query per second and process."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """Which algorithms sign, and how long a retiring key has to verify."""
+
+    algorithm: str
+    refresh_algorithm: str
+    access_ttl_seconds: int
+    session_ttl_seconds: int
+
+    def algorithm_of(self, purpose: Purpose) -> str:
+        """The JWS algorithm of a purpose."""
+        return self.algorithm if purpose == "access" else self.refresh_algorithm
+
+    def overlap_of(self, purpose: Purpose) -> int:
+        """Seconds until the last token that a key has signed is certainly expired."""
+        return (self.access_ttl_seconds if purpose == "access" else self.session_ttl_seconds) + 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """A snapshot, replaced as a whole, so that readers need no lock."""
+
+    keys: tuple[SigningKey, ...]
+    verification: MappingProxyType[tuple[Purpose, str], VerificationKey]
+    active: MappingProxyType[Purpose, str]
+    read_at: float
+
+
+class KeyRing:
+    """The signing keys of this deployment."""
+
+    def __init__(self, work: Work, sealer: Sealer, clock: Clock, policy: KeyPolicy) -> None:
+        self._work = work
+        self._sealer = sealer
+        self._clock = clock
+        self._policy = policy
+        self._signers: dict[str, signer.Sign] = {}
+        self._reading = threading.Lock()
+        self._ring = _Ring((), MappingProxyType({}), MappingProxyType({}), float("-inf"))
+
+    def sign(self, purpose: Purpose, message: bytes, *, kid: str) -> bytes:
+        """The signature over `message` by a key that still verifies. Raises Misconfigured when its seal is broken."""
+        if kid not in self._signers:
+            self._signers[kid] = self._unseal(self._get(purpose, kid))
+        return self._signers[kid](message)
+
+    def active_kid(self, purpose: Purpose) -> str:
+        """The kid of the key that signs now."""
+        return self._fresh().active[purpose]
+
+    def algorithm_of(self, purpose: Purpose, kid: str) -> str:
+        """The algorithm of a key that still verifies. Raises Misconfigured when there is none."""
+        return self._get(purpose, kid).algorithm
+
+    def find_access_key(self, kid: str) -> VerificationKey | None:
+        """The public half that verifies access tokens signed by `kid`, or None."""
+        return self._fresh().verification.get(("access", kid))
+
+    def find_refresh_key(self, kid: str) -> VerificationKey | None:
+        """The public half that verifies refresh tokens signed by `kid`, or None."""
+        return self._fresh().verification.get(("refresh", kid))
+
+    def jwks(self) -> bytes:
+        """The public JWK set (RFC 7517 §5)."""
+        return msgspec.json.encode({"keys": published(self._fresh().keys, int(self._clock()))})
+
+    def list_keys(self) -> tuple[SigningKey, ...]:
+        """Every key that still does something."""
+        return self._read().keys
+
+    def ensure(self) -> None:
+        """Make the keys that are missing, or whose algorithm is no longer the configured one."""
+        with self._work.platform(writes=False) as tx:
+            keys = store.list_keys(tx)
+        for purpose in PURPOSES:
+            if not self._is_complete(purpose, keys):
+                self._advance(purpose, only_if_incomplete=True)
+        for key in self._read().keys:
+            if key.state == "active":
+                self._signers[key.kid] = self._unseal(key)
+
+    def rotate(self, purpose: Purpose = "access") -> str:
+        """Let the next key sign from now on, and the one before it verify until its last token has expired.
+
+        Answers the kid that signs now.
+        """
+        self._advance(purpose, only_if_incomplete=False)
+        return self._read().active[purpose]
+
+    def retire_expired(self) -> int:
+        """Destroy the private halves of keys whose last token has expired. Answers how many."""
+        with self._work.platform() as tx:
+            return store.retire_expired(tx, int(self._clock()))
+
+    def _advance(self, purpose: Purpose, *, only_if_incomplete: bool) -> None:
+        """One step of the life cycle, in one transaction: there is one active key before it and after it.
+
+        Keys are made beforehand, because making an RSA key takes longer than a transaction should.
+        """
+        now = int(self._clock())
+        fresh, spare = self._make(purpose, "next"), self._make(purpose, "active")
+        with self._work.platform() as tx:
+            store.lock(tx)
+            keys = store.list_keys(tx)
+            if only_if_incomplete and self._is_complete(purpose, keys):
+                return
+            active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
+            if active is None or following is None or following.algorithm != spare.algorithm:
+                store.drop_next(tx, purpose)
+                store.retire_active(tx, purpose, now + self._policy.overlap_of(purpose))
+                store.add_key(tx, spare)
+            else:
+                store.retire_active(tx, purpose, now + self._policy.overlap_of(purpose))
+                store.activate_next(tx, purpose, now)
+            store.add_key(tx, fresh)
+
+    def _is_complete(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> bool:
+        wanted = self._policy.algorithm_of(purpose)
+        active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
+        return all(key is not None and key.algorithm == wanted for key in (active, following))
+
+    def _make(self, purpose: Purpose, state: State) -> SigningKey:
+        algorithm = self._policy.algorithm_of(purpose)
+        private = signer.generate(algorithm)
+        jwk = signer.public_jwk(private, algorithm)
+        now = int(self._clock())
+        return SigningKey(
+            kid=jwk["kid"],
+            purpose=purpose,
+            algorithm=algorithm,
+            state=state,
+            public_jwk=jwk,
+            sealed=self._sealer.seal(signer.serialize(private), *_place(jwk["kid"])),
+            created_at=now,
+            activated_at=now if state == "active" else None,
+        )
+
+    def _get(self, purpose: Purpose, kid: str) -> SigningKey:
+        found = next((key for key in self._fresh().keys if (key.purpose, key.kid) == (purpose, kid)), None)
+        if found is None:
+            raise Misconfigured([f"there is no signing key {kid}"])
+        return found
+
+    def _unseal(self, key: SigningKey) -> signer.Sign:
+        try:
+            private = signer.deserialize(self._sealer.open(key.sealed, *_place(key.kid)))
+        except SealBroken:
+            raise Misconfigured([f"the signing key {key.kid} does not open under this master key"]) from None
+        return signer.signer(private, key.algorithm)
+
+    def _fresh(self) -> _Ring:
+        ring = self._ring
+        if self._clock() - ring.read_at < FRESH_SECONDS:
+            return ring
+        if not self._reading.acquire(blocking=not ring.keys):
+            return ring  # another thread is reading; what we have is a second old at most
+        try:
+            return self._read()
+        finally:
+            self._reading.release()
+
+    def _read(self) -> _Ring:
+        now = self._clock()
+        with self._work.platform(writes=False) as tx:
+            keys = tuple(key for key in store.list_keys(tx) if key.verifies_at(int(now)))
+        known = {old.kid: old for old in self._ring.verification.values()}
+        verification = {
+            (key.purpose, key.kid): known.get(key.kid) or VerificationKey.from_jwk(key.public_jwk) for key in keys
+        }
+        active = {key.purpose: key.kid for key in keys if key.state == "active"}
+        self._ring = _Ring(keys, MappingProxyType(verification), MappingProxyType(active), now)
+        return self._ring
+
+
+def _one(keys: tuple[SigningKey, ...], purpose: Purpose, state: State) -> SigningKey | None:
+    return next((key for key in keys if (key.purpose, key.state) == (purpose, state)), None)
+
+
+def _place(kid: str) -> tuple[str, str, str]:
+    return ("signing_keys", kid, "private_key")

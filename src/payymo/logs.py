@@ -1,0 +1,80 @@
+"""Structured security logs: one line per event, members from an allow-list, never a secret.
+
+An event is a name, an outcome and identifiers. There is no way to hand in free-form members: passwords, tokens, keys
+and e-mail addresses have no place in the signature, so they can't end in a log by accident.
+"""
+
+import logging
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal, TextIO
+
+import structlog
+
+Outcome = Literal["success", "refused", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where an event comes from: the request that caused it and the address behind it."""
+
+    request_id: str = "-"
+    address: str = "-"
+
+
+class SecurityLog:
+    """Writes security events. `stream` is standard error unless a test hands in another."""
+
+    def __init__(self, *, json: bool = True, stream: TextIO | None = None) -> None:
+        renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+        self._logger = structlog.wrap_logger(
+            structlog.PrintLogger(file=stream or sys.stderr),
+            processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        )
+
+    def event(  # the allow-list *is* the signature
+        self,
+        name: str,
+        outcome: Outcome,
+        *,
+        trace: Trace,
+        tenant_id: uuid.UUID | None = None,
+        user_id: uuid.UUID | None = None,
+        session_id: uuid.UUID | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Write one event. `reason` is a code from our own vocabulary, never input."""
+        members = {
+            "outcome": outcome,
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "session_id": session_id,
+            "reason": reason,
+            "request_id": trace.request_id,
+            "address": trace.address,
+        }
+        self._logger.info(name, **{key: str(value) for key, value in members.items() if value is not None})
+
+    def failure(self, error: BaseException, *, trace: Trace, private: str | None = None) -> None:
+        """Write an error that strangers only learn the request id of. The text of foreign exceptions stays out:
+        database drivers put statements and parameters into it.
+        """
+        frames = []
+        trail = error.__traceback__
+        while trail is not None:
+            frames.append(f"{trail.tb_frame.f_globals.get('__name__', '?')}:{trail.tb_lineno}")
+            trail = trail.tb_next
+        self._logger.error(
+            "failure",
+            error=type(error).__name__,
+            cause=type(error.__cause__).__name__ if error.__cause__ else None,
+            private=private,
+            trail=frames[-6:],
+            request_id=trace.request_id,
+        )
+
+    def warning(self, name: str, detail: str) -> None:
+        """Tell the operator about the configuration, once, at start."""
+        self._logger.warning(name, detail=detail)

@@ -1,0 +1,106 @@
+"""Makes roles, hands them to users, and says what a user may do. Nobody hands out what they don't have."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.errors import FieldError, InsufficientScope, InvalidInput, NotFound
+from payymo.roles import store
+from payymo.roles.model import BUILT_IN, Role, covers, is_role_name, new_role
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a user holds: role names, and the permissions that they come to."""
+
+    roles: tuple[str, ...]
+    permissions: tuple[str, ...]
+
+
+class Roles:
+    """The roles of each tenant."""
+
+    def __init__(self, work: Work, clock: Clock) -> None:
+        self._work = work
+        self._clock = clock
+
+    def list_roles(self, tenant_id: uuid.UUID) -> tuple[Role, ...]:
+        """The built-in roles and the tenant's own."""
+        with self._work.reading(tenant_id) as tx:
+            own = store.list_roles(tx)
+        return tuple(Role(name, permissions, is_built_in=True) for name, permissions in BUILT_IN.items()) + own
+
+    def create(self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str]) -> Role:
+        """A new role, made by somebody with the permissions `by`. Raises InvalidInput, Conflict, InsufficientScope."""
+        role = new_role(name, permissions)
+        _require_covered(by, role.permissions)
+        with self._work(tenant_id) as tx:
+            store.add_role(tx, role, now=int(self._clock()))
+        return role
+
+    def change(self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str]) -> Role:
+        """Replace a role's permissions. Raises NotFound, InvalidInput, InsufficientScope."""
+        _require_own(name)
+        role = new_role(name, permissions)
+        with self._work(tenant_id) as tx:
+            before = store.find_role(tx, name)
+            if before is None:
+                raise NotFound("There is no such role.")
+            _require_covered(by, before.permissions)
+            _require_covered(by, role.permissions)
+            store.change_role(tx, role)
+        return role
+
+    def remove(self, tenant_id: uuid.UUID, name: str, *, by: Sequence[str]) -> None:
+        """Remove a role, also from those who hold it. Raises NotFound, InsufficientScope."""
+        _require_own(name)
+        with self._work(tenant_id) as tx:
+            before = store.find_role(tx, name)
+            if before is None:
+                raise NotFound("There is no such role.")
+            _require_covered(by, before.permissions)
+            store.remove_role(tx, name)
+
+    def grants_of(self, tx: Transaction, user_id: uuid.UUID) -> Grants:
+        """Step: what a user holds now. A role name that stands for nothing grants nothing."""
+        held = store.list_held(tx, user_id)
+        permissions = {
+            permission for name, own in held for permission in (BUILT_IN.get(name, ()) if own is None else own)
+        }
+        return Grants(tuple(name for name, _ in held), tuple(sorted(permissions)))
+
+    def assign(self, tx: Transaction, user_id: uuid.UUID, names: Iterable[str], *, by: Sequence[str] | None) -> None:
+        """Step: give a user exactly these roles, on the word of somebody with `by` (None: the operator at the console).
+
+        Both what is given and what is taken away has to be covered. Raises InvalidInput, InsufficientScope.
+        """
+        wanted = tuple(sorted(set(names)))
+        found = {name: self._permissions_of(tx, name) for name in wanted}
+        if None in found.values():
+            raise InvalidInput([FieldError("/roles", "there is no role with one of these names")])
+        if by is not None:
+            for permissions in found.values():
+                _require_covered(by, permissions or ())
+            _require_covered(by, self.grants_of(tx, user_id).permissions)
+        store.replace_held(tx, user_id, wanted)
+
+    @staticmethod
+    def _permissions_of(tx: Transaction, name: str) -> tuple[str, ...] | None:
+        if name in BUILT_IN:
+            return BUILT_IN[name]
+        found = store.find_role(tx, name) if is_role_name(name) else None
+        return found and found.permissions
+
+
+def _require_covered(by: Sequence[str], permissions: Iterable[str]) -> None:
+    if not covers(by, permissions):
+        raise InsufficientScope("This would hand out, or take away, a permission that you don't have yourself.")
+
+
+def _require_own(name: str) -> None:
+    if not is_role_name(name):
+        raise NotFound("There is no such role.")
+    if name in BUILT_IN:
+        raise InvalidInput([FieldError("/name", "built-in roles can't be changed")])

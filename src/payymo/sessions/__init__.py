@@ -1,0 +1,1 @@
+"""Sessions: login, refresh, logout; and what must no longer be accepted."""

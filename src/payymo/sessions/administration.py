@@ -1,0 +1,95 @@
+"""What an administrator or operator does that ends sessions: disable a user, reset a password, suspend a tenant.
+
+The change and the end of what it covers commit together, so that nothing slips in between.
+"""
+
+import uuid
+from collections.abc import Sequence
+
+from payymo.db.work import Work
+from payymo.errors import FieldError, InsufficientScope, InvalidInput
+from payymo.logs import SecurityLog, Trace
+from payymo.roles.model import covers
+from payymo.roles.service import Roles
+from payymo.sessions.revocations import Revocations
+from payymo.tenants.model import Tenant
+from payymo.tenants.service import Tenants
+from payymo.users.model import UserStatus
+from payymo.users.service import Users
+
+
+class Administration:
+    """The acts of administrators. `by` is what the actor may do; None is the operator at the console."""
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        tenants: Tenants,
+        users: Users,
+        roles: Roles,
+        revocations: Revocations,
+        log: SecurityLog,
+    ) -> None:
+        self._work = work
+        self._tenants = tenants
+        self._users = users
+        self._roles = roles
+        self._revocations = revocations
+        self._log = log
+
+    def change_user(
+        self,
+        tenant_id: uuid.UUID,
+        user_id: uuid.UUID,
+        *,
+        status: UserStatus | None = None,
+        roles: Sequence[str] | None = None,
+        password: str | None = None,
+        by: Sequence[str] | None,
+        trace: Trace,
+    ) -> None:
+        """Change what is given; all of it or nothing.
+
+        Disabling and a new password end the user's sessions. Nobody changes a user who may do more than they may: taking
+        over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope.
+        """
+        user, grants = self._users.get(tenant_id, user_id)
+        if by is not None and not covers(by, grants.permissions):
+            raise InsufficientScope("This user may do more than you may.")
+        if status is None and roles is None and password is None:
+            raise InvalidInput([FieldError("", "give at least one of status, roles, password")])
+        new_hash = None if password is None else self._users.new_password_hash(user, password)
+        with self._work(tenant_id) as tx:
+            if roles is not None:
+                self._roles.assign(tx, user_id, roles, by=by)
+            if status is not None:
+                self._users.change_status(tx, user_id, status)
+            if new_hash is not None:
+                self._users.change_password(tx, user_id, new_hash)
+            if status == "disabled":
+                self._revocations.end_of_user(tx, user_id, reason="user-disabled")
+            elif new_hash is not None:
+                self._revocations.end_of_user(tx, user_id, reason="password-changed")
+        changes = {"status": status, "roles": roles, "password": new_hash}
+        for name in (name for name, change in changes.items() if change is not None):
+            self._log.event(
+                f"user.{name}-changed", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, reason="by-administrator"
+            )
+
+    def suspend(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
+        """Suspend a tenant and end all of its sessions. Raises NotFound."""
+        return self._set_status(tenant_id, "suspended", trace)
+
+    def resume(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
+        """Let a tenant's users log in again. Sessions from before stay ended. Raises NotFound."""
+        return self._set_status(tenant_id, "active", trace)
+
+    def _set_status(self, tenant_id: uuid.UUID, status: str, trace: Trace) -> Tenant:
+        """On the way back, too, sessions end: a login that was under way while the tenant was suspended may have left one."""
+        with self._work.platform() as tx:
+            self._tenants.change_status(tx, tenant_id, "suspended" if status == "suspended" else "active")
+        with self._work(tenant_id) as tx:
+            self._revocations.end_all(tx, reason="tenant-suspended")
+        self._log.event(f"tenant.{status}", "success", trace=trace, tenant_id=tenant_id)
+        return self._tenants.get(tenant_id)

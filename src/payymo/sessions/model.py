@@ -1,0 +1,103 @@
+"""A session and its refresh family, as one state machine. Pure.
+
+A session has one live refresh token, and remembers the one before it. Presenting the live one makes a successor; presenting
+the one before it within the grace window gets that *same* successor again, a bounded number of times; presenting any
+other token of the session means that a consumed one came back, and ends the session (RFC 9700 §4.14.2).
+Our signature on the token vouches that the session issued it, so no list of consumed tokens is needed, and a restored
+backup, which remembers an older token as the live one, ends sessions instead of reviving them.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+EndReason = Literal["logout", "logout-everywhere", "ended-by-user", "ended-by-administrator", "refresh-reuse"]
+MoreReasons = Literal["password-changed", "user-disabled", "tenant-suspended"]
+Reason = EndReason | MoreReasons
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshPolicy:
+    """How long refresh tokens and sessions live, and how forgiving retries are. Times in seconds."""
+
+    refresh_ttl_seconds: int
+    session_ttl_seconds: int
+    grace_seconds: int
+    grace_replays: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """The facts of a refresh token; its text follows from them, because its signature is deterministic."""
+
+    id: uuid.UUID
+    kid: str
+    issued_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login on one device."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    user_id: uuid.UUID
+    started_at: int
+    last_seen_at: int
+    expires_at: int
+    ended_at: int | None
+    address: str
+    user_agent: str
+    live: RefreshToken
+    consumed_id: uuid.UUID | None
+    replays: int
+
+    def is_alive_at(self, now: int) -> bool:
+        """Whether it has neither ended nor run out."""
+        return self.ended_at is None and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """Consume the presented token, issue a successor that expires at `expires_at`."""
+
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A retry: hand out the same successor once more."""
+
+    successor: RefreshToken
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A consumed token came back: end the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The session has ended or run out, or the token has."""
+
+
+Decision = Rotate | Replay | Reused | Over
+
+
+def decide(session: Session, presented_id: uuid.UUID, now: int, policy: RefreshPolicy) -> Decision:
+    """What presenting a refresh token of this session comes to.
+
+    The grace window runs from the rotation and is never extended by a replay. A consumed token is reuse whatever else is
+    true of a living session, expired or not: its thief must not be told to simply log in again.
+    """
+    if not session.is_alive_at(now):
+        return Over()
+    if presented_id == session.live.id:
+        if now >= session.live.expires_at:
+            return Over()
+        return Rotate(min(now + policy.refresh_ttl_seconds, session.expires_at))
+    within_grace = 0 <= now - session.live.issued_at < policy.grace_seconds
+    if presented_id == session.consumed_id and within_grace and session.replays < policy.grace_replays:
+        return Replay(session.live)
+    return Reused()

@@ -1,0 +1,68 @@
+"""What must no longer be accepted, in order: written when sessions end, asked on every protected route.
+
+`seq` has no gaps and becomes visible in order, so that a reader who has seen n has seen everything before n. An entry
+lives as long as the tokens that it refuses; expired ones are pruned in small batches.
+"""
+
+import uuid
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.sessions import store
+from payymo.sessions.model import Reason
+
+
+class Revocations:
+    """Ends sessions and remembers it for as long as one of their access tokens could live."""
+
+    def __init__(self, work: Work, clock: Clock, *, access_ttl_seconds: int) -> None:
+        self._work = work
+        self._clock = clock
+        self._access_ttl = access_ttl_seconds
+
+    def is_refused(self, tenant_id: uuid.UUID, *, token_id: uuid.UUID, session_id: uuid.UUID) -> bool:
+        """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone."""
+        with self._work.reading(tenant_id) as tx:
+            status, revoked = store.find_refusal(tx, token_id=token_id, session_id=session_id)
+        return revoked or status != "active"
+
+    def revoke_token(
+        self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, token_id: uuid.UUID, expires_at: int, reason: str
+    ) -> None:
+        """Refuse one access token from now on; its session goes on. Revoking twice succeeds."""
+        with self._work(tenant_id) as tx:
+            if not store.is_revoked(tx, token_id):
+                now = int(self._clock())
+                store.add_revocations(
+                    tx, [(token_id, user_id)], kind="token", reason=reason, now=now, expires_at=expires_at
+                )
+
+    def end_one(self, tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, reason: Reason) -> int:
+        """Step: end one session of a user. Answers how many ended."""
+        now = int(self._clock())
+        return self._record(tx, store.end_one(tx, session_id, of_user=of_user, now=now, reason=reason), reason, now)
+
+    def end_of_user(self, tx: Transaction, user_id: uuid.UUID, *, reason: Reason) -> int:
+        """Step: end every session of a user. Answers how many ended."""
+        now = int(self._clock())
+        return self._record(tx, store.end_of_user(tx, user_id, now=now, reason=reason), reason, now)
+
+    def end_all(self, tx: Transaction, *, reason: Reason) -> int:
+        """Step: end every session of the tenant. Answers how many ended."""
+        now = int(self._clock())
+        return self._record(tx, store.end_all(tx, now=now, reason=reason), reason, now)
+
+    def _record(self, tx: Transaction, ended: list[tuple[uuid.UUID, uuid.UUID]], reason: Reason, now: int) -> int:
+        if ended:
+            expires_at = now + self._access_ttl
+            store.add_revocations(tx, ended, kind="session", reason=reason, now=now, expires_at=expires_at)
+        return len(ended)
+
+    def prune(self, *, batch: int = 500) -> int:
+        """Forget one batch of what expired. Answers how many rows went; call again until it answers 0.
+
+        Small batches keep each lock short, so that logins and refreshes don't wait for the cleaner.
+        """
+        now = int(self._clock())
+        with self._work.platform() as tx:
+            return store.prune_revocations(tx, now=now, count=batch) + store.prune_sessions(tx, now=now, count=batch)

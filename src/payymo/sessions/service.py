@@ -1,0 +1,283 @@
+"""Login, refresh, logout: the use cases. Each opens its own transactions and answers after they have committed.
+
+Refusals that must be remembered (a refresh token that was used twice) are values until then: raising inside the
+transaction would roll the memory back, and the thief's next token would work.
+"""
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from payymo_guard import RefreshClaims, Refused, Verifier
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
+from payymo.logs import SecurityLog, Trace
+from payymo.roles.service import Grants, Roles
+from payymo.sessions import store
+from payymo.sessions.model import Over, RefreshPolicy, RefreshToken, Replay, Reused, Rotate, Session, decide
+from payymo.sessions.revocations import Revocations
+from payymo.tokens import Subject, TokenMinter
+from payymo.users.model import Proof, User
+from payymo.users.service import Users
+
+USER_AGENT_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a session was started from, as its owner will see it in the list of their sessions."""
+
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TokenPair:
+    """What a login or a refresh hands out. Its `repr` hides the tokens."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+    def __repr__(self) -> str:
+        return f"TokenPair(expires_in={self.expires_in})"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A login's outcome: who, what they hold, and the tokens."""
+
+    user: User
+    grants: Grants
+    tokens: TokenPair
+
+
+class Sessions:
+    """The sessions of each tenant."""
+
+    def __init__(
+        self,
+        work: Work,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        users: Users,
+        roles: Roles,
+        minter: TokenMinter,
+        refresh_verifier: Verifier[RefreshClaims],
+        revocations: Revocations,
+        policy: RefreshPolicy,
+        log: SecurityLog,
+    ) -> None:
+        self._work = work
+        self._clock = clock
+        self._entropy = entropy
+        self._users = users
+        self._roles = roles
+        self._minter = minter
+        self._refresh_verifier = refresh_verifier
+        self._revocations = revocations
+        self._policy = policy
+        self._log = log
+
+    def register(
+        self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, device: Device, trace: Trace
+    ) -> LoggedIn:
+        """A new user of the tenant, logged in. Raises what `Users.create` raises, TenantSuspended."""
+        self._require_active_tenant(tenant_id)
+        user = self._users.create(tenant_id, email=email, username=username, password=password)
+        self._log.event("user.registered", "success", trace=trace, tenant_id=tenant_id, user_id=user.id)
+        proof = self._users.prove_again(tenant_id, user.id, password)
+        return self._start(tenant_id, proof, device, trace)
+
+    def log_in(self, tenant_id: uuid.UUID, *, email: str, password: str, device: Device, trace: Trace) -> LoggedIn:
+        """Start a session. Raises InvalidCredentials (one sentence for every reason), Overloaded."""
+        proof = self._users.prove(tenant_id, email, password)
+        return self._start(tenant_id, proof, device, trace)
+
+    def _start(self, tenant_id: uuid.UUID, proof: Proof | None, device: Device, trace: Trace) -> LoggedIn:
+        started: tuple[Session, User, Grants] | None = None
+        if proof is not None:
+            with self._work(tenant_id) as tx:
+                if self._users.lock_proven(tx, proof) and store.find_tenant_status(tx) == "active":
+                    session = self._new_session(tenant_id, proof.user_id, device)
+                    store.add_session(tx, session)
+                    started = session, self._users.get_in(tx, proof.user_id), self._roles.grants_of(tx, proof.user_id)
+        if started is None:
+            user_id = proof and proof.user_id
+            self._log.event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=user_id)
+            raise InvalidCredentials
+        session, user, grants = started
+        self._log.event(
+            "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=session.id
+        )
+        return LoggedIn(user, grants, self._pair(session, grants, session.live.issued_at))
+
+    def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
+        now = int(self._clock())
+        return Session(
+            id=self._entropy.uuid(),
+            tenant_id=tenant_id,
+            user_id=user_id,
+            started_at=now,
+            last_seen_at=now,
+            expires_at=now + self._policy.session_ttl_seconds,
+            ended_at=None,
+            address=device.address,
+            user_agent=device.user_agent[:USER_AGENT_MAX],
+            live=self._new_refresh_token(now, now + self._policy.refresh_ttl_seconds),
+            consumed_id=None,
+            replays=0,
+        )
+
+    def _new_refresh_token(self, now: int, expires_at: int) -> RefreshToken:
+        return RefreshToken(self._entropy.uuid(), self._minter.active_refresh_kid(), now, expires_at)
+
+    def refresh(self, refresh_token: str, *, tenant_id: uuid.UUID | None, trace: Trace) -> TokenPair:
+        """Exchange a refresh token for its successor and a new access token.
+
+        `tenant_id`: the tenant that the request named, if it named one. Raises InvalidToken, TenantSuspended.
+        """
+        claims = self._read_refresh_token(refresh_token, tenant_id)
+        own, session_id, presented_id = (uuid.UUID(text) for text in (claims.tenant_id, claims.sid, claims.jti))
+        successor_id, kid = self._entropy.uuid(), self._minter.active_refresh_kid()
+        now = int(self._clock())
+        with self._work(own) as tx:
+            outcome, session = self._decide(tx, session_id, presented_id, now)
+            grants = Grants((), ())
+            match outcome:
+                case Rotate(expires_at):
+                    assert session is not None
+                    live = RefreshToken(successor_id, kid, now, expires_at)
+                    store.rotate(tx, session_id, live)
+                    session = replace(session, live=live)
+                    grants = self._roles.grants_of(tx, session.user_id)
+                case Replay():
+                    assert session is not None
+                    store.count_replay(tx, session_id)
+                    grants = self._roles.grants_of(tx, session.user_id)
+                case Reused():
+                    assert session is not None
+                    self._revocations.end_one(tx, session_id, of_user=session.user_id, reason="refresh-reuse")
+                case Over():
+                    pass
+                case _:
+                    assert_never(outcome)
+        # Only now, after the commit, may a refusal be raised.
+        self._record_refresh(outcome, claims, trace)
+        if session is None or isinstance(outcome, Reused | Over):
+            raise InvalidToken(private=type(outcome).__name__)
+        return self._pair(session, grants, now)
+
+    def _read_refresh_token(self, text: str, tenant_id: uuid.UUID | None) -> RefreshClaims:
+        """The signature keeps garbage away from the database; what counts is the session's row."""
+        try:
+            return self._refresh_verifier.verify(text, tenant_id=str(tenant_id) if tenant_id else None)
+        except Refused as refused:
+            raise InvalidToken(private=refused.code) from None
+
+    def _decide(
+        self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, now: int
+    ) -> tuple[Rotate | Replay | Reused | Over, Session | None]:
+        session = store.lock_session(tx, session_id)
+        if session is None or store.find_tenant_status(tx) != "active":
+            return Over(), session
+        return decide(session, presented_id, now, self._policy), session
+
+    def _record_refresh(
+        self, outcome: Rotate | Replay | Reused | Over, claims: RefreshClaims, trace: Trace
+    ) -> None:
+        succeeded = isinstance(outcome, Rotate | Replay)
+        self._log.event(
+            "session.refresh",
+            "success" if succeeded else "refused",
+            trace=trace,
+            tenant_id=uuid.UUID(claims.tenant_id),
+            user_id=uuid.UUID(claims.sub),
+            session_id=uuid.UUID(claims.sid),
+            reason=type(outcome).__name__.lower(),
+        )
+
+    def _pair(self, session: Session, grants: Grants, now: int) -> TokenPair:
+        subject = Subject(session.tenant_id, session.user_id, session.id, grants.roles, grants.permissions)
+        live = session.live
+        return TokenPair(
+            access_token=self._minter.mint_access(subject, now),
+            refresh_token=self._minter.mint_refresh(
+                subject, token_id=live.id, kid=live.kid, issued_at=live.issued_at, expires_at=live.expires_at
+            ),
+            expires_in=self._minter.policy.access_ttl_seconds,
+        )
+
+    def log_out(
+        self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, everywhere: bool, trace: Trace
+    ) -> None:
+        """End this session, or every session of the user: access tokens and refresh families."""
+        with self._work(tenant_id) as tx:
+            if everywhere:
+                self._revocations.end_of_user(tx, user_id, reason="logout-everywhere")
+            else:
+                self._revocations.end_one(tx, session_id, of_user=user_id, reason="logout")
+        self._log.event(
+            "session.logout-everywhere" if everywhere else "session.logout",
+            "success",
+            trace=trace,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            session_id=session_id,
+        )
+
+    def list_sessions(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, count: int = 100) -> tuple[Session, ...]:
+        """The user's living sessions, the newest first."""
+        with self._work.reading(tenant_id) as tx:
+            return store.list_sessions(tx, user_id, now=int(self._clock()), count=count)
+
+    def get(self, tenant_id: uuid.UUID, session_id: uuid.UUID) -> Session:
+        """The session. Raises NotFound, also for another tenant's session."""
+        with self._work.reading(tenant_id) as tx:
+            found = store.find_session(tx, session_id)
+        if found is None:
+            raise NotFound("There is no such session.")
+        return found
+
+    def end(
+        self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, by_owner: bool, trace: Trace
+    ) -> None:
+        """End one session of a user. Ending what has ended succeeds. Raises NotFound when it is not theirs."""
+        with self._work(tenant_id) as tx:
+            session = store.find_session(tx, session_id)
+            is_theirs = session is not None and session.user_id == user_id
+            if is_theirs:
+                reason = "ended-by-user" if by_owner else "ended-by-administrator"
+                self._revocations.end_one(tx, session_id, of_user=user_id, reason=reason)
+        if not is_theirs:
+            raise NotFound("There is no such session.")
+        self._log.event(
+            "session.ended", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, session_id=session_id
+        )
+
+    def change_password(
+        self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, current: str, new: str, trace: Trace
+    ) -> None:
+        """Change one's own password, and end every session. Raises InvalidCredentials, InvalidInput, Overloaded."""
+        user, _ = self._users.get(tenant_id, user_id)
+        proof = self._users.prove_again(tenant_id, user_id, current)
+        changed = False
+        if proof is not None:
+            new_hash = self._users.new_password_hash(user, new)
+            with self._work(tenant_id) as tx:
+                if changed := self._users.lock_proven(tx, proof):
+                    self._users.change_password(tx, user_id, new_hash)
+                    self._revocations.end_of_user(tx, user_id, reason="password-changed")
+        outcome = "success" if changed else "refused"
+        self._log.event("user.password-changed", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
+        if not changed:
+            raise InvalidCredentials("The current password is wrong.")
+
+    def _require_active_tenant(self, tenant_id: uuid.UUID) -> None:
+        with self._work.reading(tenant_id) as tx:
+            if store.find_tenant_status(tx) != "active":
+                raise TenantSuspended

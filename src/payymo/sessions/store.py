@@ -1,0 +1,236 @@
+"""SQL for `sessions` and `token_revocations`."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from payymo.db.schema import TENANT, revocation_counter, tenants
+from payymo.db.schema import sessions as s
+from payymo.db.schema import token_revocations as r
+from payymo.db.work import Transaction
+from payymo.sessions.model import Reason, RefreshToken, Session
+
+_OWN = s.c.tenant_id == TENANT
+_OF_ID = s.c.id == sa.bindparam("of_id")
+_OF_USER = s.c.user_id == sa.bindparam("of_user")
+_ALIVE = sa.and_(s.c.ended_at.is_(None), s.c.expires_at > sa.bindparam("moment"))
+_NAMES = (
+    "id",
+    "tenant_id",
+    "user_id",
+    "started_at",
+    "last_seen_at",
+    "expires_at",
+    "ended_at",
+    "address",
+    "user_agent",
+    "refresh_id",
+    "refresh_kid",
+    "refresh_issued_at",
+    "refresh_expires_at",
+    "consumed_id",
+    "replays",
+)
+_SELECT = sa.select(*(s.c[name] for name in _NAMES))
+_FIND = _SELECT.where(_OWN, _OF_ID)
+_LOCK = _FIND.with_for_update()
+_LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
+_ADD = sa.insert(s).values(
+    tenant_id=TENANT,
+    **{name: sa.bindparam(f"new_{name}") for name in _NAMES if name not in {"tenant_id", "ended_at", "consumed_id", "replays"}},
+)
+_ROTATE = (
+    sa.update(s)
+    .where(_OWN, _OF_ID)
+    .values(
+        consumed_id=s.c.refresh_id,
+        replays=0,
+        last_seen_at=sa.bindparam("moment"),
+        refresh_id=sa.bindparam("new_id"),
+        refresh_kid=sa.bindparam("new_kid"),
+        refresh_issued_at=sa.bindparam("moment"),
+        refresh_expires_at=sa.bindparam("new_expires_at"),
+    )
+)
+_COUNT_REPLAY = sa.update(s).where(_OWN, _OF_ID).values(replays=s.c.replays + 1)
+_RETURNING = (s.c.id, s.c.user_id)
+
+
+def _ending(*conditions: sa.ColumnElement[bool]) -> sa.Update:
+    values = {"ended_at": sa.bindparam("moment", type_=sa.BigInteger()), "end_reason": sa.bindparam("why")}
+    return sa.update(s).where(_OWN, s.c.ended_at.is_(None), *conditions).values(**values)
+
+
+_END_ONE = _ending(_OF_ID, _OF_USER).returning(*_RETURNING)
+_END_OF_USER = _ending(_OF_USER).returning(*_RETURNING)
+_END_ALL = _ending().returning(*_RETURNING)
+
+_TAKE_NUMBERS = (
+    sa.update(revocation_counter)
+    .where(revocation_counter.c.id == 1)
+    .values(last_seq=revocation_counter.c.last_seq + sa.bindparam("count"))
+    .returning(revocation_counter.c.last_seq)
+)
+_ADD_REVOCATION = sa.insert(r).values(
+    tenant_id=TENANT,
+    **{name: sa.bindparam(f"new_{name}") for name in ("seq", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")},
+)
+_TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
+_IS_REFUSED = sa.select(
+    sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
+    sa.select(sa.literal(1))
+    .where(r.c.tenant_id == TENANT, r.c.subject_id.in_([sa.bindparam("token", type_=sa.Uuid()), sa.bindparam("session", type_=sa.Uuid())]))
+    .exists(),
+)
+_IS_REVOKED = sa.select(sa.literal(1)).where(r.c.tenant_id == TENANT, r.c.subject_id == sa.bindparam("token"))
+
+
+def _pruning(table: sa.Table, key: sa.Column[Any]) -> sa.Delete:
+    """Rows that another cleaner has locked are left to it."""
+    expired = sa.select(key).where(table.c.expires_at <= sa.bindparam("moment"))
+    batch = expired.order_by(table.c.expires_at).limit(sa.bindparam("count")).with_for_update(skip_locked=True)
+    return sa.delete(table).where(key.in_(batch))
+
+
+_PRUNE_REVOCATIONS = _pruning(r, r.c.seq)
+_PRUNE_SESSIONS = _pruning(s, s.c.id)
+
+
+def find_session(tx: Transaction, session_id: uuid.UUID) -> Session | None:
+    """The session, or None."""
+    row = tx.execute(_FIND, {"of_id": session_id}).mappings().one_or_none()
+    return None if row is None else _read(row)
+
+
+def lock_session(tx: Transaction, session_id: uuid.UUID) -> Session | None:
+    """The session, locked until the transaction ends: of parallel refreshes, one decides at a time."""
+    row = tx.execute(_LOCK, {"of_id": session_id}).mappings().one_or_none()
+    return None if row is None else _read(row)
+
+
+def list_sessions(tx: Transaction, user_id: uuid.UUID, *, now: int, count: int) -> tuple[Session, ...]:
+    """A user's living sessions, the newest first."""
+    rows = tx.execute(_LIST, {"of_user": user_id, "moment": now, "count": count}).mappings()
+    return tuple(_read(row) for row in rows)
+
+
+def add_session(tx: Transaction, session: Session) -> None:
+    """Start a session."""
+    values = {
+        "new_id": session.id,
+        "new_user_id": session.user_id,
+        "new_started_at": session.started_at,
+        "new_last_seen_at": session.last_seen_at,
+        "new_expires_at": session.expires_at,
+        "new_address": session.address,
+        "new_user_agent": session.user_agent,
+        "new_refresh_id": session.live.id,
+        "new_refresh_kid": session.live.kid,
+        "new_refresh_issued_at": session.live.issued_at,
+        "new_refresh_expires_at": session.live.expires_at,
+    }
+    tx.execute(_ADD, values)
+
+
+def rotate(tx: Transaction, session_id: uuid.UUID, successor: RefreshToken) -> None:
+    """The successor becomes the live token, and the token that was live the consumed one."""
+    values = {
+        "of_id": session_id,
+        "moment": successor.issued_at,
+        "new_id": successor.id,
+        "new_kid": successor.kid,
+        "new_expires_at": successor.expires_at,
+    }
+    tx.execute(_ROTATE, values)
+
+
+def count_replay(tx: Transaction, session_id: uuid.UUID) -> None:
+    """Remember that a retry got the successor once more."""
+    tx.execute(_COUNT_REPLAY, {"of_id": session_id})
+
+
+def end_one(
+    tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: int, reason: Reason
+) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """End one session of a user. Answers (session, user) for each that was still running."""
+    rows = tx.execute(_END_ONE, {"of_id": session_id, "of_user": of_user, "moment": now, "why": reason})
+    return [(row.id, row.user_id) for row in rows]
+
+
+def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """End every session of a user. Answers (session, user) for each that was still running."""
+    rows = tx.execute(_END_OF_USER, {"of_user": user_id, "moment": now, "why": reason})
+    return [(row.id, row.user_id) for row in rows]
+
+
+def end_all(tx: Transaction, *, now: int, reason: Reason) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """End every session of the tenant. Answers (session, user) for each that was still running."""
+    rows = tx.execute(_END_ALL, {"moment": now, "why": reason})
+    return [(row.id, row.user_id) for row in rows]
+
+
+def add_revocations(
+    tx: Transaction,
+    subjects: list[tuple[uuid.UUID, uuid.UUID]],
+    *,
+    kind: str,
+    reason: str,
+    now: int,
+    expires_at: int,
+) -> None:
+    """Number and record revocations of (subject, user). The counter's lock is held until commit: do this last."""
+    last: int = tx.execute(_TAKE_NUMBERS, {"count": len(subjects)}).scalar_one()
+    first = last - len(subjects) + 1
+    rows = [
+        {
+            "new_seq": first + index,
+            "new_kind": kind,
+            "new_subject_id": subject_id,
+            "new_user_id": user_id,
+            "new_reason": reason,
+            "new_revoked_at": now,
+            "new_expires_at": expires_at,
+        }
+        for index, (subject_id, user_id) in enumerate(subjects)
+    ]
+    tx.execute(_ADD_REVOCATION, rows)
+
+
+def find_refusal(tx: Transaction, *, token_id: uuid.UUID, session_id: uuid.UUID) -> tuple[str | None, bool]:
+    """The tenant's status (None: no such tenant), and whether the token or its session is revoked."""
+    status, revoked = tx.execute(_IS_REFUSED, {"token": token_id, "session": session_id}).one()
+    return status, bool(revoked)
+
+
+def find_tenant_status(tx: Transaction) -> str | None:
+    """The status of the transaction's tenant."""
+    status: str | None = tx.execute(_TENANT_STATUS).scalar()
+    return status
+
+
+def _read(row: Mapping[Any, Any]) -> Session:
+    facts = dict(row)
+    live = RefreshToken(
+        facts.pop("refresh_id"),
+        facts.pop("refresh_kid"),
+        facts.pop("refresh_issued_at"),
+        facts.pop("refresh_expires_at"),
+    )
+    return Session(live=live, **facts)
+
+
+def is_revoked(tx: Transaction, token_id: uuid.UUID) -> bool:
+    """Whether there is an entry for this token."""
+    return tx.execute(_IS_REVOKED, {"token": token_id}).scalar() is not None
+
+
+def prune_revocations(tx: Transaction, *, now: int, count: int) -> int:
+    """Platform step: forget up to `count` entries whose tokens have expired. Answers how many."""
+    return tx.execute(_PRUNE_REVOCATIONS, {"moment": now, "count": count}).rowcount
+
+
+def prune_sessions(tx: Transaction, *, now: int, count: int) -> int:
+    """Platform step: forget up to `count` sessions that ran out. Answers how many."""
+    return tx.execute(_PRUNE_SESSIONS, {"moment": now, "count": count}).rowcount

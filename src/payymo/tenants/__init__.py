@@ -1,0 +1,1 @@
+"""Tenants: who shares this deployment without seeing one another."""

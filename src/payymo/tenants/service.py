@@ -1,0 +1,98 @@
+"""Creates tenants, and says which one a request belongs to.
+
+Suspending ends sessions too, and so is a use case of `payymo.sessions`.
+"""
+
+import uuid
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.errors import NotFound, TenantUnknown
+from payymo.tenants import store
+from payymo.tenants.model import Tenant, TenantStatus
+
+REMEMBER_SECONDS = 1.0
+REMEMBER_AT_MOST = 1024
+
+
+class Tenants:
+    """The tenants of this deployment."""
+
+    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, default_slug: str) -> None:
+        self._work = work
+        self._clock = clock
+        self._entropy = entropy
+        self._default_slug = default_slug
+        self._resolved: dict[tuple[str, str | None], tuple[float, Tenant, bool]] = {}
+
+    def resolve(self, host: str, slug: str | None) -> tuple[Tenant, bool]:
+        """The tenant of a request, and whether the request named it: by host name, else `X-Tenant`, else the default.
+
+        An answer is remembered for a second; whether a token still counts is never read from it. Raises TenantUnknown.
+        """
+        now = self._clock()
+        remembered = self._resolved.get((host, slug))
+        if remembered and 0 <= now - remembered[0] < REMEMBER_SECONDS:
+            return remembered[1], remembered[2]
+        found, named = self._look_up(host, slug)
+        if len(self._resolved) >= REMEMBER_AT_MOST:
+            self._resolved.clear()  # a stranger chooses these keys: bounded, and cheap to fill again
+        self._resolved[host, slug] = (now, found, named)
+        return found, named
+
+    def _look_up(self, host: str, slug: str | None) -> tuple[Tenant, bool]:
+        with self._work.platform(writes=False) as tx:
+            by_host = store.find_by_host(tx, host)
+            if by_host is not None:
+                return by_host, True
+            found = store.find_by_slug(tx, self._default_slug if slug is None else slug)
+        if found is None:
+            raise TenantUnknown
+        return found, slug is not None
+
+    def create(self, slug: str, name: str, *, host: str | None = None) -> Tenant:
+        """A new, active tenant. Raises InvalidInput, Conflict."""
+        tenant = Tenant(self._entropy.uuid(), slug, name, host, "active", int(self._clock()))
+        with self._work.platform() as tx:
+            store.add_tenant(tx, tenant)
+        return tenant
+
+    def ensure_default(self) -> Tenant:
+        """The default tenant, made when it is missing."""
+        with self._work.platform() as tx:
+            found = store.find_by_slug(tx, self._default_slug)
+            if found is None:
+                found = Tenant(
+                    self._entropy.uuid(), self._default_slug, "Default tenant", None, "active", int(self._clock())
+                )
+                store.add_tenant(tx, found)
+        return found
+
+    def get(self, tenant_id: uuid.UUID) -> Tenant:
+        """The tenant. Raises NotFound."""
+        with self._work.platform(writes=False) as tx:
+            found = store.find_by_id(tx, tenant_id)
+        if found is None:
+            raise NotFound("There is no such tenant.")
+        return found
+
+    def get_by_slug(self, slug: str) -> Tenant:
+        """The tenant. Raises NotFound."""
+        with self._work.platform(writes=False) as tx:
+            found = store.find_by_slug(tx, slug)
+        if found is None:
+            raise NotFound(f"There is no tenant {slug!r}.")
+        return found
+
+    def list_tenants(self, *, after: str = "", count: int = 100) -> tuple[Tenant, ...]:
+        """A page of tenants, by slug."""
+        with self._work.platform(writes=False) as tx:
+            return store.list_tenants(tx, after=after, count=count)
+
+    def change_status(self, tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus) -> None:
+        """Step: suspend or resume. Raises NotFound."""
+        if store.find_by_id(tx, tenant_id) is None:
+            raise NotFound("There is no such tenant.")
+        store.set_status(tx, tenant_id, status)
+        self._resolved.clear()

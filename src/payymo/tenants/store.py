@@ -1,0 +1,56 @@
+"""SQL for `tenants`."""
+
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from payymo.db.schema import tenants as t
+from payymo.db.work import Transaction
+from payymo.errors import Conflict
+from payymo.tenants.model import Tenant, TenantStatus
+
+_COLUMNS = (t.c.id, t.c.slug, t.c.name, t.c.host, t.c.status, t.c.created_at)
+_BY_SLUG = sa.select(*_COLUMNS).where(t.c.slug == sa.bindparam("of_slug"))
+_BY_HOST = sa.select(*_COLUMNS).where(t.c.host == sa.bindparam("of_host"))
+_BY_ID = sa.select(*_COLUMNS).where(t.c.id == sa.bindparam("of_id"))
+_LIST = sa.select(*_COLUMNS).where(t.c.slug > sa.bindparam("after")).order_by(t.c.slug).limit(sa.bindparam("count"))
+_ADD = sa.insert(t)
+_SET_STATUS = sa.update(t).where(t.c.id == sa.bindparam("of_id")).values(status=sa.bindparam("new_status"))
+
+
+def find_by_slug(tx: Transaction, slug: str) -> Tenant | None:
+    """The tenant with this slug, or None."""
+    row = tx.execute(_BY_SLUG, {"of_slug": slug}).one_or_none()
+    return row and Tenant(*row)
+
+
+def find_by_host(tx: Transaction, host: str) -> Tenant | None:
+    """The tenant that this host name belongs to, or None."""
+    row = tx.execute(_BY_HOST, {"of_host": host}).one_or_none()
+    return row and Tenant(*row)
+
+
+def find_by_id(tx: Transaction, tenant_id: uuid.UUID) -> Tenant | None:
+    """The tenant, or None."""
+    row = tx.execute(_BY_ID, {"of_id": tenant_id}).one_or_none()
+    return row and Tenant(*row)
+
+
+def list_tenants(tx: Transaction, *, after: str, count: int) -> tuple[Tenant, ...]:
+    """`count` tenants whose slugs come after `after`, in order."""
+    return tuple(Tenant(*row) for row in tx.execute(_LIST, {"after": after, "count": count}))
+
+
+def add_tenant(tx: Transaction, tenant: Tenant) -> None:
+    """Add a tenant. Raises Conflict when the slug or the host name is taken."""
+    values = {name: getattr(tenant, name) for name in ("id", "slug", "name", "host", "status", "created_at")}
+    try:
+        tx.execute(_ADD, values)
+    except IntegrityError:
+        raise Conflict("A tenant with this slug or host name exists.") from None
+
+
+def set_status(tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus) -> None:
+    """Suspend or resume."""
+    tx.execute(_SET_STATUS, {"of_id": tenant_id, "new_status": status})

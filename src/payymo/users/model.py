@@ -1,0 +1,81 @@
+"""What a user is, and the one way in which names are compared. Pure.
+
+Names that look alike must not be two accounts, and names that differ must not become one (the Unicode case-folding
+attacks): user names are ASCII, the local part of an e-mail address too, and domains are compared in their A-label form.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+from email_validator import EmailNotValidError, validate_email
+
+from payymo.errors import FieldError, InvalidInput
+
+UserStatus = Literal["active", "disabled"]
+EMAIL_MAX = 254
+_USERNAME = re.compile(r"[A-Za-z0-9_-]{3,30}")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One user of one tenant, without any proof of who they are."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    email: str
+    username: str
+    status: UserStatus
+    created_at: int
+
+    @property
+    def is_active(self) -> bool:
+        """Whether they may log in."""
+        return self.status == "active"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Proof:
+    """What a login is checked against, as it was when it was read. Its `repr` hides the hash."""
+
+    user_id: uuid.UUID
+    password_hash: str
+    status: UserStatus
+
+    def __repr__(self) -> str:
+        return f"Proof(user_id={self.user_id})"
+
+
+def canonical_email(text: str) -> str | None:
+    """The form in which addresses are compared; None when it is no address that we take."""
+    if len(text) > EMAIL_MAX or not text.isascii():
+        return None
+    try:
+        parsed = validate_email(text, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False)
+    except EmailNotValidError:
+        return None
+    return (parsed.ascii_email or "").lower() or None
+
+
+def canonical_username(text: str) -> str | None:
+    """The form in which user names are compared; None when it is none that we take."""
+    return text.lower() if _USERNAME.fullmatch(text) else None
+
+
+def name_problems(email: str, username: str) -> list[FieldError]:
+    """What is wrong with the names in a registration; empty when nothing is."""
+    problems = []
+    if canonical_email(email) is None:
+        problems.append(FieldError("/email", "an e-mail address in ASCII, at most 254 characters"))
+    if canonical_username(username) is None:
+        problems.append(FieldError("/username", "3 to 30 letters, digits, _ or -"))
+    return problems
+
+
+def require_names(email: str, username: str) -> tuple[str, str]:
+    """Both names in the form in which they are compared. Raises InvalidInput with each problem."""
+    problems = name_problems(email, username)
+    if problems:
+        raise InvalidInput(problems)
+    return canonical_email(email) or "", canonical_username(username) or ""

@@ -1,0 +1,125 @@
+"""SQL for `users`."""
+
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from payymo.db.schema import TENANT
+from payymo.db.schema import users as t
+from payymo.db.work import Transaction
+from payymo.errors import AlreadyTaken
+from payymo.users.model import Proof, User, UserStatus
+
+_OWN = t.c.tenant_id == TENANT
+_COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at)
+_OF_ID = t.c.id == sa.bindparam("of_id")
+
+_PROOF = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, t.c.email_key == sa.bindparam("of_email"))
+_PROOF_BY_ID = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, _OF_ID)
+_FIND = sa.select(*_COLUMNS).where(_OWN, _OF_ID)
+_FIND_BY_EMAIL = sa.select(*_COLUMNS).where(_OWN, t.c.email_key == sa.bindparam("of_email"))
+_LOCK_PROOF = _PROOF_BY_ID.with_for_update()
+_LIST = (
+    sa.select(*_COLUMNS)
+    .where(_OWN, t.c.username_key > sa.bindparam("after"))
+    .order_by(t.c.username_key)
+    .limit(sa.bindparam("count"))
+)
+_ADD = sa.insert(t).values(
+    tenant_id=TENANT,
+    **{
+        name: sa.bindparam(f"new_{name}")
+        for name in (
+            "id",
+            "email",
+            "email_key",
+            "username",
+            "username_key",
+            "password_hash",
+            "status",
+            "created_at",
+            "password_changed_at",
+        )
+    },
+)
+_SET_STATUS = sa.update(t).where(_OWN, _OF_ID).values(status=sa.bindparam("new_status"))
+_SET_PASSWORD = (
+    sa.update(t)
+    .where(_OWN, _OF_ID)
+    .values(password_hash=sa.bindparam("new_hash"), password_changed_at=sa.bindparam("moment"))
+)
+_REPLACE_HASH = (
+    sa.update(t)
+    .where(_OWN, _OF_ID, t.c.password_hash == sa.bindparam("old_hash"))
+    .values(password_hash=sa.bindparam("new_hash"))
+)
+
+
+def find_proof(tx: Transaction, email_key: str) -> Proof | None:
+    """What to check a login with this address against, or None."""
+    row = tx.execute(_PROOF, {"of_email": email_key}).one_or_none()
+    return row and Proof(*row)
+
+
+def find_proof_of(tx: Transaction, user_id: uuid.UUID) -> Proof | None:
+    """What to check this user's password against, or None."""
+    row = tx.execute(_PROOF_BY_ID, {"of_id": user_id}).one_or_none()
+    return row and Proof(*row)
+
+
+def find_user(tx: Transaction, user_id: uuid.UUID) -> User | None:
+    """The user, or None."""
+    row = tx.execute(_FIND, {"of_id": user_id}).one_or_none()
+    return row and User(*row)
+
+
+def find_by_email(tx: Transaction, email_key: str) -> User | None:
+    """The user with this address, or None."""
+    row = tx.execute(_FIND_BY_EMAIL, {"of_email": email_key}).one_or_none()
+    return row and User(*row)
+
+
+def lock_proof_of(tx: Transaction, user_id: uuid.UUID) -> Proof | None:
+    """The same, locked until the transaction ends."""
+    row = tx.execute(_LOCK_PROOF, {"of_id": user_id}).one_or_none()
+    return row and Proof(*row)
+
+
+def list_users(tx: Transaction, *, after: str, count: int) -> tuple[User, ...]:
+    """`count` users whose names come after `after`, in order."""
+    return tuple(User(*row) for row in tx.execute(_LIST, {"after": after.lower(), "count": count}))
+
+
+def add_user(tx: Transaction, user: User, *, email_key: str, username_key: str, password_hash: str) -> None:
+    """Add a user. Raises AlreadyTaken without saying which name was."""
+    values = {
+        "new_id": user.id,
+        "new_email": user.email,
+        "new_email_key": email_key,
+        "new_username": user.username,
+        "new_username_key": username_key,
+        "new_password_hash": password_hash,
+        "new_status": user.status,
+        "new_created_at": user.created_at,
+        "new_password_changed_at": user.created_at,
+    }
+    try:
+        tx.execute(_ADD, values)
+    except IntegrityError:
+        raise AlreadyTaken from None
+
+
+def set_status(tx: Transaction, user_id: uuid.UUID, status: UserStatus) -> None:
+    """Disable or enable."""
+    tx.execute(_SET_STATUS, {"of_id": user_id, "new_status": status})
+
+
+def set_password(tx: Transaction, user_id: uuid.UUID, password_hash: str, *, now: int) -> None:
+    """A new password."""
+    tx.execute(_SET_PASSWORD, {"of_id": user_id, "new_hash": password_hash, "moment": now})
+
+
+def replace_hash(tx: Transaction, user_id: uuid.UUID, *, old: str, new: str) -> None:
+    """The same password under a newer scheme; nothing happens when the password has changed meanwhile."""
+    tx.execute(_REPLACE_HASH, {"of_id": user_id, "old_hash": old, "new_hash": new})

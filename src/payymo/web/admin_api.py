@@ -1,0 +1,190 @@
+"""`/api/admin`: users, roles and sessions of one's own tenant; tenants, for the platform administrator.
+
+The tenant is always the token's. No path, body or query member names one, except on `/api/admin/tenants`, which needs a
+permission that only the platform administrator has.
+"""
+
+import uuid
+
+from payymo.roles.service import Roles
+from payymo.sessions.administration import Administration
+from payymo.sessions.service import Sessions
+from payymo.tenants.service import Tenants
+from payymo.users.service import Users
+from payymo.web.caller import Caller
+from payymo.web.models import (
+    ChangeUserBody,
+    NewRoleBody,
+    NewTenantBody,
+    NewUserBody,
+    PageQuery,
+    RoleBody,
+    RoleOut,
+    RolesOut,
+    SessionOut,
+    SessionsOut,
+    TenantOut,
+    TenantsOut,
+    UserOut,
+    UsersOut,
+)
+from payymo.web.routing import Nothing, route
+
+
+class UsersApi:
+    """The users of one's own tenant, and their sessions."""
+
+    def __init__(self, *, users: Users, sessions: Sessions, administration: Administration) -> None:
+        self._users = users
+        self._sessions = sessions
+        self._administration = administration
+
+    @route("GET", "/api/admin/users", limit="default", authentication="bearer", permission="users:read")
+    def list_users(self, caller: Caller, query: PageQuery) -> UsersOut:
+        """List users by user name."""
+        found = self._users.list_users(caller.principal.tenant_id, after=query.after, count=query.limit)
+        last = found[-1][0].username if len(found) == query.limit else None
+        return UsersOut(users=[UserOut.of(user, grants) for user, grants in found], next=last)
+
+    @route("POST", "/api/admin/users", limit="default", authentication="bearer", permission="users:write", status=201)
+    def create_user(self, caller: Caller, body: NewUserBody) -> UserOut:
+        """Create a user with roles that one could hold oneself."""
+        who = caller.principal
+        user = self._users.create(
+            who.tenant_id,
+            email=body.email,
+            username=body.username,
+            password=body.password,
+            roles=body.roles,
+            by=who.claims.permissions,
+        )
+        return UserOut.of(*self._users.get(who.tenant_id, user.id))
+
+    @route("GET", "/api/admin/users/<uuid:user_id>", limit="default", authentication="bearer", permission="users:read")
+    def get_user(self, caller: Caller, user_id: uuid.UUID) -> UserOut:
+        """Show one user."""
+        return UserOut.of(*self._users.get(caller.principal.tenant_id, user_id))
+
+    @route(
+        "PATCH", "/api/admin/users/<uuid:user_id>", limit="default", authentication="bearer", permission="users:write"
+    )
+    def change_user(self, caller: Caller, user_id: uuid.UUID, body: ChangeUserBody) -> UserOut:
+        """Disable or enable a user, change their roles, set their password."""
+        who = caller.principal
+        self._administration.change_user(
+            who.tenant_id,
+            user_id,
+            status=body.status,
+            roles=body.roles,
+            password=body.password,
+            by=who.claims.permissions,
+            trace=caller.trace,
+        )
+        return UserOut.of(*self._users.get(who.tenant_id, user_id))
+
+    @route(
+        "GET",
+        "/api/admin/users/<uuid:user_id>/sessions",
+        limit="default",
+        authentication="bearer",
+        permission="sessions:read",
+    )
+    def list_sessions(self, caller: Caller, user_id: uuid.UUID) -> SessionsOut:
+        """List a user's living sessions."""
+        tenant_id = caller.principal.tenant_id
+        self._users.get(tenant_id, user_id)
+        found = self._sessions.list_sessions(tenant_id, user_id)
+        return SessionsOut(sessions=[SessionOut.of(session) for session in found])
+
+    @route(
+        "DELETE",
+        "/api/admin/users/<uuid:user_id>/sessions/<uuid:session_id>",
+        limit="default",
+        authentication="bearer",
+        permission="sessions:write",
+    )
+    def end_session(self, caller: Caller, user_id: uuid.UUID, session_id: uuid.UUID) -> Nothing:
+        """End a user's session."""
+        tenant_id = caller.principal.tenant_id
+        self._sessions.end(tenant_id, user_id, session_id, by_owner=False, trace=caller.trace)
+        return Nothing()
+
+
+class RolesApi:
+    """The roles of one's own tenant."""
+
+    def __init__(self, *, roles: Roles) -> None:
+        self._roles = roles
+
+    @route("GET", "/api/admin/roles", limit="default", authentication="bearer", permission="roles:read")
+    def list_roles(self, caller: Caller) -> RolesOut:
+        """List roles: the built-in ones and the tenant's own."""
+        found = self._roles.list_roles(caller.principal.tenant_id)
+        return RolesOut(roles=[RoleOut.of(role) for role in found])
+
+    @route("POST", "/api/admin/roles", limit="default", authentication="bearer", permission="roles:write", status=201)
+    def create_role(self, caller: Caller, body: NewRoleBody) -> RoleOut:
+        """Create a role from permissions that one has oneself."""
+        who = caller.principal
+        return RoleOut.of(self._roles.create(who.tenant_id, body.name, body.permissions, by=who.claims.permissions))
+
+    @route("PUT", "/api/admin/roles/<string:name>", limit="default", authentication="bearer", permission="roles:write")
+    def change_role(self, caller: Caller, name: str, body: RoleBody) -> RoleOut:
+        """Replace a role's permissions."""
+        who = caller.principal
+        return RoleOut.of(self._roles.change(who.tenant_id, name, body.permissions, by=who.claims.permissions))
+
+    @route(
+        "DELETE", "/api/admin/roles/<string:name>", limit="default", authentication="bearer", permission="roles:write"
+    )
+    def remove_role(self, caller: Caller, name: str) -> Nothing:
+        """Remove a role, also from those who hold it."""
+        who = caller.principal
+        self._roles.remove(who.tenant_id, name, by=who.claims.permissions)
+        return Nothing()
+
+
+class TenantsApi:
+    """All tenants."""
+
+    def __init__(self, *, tenants: Tenants, administration: Administration) -> None:
+        self._tenants = tenants
+        self._administration = administration
+
+    @route("GET", "/api/admin/tenants", limit="default", authentication="bearer", permission="tenants:read")
+    def list_tenants(self, caller: Caller, query: PageQuery) -> TenantsOut:
+        """List tenants by slug."""
+        del caller
+        found = self._tenants.list_tenants(after=query.after, count=query.limit)
+        last = found[-1].slug if len(found) == query.limit else None
+        return TenantsOut(tenants=[TenantOut.of(tenant) for tenant in found], next=last)
+
+    @route(
+        "POST", "/api/admin/tenants", limit="default", authentication="bearer", permission="tenants:write", status=201
+    )
+    def create_tenant(self, caller: Caller, body: NewTenantBody) -> TenantOut:
+        """Create a tenant."""
+        del caller
+        return TenantOut.of(self._tenants.create(body.slug, body.name, host=body.host))
+
+    @route(
+        "POST",
+        "/api/admin/tenants/<uuid:tenant_id>/suspend",
+        limit="default",
+        authentication="bearer",
+        permission="tenants:write",
+    )
+    def suspend_tenant(self, caller: Caller, tenant_id: uuid.UUID) -> TenantOut:
+        """Suspend a tenant: its sessions end, its tokens stop working."""
+        return TenantOut.of(self._administration.suspend(tenant_id, trace=caller.trace))
+
+    @route(
+        "POST",
+        "/api/admin/tenants/<uuid:tenant_id>/resume",
+        limit="default",
+        authentication="bearer",
+        permission="tenants:write",
+    )
+    def resume_tenant(self, caller: Caller, tenant_id: uuid.UUID) -> TenantOut:
+        """Let a suspended tenant's users log in again."""
+        return TenantOut.of(self._administration.resume(tenant_id, trace=caller.trace))

@@ -1,0 +1,138 @@
+"""`/api/auth`: register, log in, refresh, log out, and what belongs to one's own account."""
+
+import uuid
+
+from payymo.errors import RegistrationClosed, TenantSuspended
+from payymo.limits.limiter import RateLimiter, Tier, account_key
+from payymo.sessions.service import Sessions
+from payymo.users.model import canonical_email
+from payymo.users.service import Users
+from payymo.web.caller import Caller, Gate
+from payymo.web.models import (
+    ChangePasswordBody,
+    LoginBody,
+    LoginOut,
+    LogoutBody,
+    MeOut,
+    RefreshBody,
+    RegisterBody,
+    SessionOut,
+    SessionsOut,
+    TokenInfo,
+    TokensOut,
+    UserOut,
+    VerifyBody,
+    VerifyOut,
+)
+from payymo.web.routing import Nothing, route
+
+ACCOUNT_TIERS: tuple[Tier, ...] = ("login", "lockout")
+
+
+class AuthApi:
+    """First-party authentication."""
+
+    def __init__(
+        self, *, sessions: Sessions, users: Users, gate: Gate, limiter: RateLimiter, registration_is_open: bool
+    ) -> None:
+        self._sessions = sessions
+        self._users = users
+        self._gate = gate
+        self._limiter = limiter
+        self._registration_is_open = registration_is_open
+
+    @route("POST", "/api/auth/register", limit="registration", authentication=None, status=201)
+    def register(self, caller: Caller, body: RegisterBody) -> LoginOut:
+        """Register a new user and log them in."""
+        if not self._registration_is_open:
+            raise RegistrationClosed
+        made = self._sessions.register(
+            caller.tenant.id,
+            email=body.email,
+            username=body.username,
+            password=body.password,
+            device=caller.device,
+            trace=caller.trace,
+        )
+        return LoginOut.of_login(made)
+
+    @route("POST", "/api/auth/login", limit="login", authentication=None)
+    def login(self, caller: Caller, body: LoginBody) -> LoginOut:
+        """Log in with e-mail address and password."""
+        tenant = caller.tenant
+        if not tenant.is_active:
+            raise TenantSuspended
+        account = account_key(tenant.id, canonical_email(body.email) or body.email.lower())
+        for tier in ACCOUNT_TIERS:
+            self._limiter.spend(tier, "account", account)
+        done = self._sessions.log_in(
+            tenant.id, email=body.email, password=body.password, device=caller.device, trace=caller.trace
+        )
+        self._limiter.forgive(ACCOUNT_TIERS, "account", account)
+        return LoginOut.of_login(done)
+
+    @route("POST", "/api/auth/refresh", limit="refresh", authentication=None)
+    def refresh(self, caller: Caller, body: RefreshBody) -> TokensOut:
+        """Exchange a refresh token for its successor and a new access token."""
+        pair = self._sessions.refresh(body.refresh_token, tenant_id=caller.named_tenant_id, trace=caller.trace)
+        return TokensOut.of(pair)
+
+    @route("POST", "/api/auth/logout", limit="default", authentication="bearer", body_is_optional=True)
+    def logout(self, caller: Caller, body: LogoutBody) -> Nothing:
+        """End this session, or with `everywhere` all of one's sessions."""
+        who = caller.principal
+        self._sessions.log_out(
+            who.tenant_id, who.user_id, who.session_id, everywhere=body.everywhere, trace=caller.trace
+        )
+        return Nothing()
+
+    @route("GET", "/api/auth/me", limit="default", authentication="bearer")
+    def me(self, caller: Caller) -> MeOut:
+        """Show who is asking, and from which session."""
+        who = caller.principal
+        user, grants = self._users.get(who.tenant_id, who.user_id)
+        session = self._sessions.get(who.tenant_id, who.session_id)
+        return MeOut(user=UserOut.of(user, grants), session=SessionOut.of(session, current=session.id))
+
+    @route("POST", "/api/auth/token/verify", limit="verify", authentication=None)
+    def verify_token(self, caller: Caller, body: VerifyBody) -> VerifyOut:
+        """Verify an access token: signature, times, revocation."""
+        claims = self._gate.check(body.token, named_tenant_id=caller.named_tenant_id).claims
+        info = TokenInfo(
+            user_id=claims.sub,
+            tenant_id=claims.tenant_id,
+            session_id=claims.sid,
+            token_id=claims.jti,
+            permissions=list(claims.permissions),
+            roles=list(claims.roles),
+            issued_at=claims.iat,
+            expires_at=claims.exp,
+        )
+        return VerifyOut(token_info=info)
+
+    @route("POST", "/api/auth/password", limit="login", authentication="bearer")
+    def change_password(self, caller: Caller, body: ChangePasswordBody) -> Nothing:
+        """Change one's password. Ends every session of the user, this one too."""
+        who = caller.principal
+        account = account_key(who.tenant_id, str(who.user_id))
+        for tier in ACCOUNT_TIERS:
+            self._limiter.spend(tier, "account", account)
+        self._sessions.change_password(
+            who.tenant_id, who.user_id, current=body.current_password, new=body.new_password, trace=caller.trace
+        )
+        self._limiter.forgive(ACCOUNT_TIERS, "account", account)
+        return Nothing()
+
+    @route("GET", "/api/auth/sessions", limit="default", authentication="bearer")
+    def list_sessions(self, caller: Caller) -> SessionsOut:
+        """List one's own living sessions."""
+        who = caller.principal
+        found = self._sessions.list_sessions(who.tenant_id, who.user_id)
+        return SessionsOut(sessions=[SessionOut.of(session, current=who.session_id) for session in found])
+
+    @route("DELETE", "/api/auth/sessions/<uuid:session_id>", limit="default", authentication="bearer")
+    def end_session(self, caller: Caller, session_id: uuid.UUID) -> Nothing:
+        """End one of one's own sessions."""
+        who = caller.principal
+        self._sessions.end(who.tenant_id, who.user_id, session_id, by_owner=True, trace=caller.trace)
+        return Nothing()

@@ -1,0 +1,158 @@
+"""Who asks: request id, client address, tenant, and the principal behind a bearer token.
+
+Nothing that the client claims is believed: addresses come from the connection unless a trusted proxy forwards them, the
+tenant of a protected route comes from the token, and a host name or `X-Tenant` that says otherwise refuses the token.
+"""
+
+import ipaddress
+import uuid
+from dataclasses import dataclass, field
+
+from flask import Request
+from payymo_guard import Claims, Refused, Verifier
+
+from payymo.config import Network
+from payymo.errors import InvalidToken, MissingToken
+from payymo.logs import Trace
+from payymo.sessions.revocations import Revocations
+from payymo.sessions.service import Device
+from payymo.tenants.model import Tenant
+from payymo.tenants.service import Tenants
+
+MAX_TOKEN = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The user behind a valid access token."""
+
+    claims: Claims
+    tenant_id: uuid.UUID
+    user_id: uuid.UUID
+    session_id: uuid.UUID
+    token_id: uuid.UUID
+
+
+@dataclass(slots=True)
+class Caller:
+    """One request, as the routes see it."""
+
+    request: Request
+    request_id: str
+    address: str
+    tenants: Tenants
+    user: Principal | None = None
+    _resolved: tuple[Tenant, bool] | None = field(default=None, init=False)
+
+    @property
+    def principal(self) -> Principal:
+        """The authenticated user. Only for routes that ask for one."""
+        if self.user is None:
+            raise MissingToken
+        return self.user
+
+    @property
+    def trace(self) -> Trace:
+        """For the log."""
+        return Trace(self.request_id, self.address)
+
+    @property
+    def device(self) -> Device:
+        """For the list of sessions."""
+        agent = "".join(c for c in self.request.headers.get("User-Agent", "") if c.isprintable())
+        return Device(self.address, agent[:200])
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant that the request resolves to. Raises TenantUnknown."""
+        return self._resolve()[0]
+
+    @property
+    def named_tenant_id(self) -> uuid.UUID | None:
+        """The tenant that the request names; None when it falls to the default. Raises TenantUnknown."""
+        tenant, named = self._resolve()
+        return tenant.id if named else None
+
+    def _resolve(self) -> tuple[Tenant, bool]:
+        if self._resolved is None:
+            host = self.request.host.lower()
+            name = host if host.startswith("[") else host.partition(":")[0]
+            self._resolved = self.tenants.resolve(name[:253], self.request.headers.get("X-Tenant"))
+        return self._resolved
+
+
+class Gate:
+    """Lets callers in who prove who they are."""
+
+    def __init__(
+        self,
+        *,
+        tenants: Tenants,
+        verifier: Verifier[Claims],
+        revocations: Revocations,
+        trusted_proxies: tuple[Network, ...],
+    ) -> None:
+        self._tenants = tenants
+        self._verifier = verifier
+        self._revocations = revocations
+        self._trusted = trusted_proxies
+
+    def meet(self, request: Request, request_id: str) -> Caller:
+        """The caller behind a request, not authenticated."""
+        peer = request.environ.get("REMOTE_ADDR", "")
+        forwarded = request.headers.get("X-Forwarded-For") if self._trusted else None
+        return Caller(request, request_id, client_address(peer, forwarded, self._trusted), self._tenants)
+
+    def authenticate(self, caller: Caller) -> Principal:
+        """The user behind the bearer token (RFC 6750 §2.1). Raises MissingToken, InvalidToken."""
+        header = caller.request.headers.get("Authorization")
+        if header is None:
+            raise MissingToken
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise MissingToken
+        return self.check(token, named_tenant_id=caller.named_tenant_id)
+
+    def check(self, token: str, *, named_tenant_id: uuid.UUID | None) -> Principal:
+        """The user behind an access token that is valid now, not revoked, and of the tenant that was named.
+
+        Raises InvalidToken, Unavailable: when the revocations can't be asked, nobody gets in.
+        """
+        try:
+            claims = self._verifier.verify(token, tenant_id=str(named_tenant_id) if named_tenant_id else None)
+            principal = Principal(claims, *(uuid.UUID(x) for x in (claims.tenant_id, claims.sub, claims.sid, claims.jti)))
+        except Refused as refused:
+            raise InvalidToken(private=refused.code) from None
+        except ValueError:
+            raise InvalidToken(private="an identifier is not a UUID") from None
+        if self._revocations.is_refused(
+            principal.tenant_id, token_id=principal.token_id, session_id=principal.session_id
+        ):
+            raise InvalidToken(private="token_revoked")
+        return principal
+
+
+def client_address(peer: str, forwarded: str | None, trusted: tuple[Network, ...]) -> str:
+    """The nearest address that no trusted proxy stands behind, counted from the right.
+
+    What stands further to the left was written by strangers.
+    """
+    address = _parse(peer)
+    if address is None:
+        return "unknown"
+    hops = [part.strip() for part in (forwarded or "").split(",")] if forwarded else []
+    while hops and any(address in network for network in trusted):
+        nearer = _parse(hops.pop())
+        if nearer is None:
+            break
+        address = nearer
+    return str(address)
+
+
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.strip().strip("[]"))
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address

@@ -1,0 +1,107 @@
+"""What anybody may read: the JWK set, the service's metadata, its health, its API description."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from importlib import resources
+
+from flask import Response, request
+
+from payymo.keys.service import KeyRing
+from payymo.tokens import TokenPolicy
+from payymo.web.caller import Caller
+from payymo.web.openapi import describe, docs_page
+from payymo.web.routing import Route, route
+
+JWKS_MAX_AGE = 300
+"""Seconds that a verifier may keep the key set. The next key is in it long before it signs."""
+
+
+class DiscoveryApi:
+    """Public documents."""
+
+    def __init__(
+        self,
+        *,
+        ring: KeyRing,
+        policy: TokenPolicy,
+        is_ready: Callable[[], bool],
+        routes: Callable[[], Iterable[Route]],
+    ) -> None:
+        self._ring = ring
+        self._policy = policy
+        self._is_ready = is_ready
+        self._routes = routes
+        self._css = (resources.files("payymo.web") / "static" / "docs.css").read_text("utf-8")
+
+    @route("GET", "/.well-known/jwks.json", limit=None, authentication=None)
+    def jwks(self, caller: Caller) -> Response:
+        """The public keys that verify access tokens (RFC 7517)."""
+        del caller
+        body = self._ring.jwks()
+        response = Response(body, content_type="application/jwk-set+json")
+        response.headers["Cache-Control"] = f"public, max-age={JWKS_MAX_AGE}"
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        response.set_etag(hashlib.sha256(body).hexdigest()[:32])
+        return response.make_conditional(request)
+
+    @route("GET", "/.well-known/payymo", limit=None, authentication=None)
+    def metadata(self, caller: Caller) -> Response:
+        """Where everything is, for guards and clients."""
+        del caller
+        issuer = self._policy.issuer.rstrip("/")
+        document = {
+            "issuer": self._policy.issuer,
+            "audience": self._policy.audience,
+            "jwks_uri": f"{issuer}/.well-known/jwks.json",
+            "jwks_max_age_seconds": JWKS_MAX_AGE,
+            "id_token_signing_alg_values_supported": [self._ring.algorithm("access")],
+            "access_token_ttl_seconds": self._policy.access_ttl_seconds,
+            "login_endpoint": f"{issuer}/api/auth/login",
+            "refresh_endpoint": f"{issuer}/api/auth/refresh",
+            "logout_endpoint": f"{issuer}/api/auth/logout",
+            "verify_endpoint": f"{issuer}/api/auth/token/verify",
+            "service_documentation": f"{issuer}/api/docs",
+        }
+        return _document(json.dumps(document), "application/json", max_age=JWKS_MAX_AGE)
+
+    @route("GET", "/api/openapi.json", limit="default", authentication=None)
+    def openapi(self, caller: Caller) -> Response:
+        """This API, as an OpenAPI 3.1 document."""
+        del caller
+        return _document(json.dumps(describe(self._routes())), "application/json", max_age=60)
+
+    @route("GET", "/api/docs", limit="default", authentication=None)
+    def docs(self, caller: Caller) -> Response:
+        """This API, as a page."""
+        del caller
+        response = _document(docs_page(describe(self._routes())), "text/html; charset=utf-8", max_age=60)
+        policy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        response.headers["Content-Security-Policy"] = policy
+        return response
+
+    @route("GET", "/api/docs.css", limit="default", authentication=None)
+    def docs_style(self, caller: Caller) -> Response:
+        """The style of the page."""
+        del caller
+        return _document(self._css, "text/css; charset=utf-8", max_age=3600)
+
+    @route("GET", "/health/live", limit=None, authentication=None)
+    def live(self, caller: Caller) -> Response:
+        """Whether the process answers."""
+        del caller
+        return Response('{"data":{"status":"live"}}', content_type="application/json")
+
+    @route("GET", "/health/ready", limit=None, authentication=None)
+    def ready(self, caller: Caller) -> Response:
+        """Whether the process can serve: its database answers and is at the right revision."""
+        del caller
+        if self._is_ready():
+            return Response('{"data":{"status":"ready"}}', content_type="application/json")
+        return Response('{"data":{"status":"not ready"}}', 503, content_type="application/json")
+
+
+def _document(body: str, content_type: str, *, max_age: int) -> Response:
+    response = Response(body, content_type=content_type)
+    response.headers["Cache-Control"] = f"public, max-age={max_age}"
+    return response

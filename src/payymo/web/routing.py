@@ -1,0 +1,284 @@
+"""Typed routes: pydantic in, pydantic out. Every route names its authentication, its permission and its rate limit.
+
+A body is parsed once, strictly: no unknown or duplicate members, no coercion, the right content type. What a route declares
+is also what `payymo.web.openapi` describes, so the document can't drift from the code.
+"""
+
+import inspect
+import json
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from flask import Blueprint, Response, g, request
+from payymo_guard import permits
+from pydantic import BaseModel, ConfigDict, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from payymo.entropy import Entropy
+from payymo.errors import (
+    FieldError,
+    InsufficientScope,
+    InvalidInput,
+    MalformedRequest,
+    PayymoError,
+    UnsupportedMediaType,
+)
+from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
+from payymo.logs import SecurityLog, Trace
+from payymo.roles.service import Grants
+from payymo.web import problems
+from payymo.web.caller import Caller, Gate, Principal
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+MAX_BODY = 16 * 1024
+MAX_FIELD_ERRORS = 20
+
+
+class Input(BaseModel):
+    """What a client sends: unknown members are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Output(BaseModel):
+    """What a client gets."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Nothing(Output):
+    """An empty success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a route declares about itself."""
+
+    method: Method
+    path: str
+    limit: Tier | None
+    authentication: Literal["bearer", None]
+    permission: str | None
+    status: int
+    body: type[Input] | None
+    body_is_optional: bool
+    query: type[Input] | None
+    answer: type[BaseModel] | None
+    summary: str
+    name: str
+
+
+def route(
+    method: Method,
+    path: str,
+    *,
+    limit: Tier | None,
+    authentication: Literal["bearer", None],
+    permission: str | None = None,
+    status: int = 200,
+    body_is_optional: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Declare a method of a resource to be a route. Types are read from its annotations."""
+
+    def declare(handler: Handler) -> Handler:
+        hints = typing.get_type_hints(handler)
+        answer = hints.get("return")
+        declared = Route(
+            method=method,
+            path=path,
+            limit=limit,
+            authentication=authentication,
+            permission=permission,
+            status=status,
+            body=hints.get("body"),
+            body_is_optional=body_is_optional,
+            query=hints.get("query"),
+            answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else None,
+            summary=(inspect.getdoc(handler) or "").split("\n")[0],
+            name=handler.__name__,
+        )
+        handler.__route__ = declared  # type: ignore[attr-defined]
+        return handler
+
+    return declare
+
+
+def routes_of(resource: object) -> Iterator[tuple[Route, Callable[..., Any]]]:
+    """The routes that a resource declares, in the order of their names."""
+    for _name, handler in inspect.getmembers(resource, callable):
+        declared = getattr(handler, "__route__", None)
+        if isinstance(declared, Route):
+            yield declared, handler
+
+
+class Mount:
+    """Puts resources on a blueprint: limits, authentication, permission, parsing, rendering, errors."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        limiter: RateLimiter,
+        grants_of: Callable[[Principal], Grants],
+        entropy: Entropy,
+        log: SecurityLog,
+    ) -> None:
+        self._gate = gate
+        self._limiter = limiter
+        self._grants_of = grants_of
+        self._entropy = entropy
+        self._log = log
+        self.routes: list[Route] = []
+
+    def mount(self, blueprint: Blueprint, *resources: object) -> None:
+        """Add every route of the resources."""
+        for resource in resources:
+            for declared, handler in routes_of(resource):
+                self.routes.append(declared)
+                blueprint.add_url_rule(
+                    declared.path,
+                    endpoint=f"{type(resource).__name__}-{declared.name}",
+                    view_func=self._view(declared, handler),
+                    methods=[declared.method],
+                )
+
+    def request_id(self) -> str:
+        """The identifier of the request that is being answered; in the log and in `X-Request-ID`."""
+        found: str | None = g.get("payymo_request_id")
+        if found is None:
+            found = g.payymo_request_id = self._entropy.token(12)
+        return found
+
+    def add_request_id(self, response: Response) -> Response:
+        """For `after_request`."""
+        response.headers["X-Request-ID"] = self.request_id()
+        return response
+
+    def refuse(self, error: BaseException) -> Response:
+        """The answer to an error. What strangers may not know goes to the log, under the request id."""
+        if isinstance(error, HTTPException):
+            error = problems.from_http(error)
+        if not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
+            caller = self._gate.meet(request, self.request_id())
+            self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
+        known = error if isinstance(error, PayymoError) else PayymoError()
+        return problems.render(known, request_id=self.request_id())
+
+    def enter(self, declared: Route) -> tuple[Caller, Quota | None]:
+        """The caller, counted, authenticated and permitted, in this order."""
+        caller = self._gate.meet(request, self.request_id())
+        quota = None
+        if declared.limit is not None:
+            quota = self._limiter.spend(declared.limit, "address", address_key(caller.address))
+        if declared.authentication == "bearer":
+            caller.user = self._gate.authenticate(caller)
+        if declared.permission is not None:
+            self._require(caller, declared.permission)
+        return caller, quota
+
+    def _require(self, caller: Caller, permission: str) -> None:
+        """The permission has to be in the token, and still be granted: what was taken away since does not count."""
+        principal = caller.principal
+        if not (principal.claims.allows(permission) and permits(self._grants_of(principal).permissions, permission)):
+            self._log.event(
+                "permission.required",
+                "refused",
+                trace=caller.trace,
+                tenant_id=principal.tenant_id,
+                user_id=principal.user_id,
+                reason=permission,
+            )
+            raise InsufficientScope
+
+    def _view(self, declared: Route, handler: Callable[..., Any]) -> Callable[..., Response]:
+        def view(**path: Any) -> Response:
+            quota = None
+            try:
+                caller, quota = self.enter(declared)
+                answer = handler(caller, **path, **read_input(declared))
+                response = answer if isinstance(answer, Response) else render(answer, declared.status)
+            except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
+                response = self.refuse(error)
+            if quota is not None:
+                _add_quota(response, quota)
+            return response
+
+        return view
+
+
+def render(answer: BaseModel, status: int) -> Response:
+    """A success: `{"data": …}`."""
+    return Response(f'{{"data":{answer.model_dump_json()}}}', status, content_type="application/json")
+
+
+def read_input(declared: Route) -> Mapping[str, Input]:
+    """The body and the query of the present request, as the route declares them.
+
+    Raises MalformedRequest, UnsupportedMediaType, InvalidInput with each problem.
+    """
+    found: dict[str, Input] = {}
+    if declared.body is not None:
+        if declared.body_is_optional and not request.get_data():
+            found["body"] = declared.body()
+        else:
+            found["body"] = _validate(declared.body.model_validate, _read_json(), strict=True)
+    if declared.query is not None:
+        if any(len(request.args.getlist(name)) > 1 for name in request.args):
+            raise MalformedRequest("A parameter is repeated in the query.")
+        found["query"] = _validate(declared.query.model_validate_strings, request.args.to_dict())
+    return found
+
+
+def _read_json() -> Any:
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType
+    try:
+        text = request.get_data().decode("utf-8")
+        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedRequest("The body is not UTF-8.") from None
+    except RecursionError:
+        raise MalformedRequest("The body is nested too deeply.") from None
+    except ValueError:
+        raise MalformedRequest("The body is not JSON, or a member stands in it twice.") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """RFC 8259 §4 leaves open which duplicate counts; two readers that disagree are an attack."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate member")
+    return members
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _validate(parse: Callable[..., Input], data: Any, **options: Any) -> Input:
+    try:
+        return parse(data, **options)
+    except ValidationError as error:
+        found = [
+            FieldError(_pointer(problem["loc"]), problem["msg"])
+            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise InvalidInput(found[:MAX_FIELD_ERRORS]) from None
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """RFC 6901. Names that strangers chose are cut, and lose what can't be written in UTF-8."""
+    parts = (str(part).encode("utf-8", "replace").decode()[:64] for part in location)
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _add_quota(response: Response, quota: Quota) -> None:
+    """The IETF's RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10) and the older names that clients know."""
+    response.headers["RateLimit-Policy"] = f'"{quota.tier}";q={quota.limit};w={quota.window_seconds}'
+    response.headers["RateLimit"] = f'"{quota.tier}";r={quota.remaining};t={quota.reset_seconds}'
+    response.headers["X-RateLimit-Limit"] = str(quota.limit)
+    response.headers["X-RateLimit-Remaining"] = str(quota.remaining)
+    response.headers["X-RateLimit-Reset"] = str(quota.reset_seconds)

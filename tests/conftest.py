@@ -1,0 +1,116 @@
+"""Real services for every test: PostgreSQL and Valkey from our own launcher, a fresh database per test.
+
+A template is migrated, and its signing keys are made, once per process. Each test gets a copy: tests commit for real, so that
+what they see is what users see.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from payymo.compose import compose
+from payymo.db import migrate
+from payymo.db.work import connect
+from payymo.logs import SecurityLog
+
+from tests.support import services
+from tests.support.house import Client, Database, House, fresh_name, settings_for
+
+SERVICE_ROLE = "payymo_service"
+TEMPLATE = "payymo_template"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[services.Postgres]:
+    """A running PostgreSQL with the service's login role, which owns nothing."""
+    with services.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[services.Valkey]:
+    """A running Valkey."""
+    with services.valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: services.Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated database with keys in it, to be copied."""
+    postgres_server.create_database(TEMPLATE)
+    owner = connect(postgres_server.url(TEMPLATE))
+    migrate.upgrade(owner)
+    with owner.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {SERVICE_ROLE} LOGIN IN ROLE payymo_runtime, payymo_platform"))
+    owner.dispose()
+    _fill(
+        Database(
+            "postgresql",
+            postgres_server.url(TEMPLATE, SERVICE_ROLE),
+            postgres_server.url(TEMPLATE),
+            tmp_path_factory.mktemp("template"),
+        )
+    )
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file with keys in it, to be copied."""
+    folder = tmp_path_factory.mktemp("template")
+    url = f"sqlite:///{folder / 'payymo.db'}"
+    engine = connect(url)
+    migrate.upgrade(engine)
+    engine.dispose()
+    _fill(Database("sqlite", url, url, folder))
+    with sa.create_engine(url).connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder / "payymo.db"
+
+
+def _fill(database: Database) -> None:
+    compose(settings_for(database), log=SecurityLog()).close()
+
+
+@pytest.fixture
+def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Database:
+    """An SQLite database of this test's own."""
+    path = tmp_path / "payymo.db"
+    shutil.copy(sqlite_template, path)
+    url = f"sqlite:///{path}"
+    return Database("sqlite", url, url, tmp_path)
+
+
+@pytest.fixture
+def postgres_database(
+    postgres_server: services.Postgres, postgres_template: str, tmp_path: Path
+) -> Iterator[Database]:
+    """A PostgreSQL database of this test's own."""
+    name = fresh_name()
+    postgres_server.create_database(name, postgres_template)
+    yield Database("postgresql", postgres_server.url(name, SERVICE_ROLE), postgres_server.url(name), tmp_path)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Each kind of database in turn."""
+    name = {"sqlite": "sqlite_database", "postgresql": "postgres_database"}[request.param]
+    found: Database = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def house(database: Database) -> Iterator[House]:
+    """The service on each kind of database in turn."""
+    built = House(database)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def client(house: House) -> Client:
+    """A client of the service, in the default tenant."""
+    return house.client()
