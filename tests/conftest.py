@@ -1,7 +1,7 @@
 """Real services for every test: PostgreSQL and Valkey from our own launcher, a fresh database per test.
 
-A template is migrated, and its signing keys are made, once per process. Each test gets a copy: tests commit for real, so that
-what they see is what users see.
+A template is migrated, and its signing keys are made, once per process. Each test gets a copy: tests commit for real,
+so that what they see is what users see.
 """
 
 import shutil
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
 from payymo.compose import compose
 from payymo.db import migrate
 from payymo.db.work import connect
 from payymo.logs import SecurityLog
-
 from tests.support import services
 from tests.support.house import Client, Database, House, fresh_name, settings_for
 
@@ -84,9 +84,7 @@ def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def postgres_database(
-    postgres_server: services.Postgres, postgres_template: str, tmp_path: Path
-) -> Iterator[Database]:
+def postgres_database(postgres_server: services.Postgres, postgres_template: str, tmp_path: Path) -> Iterator[Database]:
     """A PostgreSQL database of this test's own."""
     name = fresh_name()
     postgres_server.create_database(name, postgres_template)

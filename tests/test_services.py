@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+
 from tests.support import services
 
 pytestmark = pytest.mark.xdist_group("services")

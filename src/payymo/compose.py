@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from limits.storage import Storage, storage_from_string
-from payymo_guard import Claims, RefreshClaims, Verifier
+from limits.storage import RedisStorage, Storage
 
 from payymo.clock import Clock, system_clock
-from payymo.config import Limits, Lockout, Settings, reasons_against_production
+from payymo.config import Limits, Lockout, Settings, reasons_against_production, reveal
 from payymo.db import schema
 from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
@@ -29,6 +28,7 @@ from payymo.tenants.service import Tenants
 from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter, TokenPolicy
 from payymo.users.passwords import Passwords
 from payymo.users.service import Users
+from payymo_guard import Claims, RefreshClaims, Verifier
 
 TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
@@ -143,7 +143,7 @@ def compose(
 
 def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
     """The master key. In development one is made; in production each reason against starting is named at once."""
-    setting = settings.master_key and settings.master_key.get_secret_value()
+    setting = reveal(settings.master_key)
     if not settings.is_production:
         return find_master_key(setting, settings.data) or make_development_key(settings.data, entropy)
     reasons = list(reasons_against_production(settings))
@@ -187,9 +187,7 @@ def role_reasons(engine: sa.Engine) -> tuple[str, ...]:
 
 def _key_policy(settings: Settings) -> KeyPolicy:
     tokens = settings.tokens
-    return KeyPolicy(
-        tokens.algorithm, tokens.refresh_algorithm, tokens.access_ttl_seconds, tokens.session_ttl_seconds
-    )
+    return KeyPolicy(tokens.algorithm, tokens.refresh_algorithm, tokens.access_ttl_seconds, tokens.session_ttl_seconds)
 
 
 def _token_policy(settings: Settings) -> TokenPolicy:
@@ -232,9 +230,11 @@ def _counters(settings: Settings, engine: sa.Engine, clock: Clock) -> Storage | 
         case "memory":
             return None
         case "redis":
-            url = settings.redis.url.get_secret_value() if settings.redis.url else ""
-            patience = {"socket_timeout": REDIS_PATIENCE_SECONDS, "socket_connect_timeout": REDIS_PATIENCE_SECONDS}
-            return storage_from_string(url, **patience)
+            return RedisStorage(
+                reveal(settings.redis.url) or "",
+                socket_timeout=REDIS_PATIENCE_SECONDS,
+                socket_connect_timeout=REDIS_PATIENCE_SECONDS,
+            )
         case "database" if engine.dialect.name == "sqlite":
             return SqlStorage(counters_engine(f"sqlite:///{(settings.data / 'counters.db').absolute()}"), clock)
         case _:

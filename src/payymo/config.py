@@ -161,8 +161,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments before variables before secret files. `.env` files are not read: they end up in images."""
-        del dotenv_settings
-        secrets = NestedSecretsSettingsSource(file_secret_settings)  # type: ignore[arg-type]
+        del settings_cls, dotenv_settings
+        secrets = NestedSecretsSettingsSource(file_secret_settings)
         return init_settings, env_settings, secrets
 
     @model_validator(mode="after")
@@ -201,6 +201,11 @@ class Settings(BaseSettings):
         if self.limits.store != "auto":
             return self.limits.store
         return "redis" if self.redis.url else "database"
+
+
+def reveal(secret: SecretStr | None) -> str | None:
+    """The text of a secret, for the one place that uses it."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def _with_driver(url: str) -> str:

@@ -58,8 +58,9 @@ class SecurityLog:
         self._logger.info(name, **{key: str(value) for key, value in members.items() if value is not None})
 
     def failure(self, error: BaseException, *, trace: Trace, private: str | None = None) -> None:
-        """Write an error that strangers only learn the request id of. The text of foreign exceptions stays out:
-        database drivers put statements and parameters into it.
+        """Write an error that strangers only learn the request id of.
+
+        The text of foreign exceptions stays out: database drivers put statements and parameters into it.
         """
         frames = []
         trail = error.__traceback__
@@ -75,6 +76,6 @@ class SecurityLog:
             request_id=trace.request_id,
         )
 
-    def warning(self, name: str, detail: str) -> None:
+    def advise(self, name: str, detail: str) -> None:
         """Tell the operator about the configuration, once, at start."""
         self._logger.warning(name, detail=detail)

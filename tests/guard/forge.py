@@ -72,7 +72,7 @@ def with_hmac(fake: FakeIssuer, algorithm: str, secret: bytes, *, label: str | N
 def refusal(verifier: Verifier[Claims], token: object, *, tenant_id: str | None = None) -> str:
     """Return the code with which a token is refused, or "accepted"."""
     try:
-        verifier.verify(token, tenant_id=tenant_id)  # type: ignore[arg-type] - strangers send anything
+        verifier.verify(token, tenant_id=tenant_id)  # type: ignore[arg-type]  # strangers send anything
     except Refused as refused:
         return refused.code
     return "accepted"

@@ -6,11 +6,11 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from tests.guard.forge import ALGORITHMS, HMAC_DIGESTS, compact, issuer, private_key, refusal, rsa_key, with_hmac
 
 from payymo_guard.keyset import Algorithm
 from payymo_guard.testing import FakeIssuer, sign
 from payymo_guard.wire import decode_base64url, encode_base64url
+from tests.guard.forge import ALGORITHMS, HMAC_DIGESTS, compact, issuer, private_key, refusal, rsa_key, with_hmac
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 NONES = (

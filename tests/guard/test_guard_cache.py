@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.guard.forge import NOW, Clock, issuer, private_key, refusal
 
 from payymo_guard import KeySet, VerificationKey, Verifier
 from payymo_guard.testing import FakeIssuer
+from tests.guard.forge import NOW, Clock, issuer, private_key, refusal
 
 
 class Watched:

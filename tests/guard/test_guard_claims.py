@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.guard.forge import NOW, Clock, issuer, refusal
 
 from payymo_guard import Claims, RefreshClaims, Verifier, permits
 from payymo_guard.testing import FakeIssuer
+from tests.guard.forge import NOW, Clock, issuer, refusal
 
 FAKE = issuer()
 VERIFIER = FAKE.verifier()
@@ -257,7 +257,7 @@ def test_own_claims_types_may_refuse() -> None:
     """A frozen struct with further rules can stand in for Claims; what it raises is a refusal."""
     verifier = Verifier(issuer=ISSUER, audience=AUDIENCE, keys=FAKE.find, claims_type=Suspicious, clock=FAKE.clock)
     assert type(verifier.verify(FAKE.mint())) is Suspicious
-    assert refusal(verifier, FAKE.mint(roles=("evil",))) == "claims_invalid"  # type: ignore[arg-type] - any verifier
+    assert refusal(verifier, FAKE.mint(roles=("evil",))) == "claims_invalid"  # type: ignore[arg-type]  # any verifier
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_claims_can_not_be_changed(make: Callable[[], dict[str, object]]) -> Non
     payload = make()
     for claims in (msgspec.convert(payload, Claims), msgspec.convert(payload, RefreshClaims)):
         with pytest.raises(AttributeError):
-            claims.sub = "admin"  # type: ignore[misc] - that it is refused is the point
+            claims.sub = "admin"  # type: ignore[misc]  # that it is refused is the point
 
 
 @pytest.mark.parametrize(

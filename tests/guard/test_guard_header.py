@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.guard.forge import Clock, compact, issuer, private_key, refusal
 
 from payymo_guard import KeySet, RefreshClaims, VerificationKey, Verifier
 from payymo_guard.testing import FakeIssuer, public_jwk
+from tests.guard.forge import Clock, compact, issuer, private_key, refusal
 
 INTRUDER = VerificationKey("intruder", "EdDSA", private_key("EdDSA", 2).public_key())
 EXTRA_MEMBERS = {
@@ -102,7 +102,7 @@ def test_refresh_and_access_tokens_do_not_stand_in_for_each_other() -> None:
     assert refusal(fake.verifier(), access) == "accepted"
     assert refusal(fake.verifier(), refresh) == "type_wrong"
     assert isinstance(refresh_verifier(fake).verify(refresh), RefreshClaims)
-    assert refusal(refresh_verifier(fake), access) == "type_wrong"  # type: ignore[arg-type] - the code is what counts
+    assert refusal(refresh_verifier(fake), access) == "type_wrong"  # type: ignore[arg-type]  # the code is what counts
 
 
 def test_verifiers_share_no_state() -> None:
@@ -113,7 +113,7 @@ def test_verifiers_share_no_state() -> None:
     one = fake.verifier(cache_size=4)
     other = refresh_verifier(fake)
     for _ in range(2500):
-        answers = (refusal(one, access), refusal(other, access), refusal(one, refresh), refusal(other, refresh))  # type: ignore[arg-type] - as above
+        answers = (refusal(one, access), refusal(other, access), refusal(one, refresh), refusal(other, refresh))  # type: ignore[arg-type]  # as above
         assert answers == ("accepted", "type_wrong", "type_wrong", "accepted")
 
 
@@ -171,7 +171,7 @@ def test_look_up_that_answers_nonsense_is_refused(answer: object) -> None:
     verifier = Verifier(
         issuer=fake.issuer,
         audience=fake.audience,
-        keys=lambda _: answer,  # type: ignore[arg-type,return-value] - a faulty look-up is the point
+        keys=lambda _: answer,  # type: ignore[arg-type,return-value]  # a faulty look-up is the point
         clock=Clock(),
     )
     assert refusal(verifier, fake.mint()) == "key_unknown"

@@ -5,12 +5,12 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from tests.guard.forge import ALGORITHMS, private_key, rsa_key
 
 from payymo_guard import KeySet, Refused, VerificationKey
 from payymo_guard.keyset import Algorithm
 from payymo_guard.testing import public_jwk, sign
 from payymo_guard.wire import encode_base64url
+from tests.guard.forge import ALGORITHMS, private_key, rsa_key
 
 
 def jwk(algorithm: Algorithm, **changes: object) -> dict[str, object]:
@@ -168,9 +168,9 @@ def test_other_curves_are_refused_by_hand_too() -> None:
     with pytest.raises(ValueError, match="fit"):
         VerificationKey("kid", "ES256", ec.generate_private_key(ec.SECP384R1()).public_key())
     with pytest.raises(ValueError, match="fit"):
-        VerificationKey("kid", "EdDSA", ed448.Ed448PrivateKey.generate().public_key())  # type: ignore[arg-type] - the point
+        VerificationKey("kid", "EdDSA", ed448.Ed448PrivateKey.generate().public_key())  # type: ignore[arg-type]  # the point
     with pytest.raises(ValueError, match="fit"):
-        VerificationKey("kid", "EdDSA", ed25519.Ed25519PrivateKey.generate())  # type: ignore[arg-type] - a private key
+        VerificationKey("kid", "EdDSA", ed25519.Ed25519PrivateKey.generate())  # type: ignore[arg-type]  # a private key
 
 
 def test_jwks_is_read_whole() -> None:
@@ -233,9 +233,9 @@ def test_keys_and_sets_never_change() -> None:
     key = VerificationKey("kid", "EdDSA", private_key("EdDSA").public_key())
     keys = KeySet([key])
     with pytest.raises(dataclasses.FrozenInstanceError):
-        key.algorithm = "RS256"  # type: ignore[misc] - that it is refused is the point
+        key.algorithm = "RS256"  # type: ignore[misc]  # that it is refused is the point
     with pytest.raises(dataclasses.FrozenInstanceError):
-        keys._keys = {}  # type: ignore[misc] - that it is refused is the point
+        keys._keys = {}  # type: ignore[misc]  # that it is refused is the point
     with pytest.raises(TypeError):
-        keys._keys["kid"] = key  # type: ignore[index] - that it is refused is the point
+        keys._keys["kid"] = key  # type: ignore[index]  # that it is refused is the point
     assert key != VerificationKey("kid", "EdDSA", private_key("EdDSA").public_key())

@@ -9,9 +9,9 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.guard.forge import ALGORITHMS, issuer, refusal
 
 from payymo_guard.wire import decode_base64url, encode_base64url
+from tests.guard.forge import ALGORITHMS, issuer, refusal
 
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 ISSUERS = {algorithm: issuer(algorithm) for algorithm in ALGORITHMS}

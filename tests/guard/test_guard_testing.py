@@ -6,7 +6,6 @@ import sys
 from typing import get_args
 
 import pytest
-from tests.guard.forge import ALGORITHMS, NOW, Clock, compact, issuer, refusal
 
 import payymo_guard
 from payymo_guard import KeySet, Refused, Verifier
@@ -14,6 +13,7 @@ from payymo_guard.errors import DETAILS, RefusalCode
 from payymo_guard.keyset import Algorithm
 from payymo_guard.testing import FakeIssuer
 from payymo_guard.verify import inspect
+from tests.guard.forge import ALGORITHMS, NOW, Clock, compact, issuer, refusal
 
 
 def test_every_code_has_a_sentence() -> None:

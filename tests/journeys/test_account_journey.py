@@ -1,7 +1,6 @@
 """The normal life of an account, over HTTP, on both databases."""
 
 from payymo.logs import Trace
-
 from tests.support.house import PASSWORD, Client, House
 
 
@@ -36,9 +35,7 @@ def test_unknown_user_wrong_password_and_disabled_user_are_answered_alike(house:
     """Invariant 24: one status, one body, one size, whoever asks about whomever."""
     house.user("alice")
     disabled = house.user("dora")
-    house.services.administration.change_user(
-        house.default.id, disabled.id, status="disabled", by=None, trace=Trace()
-    )
+    house.services.administration.change_user(house.default.id, disabled.id, status="disabled", by=None, trace=Trace())
     answers = [
         client.log_in("alice@example.com", "wrong password 1"),
         client.log_in("nobody@example.com", "wrong password 1"),
@@ -90,5 +87,3 @@ def test_changing_the_password_ends_every_session(house: House) -> None:
     assert thief.refresh().status_code == 401
     assert owner.log_in(password=PASSWORD).status_code == 401
     assert owner.log_in(password="another fine Passw0rd").status_code == 200
-
-

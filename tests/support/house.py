@@ -11,13 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
 from payymo.app import create_app
 from payymo.compose import Services, compose
 from payymo.config import Settings
 from payymo.logs import SecurityLog
 from payymo.tenants.model import Tenant
 from payymo.users.model import User
-from werkzeug.test import TestResponse
 
 PASSWORD = "SecurePassword123!"
 MASTER_KEY = "payymo-key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
@@ -125,7 +126,9 @@ class Client:
         self.access_token: str | None = None
         self.refresh_token: str | None = None
 
-    def call(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> TestResponse:
+    def call(
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> TestResponse:
         """One request, with the bearer token if there is one."""
         sent = dict(self.headers)
         if self.access_token is not None:

@@ -21,22 +21,22 @@ RefusalCode: TypeAlias = Literal[
 ]
 
 DETAILS: Final[dict[RefusalCode, str]] = {
-    "token_malformed": "This is not a well-formed token.",
-    "token_too_large": "The token is too large.",
+    "token_malformed": "This is not a well-formed token.",  # nosec B105
+    "token_too_large": "The token is too large.",  # nosec B105
     "algorithm_refused": "The token's algorithm is not accepted.",
     "key_unknown": "The token names a key that is not known here.",
     "signature_invalid": "The token's signature is not valid.",
     "type_wrong": "This kind of token is not accepted here.",
     "issuer_wrong": "The token comes from another issuer.",
     "audience_wrong": "The token is meant for another audience.",
-    "token_expired": "The token has expired.",
-    "token_not_yet_valid": "The token is not valid yet.",
+    "token_expired": "The token has expired.",  # nosec B105
+    "token_not_yet_valid": "The token is not valid yet.",  # nosec B105
     "tenant_wrong": "The token belongs to another tenant.",
     "claims_invalid": "The token's claims are incomplete or not well-formed.",
 }
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not an error of the program
+class Refused(Exception):
     """The token is not accepted. `code` is for programs, `detail` for people."""
 
     def __init__(self, code: RefusalCode, detail: str | None = None) -> None:

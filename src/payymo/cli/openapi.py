@@ -4,7 +4,7 @@ import json
 
 import click
 
-from payymo.app import list_routes
+from payymo.web.mount import list_routes
 from payymo.web.openapi import describe
 
 

@@ -12,7 +12,8 @@ from granian.constants import Interfaces
 from payymo.app import create_app
 from payymo.cli.common import politely, require_current
 from payymo.compose import compose, open_engine
-from payymo.config import FOREIGN, PREFIX, Settings, read_settings, warnings_about
+from payymo.config import FOREIGN, PREFIX, Settings, read_settings, reveal, warnings_about
+from payymo.db import migrate
 from payymo.db.revision import is_current
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
@@ -39,7 +40,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
     _prepare(settings)
     log = SecurityLog(json=as_json or settings.is_production)
     for warning in warnings_about(settings):
-        log.warning("configuration", warning)
+        log.advise("configuration", warning)
     compose(settings, log=log).close()  # refuses now, before anything listens, and makes the first keys
     _forget_environment()
     _greet(settings)
@@ -68,15 +69,13 @@ def _prepare(settings: Settings) -> None:
         require_current(settings)
         return
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    setting = settings.master_key and settings.master_key.get_secret_value()
+    setting = reveal(settings.master_key)
     if find_master_key(setting, settings.data) is None:
         _refuse_to_replace_the_key(settings)
         make_development_key(settings.data, Entropy())
     engine = open_engine(settings, as_owner=True)
     try:
         if not is_current(engine):
-            from payymo.db import migrate
-
             migrate.upgrade(engine)
     finally:
         engine.dispose()

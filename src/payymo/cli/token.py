@@ -5,12 +5,12 @@ import uuid
 from typing import Any
 
 import click
-from payymo_guard import Refused
-from payymo_guard.verify import inspect
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services, show
 from payymo.compose import Services
 from payymo.errors import InvalidToken, PayymoError
+from payymo_guard import Refused
+from payymo_guard.verify import inspect
 
 
 @click.group()
@@ -27,7 +27,7 @@ def explain(*, text: str, as_json: bool) -> None:
     text = sys.stdin.readline().strip() if text == "-" else text
     try:
         found = inspect(text)
-        facts: dict[str, Any] = {**dict(found.header), **dict(found.claims)}
+        facts: dict[str, Any] = {**found.untrusted_header, **found.untrusted_claims}
     except Refused as refused:
         show({"accepted": False, "why": refused.code, "explanation": refused.detail}, json_wanted=as_json)
         sys.exit(1)

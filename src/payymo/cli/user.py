@@ -60,7 +60,13 @@ stdin_password = click.option("--password-stdin", is_flag=True, help="Read the p
 @as_json
 @politely
 def create(
-    *, email: str, username: str | None, roles: tuple[str, ...], password_stdin: bool, tenant_slug: str | None, as_json: bool
+    *,
+    email: str,
+    username: str | None,
+    roles: tuple[str, ...],
+    password_stdin: bool,
+    tenant_slug: str | None,
+    as_json: bool,
 ) -> None:
     """Create a user. The first administrator: --role platform-administrator."""
     with services() as opened:

@@ -43,7 +43,9 @@ tenants = sa.Table(
     sa.Column("slug", sa.String(63), nullable=False, unique=True),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("host", sa.String(253), unique=True),
-    sa.Column("status", sa.String(16), sa.CheckConstraint("status in ('active', 'suspended')", "status"), nullable=False),
+    sa.Column(
+        "status", sa.String(16), sa.CheckConstraint("status in ('active', 'suspended')", "status"), nullable=False
+    ),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
 )
 
@@ -57,7 +59,9 @@ users = sa.Table(
     sa.Column("username", sa.String(30), nullable=False),
     sa.Column("username_key", sa.String(30), nullable=False),
     sa.Column("password_hash", sa.String(512), nullable=False),
-    sa.Column("status", sa.String(16), sa.CheckConstraint("status in ('active', 'disabled')", "status"), nullable=False),
+    sa.Column(
+        "status", sa.String(16), sa.CheckConstraint("status in ('active', 'disabled')", "status"), nullable=False
+    ),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
     sa.Column("password_changed_at", sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint("tenant_id", "id"),
@@ -139,7 +143,9 @@ signing_keys = sa.Table(
     "signing_keys",
     metadata,
     sa.Column("kid", sa.String(64), primary_key=True),
-    sa.Column("purpose", sa.String(8), sa.CheckConstraint("purpose in ('access', 'refresh')", "purpose"), nullable=False),
+    sa.Column(
+        "purpose", sa.String(8), sa.CheckConstraint("purpose in ('access', 'refresh')", "purpose"), nullable=False
+    ),
     sa.Column("algorithm", sa.String(8), nullable=False),
     sa.Column(
         "state",
@@ -156,7 +162,11 @@ signing_keys = sa.Table(
 for _state in ("active", "next"):
     _where = sa.text(f"state = '{_state}'")
     sa.Index(
-        f"uq_signing_keys_one_{_state}", signing_keys.c.purpose, unique=True, postgresql_where=_where, sqlite_where=_where
+        f"uq_signing_keys_one_{_state}",
+        signing_keys.c.purpose,
+        unique=True,
+        postgresql_where=_where,
+        sqlite_where=_where,
     )
 
 service_secrets = sa.Table(

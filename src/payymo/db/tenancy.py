@@ -1,8 +1,8 @@
 """The tenant wall for databases without row-level security: no statement runs that doesn't name its tenant.
 
-The rule is syntactic and simple, so that it can be trusted: each tenant table in a statement is compared, as `table.tenant_id
-= TENANT`, in a condition that every row has to meet (the top-level AND of WHERE, or the ON of the join that brings the
-table in). Inserts set `tenant_id` to TENANT, updates never set it. Anything cleverer is refused.
+The rule is syntactic and simple, so that it can be trusted: each tenant table in a statement is compared, as
+`table.tenant_id = TENANT`, in a condition that every row has to meet (the top-level AND of WHERE, or the ON of the join
+that brings the table in). Inserts set `tenant_id` to TENANT, updates never set it. Anything cleverer is refused.
 """
 
 import weakref
@@ -31,11 +31,12 @@ def require_tenant(statement: sa.Executable) -> None:
 
     Raises TenantWallBreached. Statements are module constants, so each is examined once.
     """
-    if not isinstance(statement, ClauseElement) or isinstance(statement, sa.TextClause):
+    whole: Any = statement
+    if not isinstance(whole, ClauseElement) or isinstance(whole, sa.TextClause):
         raise TenantWallBreached(private="tenant work runs built statements, no text")
-    if statement in _examined:
+    if whole in _examined:
         return
-    for part in visitors.iterate(statement):
+    for part in visitors.iterate(whole):
         match part:
             case sa.Select():
                 _require_select(part)
@@ -49,7 +50,7 @@ def require_tenant(statement: sa.Executable) -> None:
                 pass
         if isinstance(part, Update) and "tenant_id" in _set_columns(part):
             raise TenantWallBreached(private="an update sets tenant_id")
-    _examined.add(statement)
+    _examined.add(whole)
 
 
 def _require_select(select: sa.Select[Any]) -> None:

@@ -37,7 +37,7 @@ class Transaction:
         """`postgresql` or `sqlite`."""
         return self._connection.dialect.name
 
-    def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[Any]:
+    def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[*tuple[Any, ...]]:
         """Run one statement. In tenant work `schema.TENANT` is filled in here, and only here."""
         if self.tenant_id is None:
             return self._connection.execute(statement, parameters)

@@ -1,7 +1,7 @@
 """The key ring: signs with the active key, publishes what verifies, rotates with overlap.
 
-A *next* key is always published beside the active one. Rotation makes it active, so that no token is ever signed by a key
-that verifiers could not fetch already. What changed in the database reaches every process within `FRESH_SECONDS`.
+A *next* key is always published beside the active one. Rotation makes it active, so that no token is ever signed by a
+key that verifiers could not fetch already. What changed in the database reaches every process within `FRESH_SECONDS`.
 """
 
 import threading
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
-from payymo_guard import VerificationKey
 
 from payymo.clock import Clock
 from payymo.db.work import Work
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, Unavailable
 from payymo.keys import signer, store
 from payymo.keys.model import PURPOSES, Purpose, SigningKey, State, published
-from payymo.secrets.encryption import Sealer, SealBroken
+from payymo.secrets.encryption import SealBroken, Sealer
+from payymo_guard import VerificationKey
 
 FRESH_SECONDS = 1.0
 """How long a process relies on what it has read. Looking again costs one small query per second and process."""
@@ -71,6 +71,11 @@ class KeyRing:
     def active_kid(self, purpose: Purpose) -> str:
         """The kid of the key that signs now."""
         return self._fresh().active[purpose]
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm that new access tokens are signed with."""
+        return self._policy.algorithm
 
     def algorithm_of(self, purpose: Purpose, kid: str) -> str:
         """The algorithm of a key that still verifies. Raises Misconfigured when there is none."""
@@ -180,6 +185,12 @@ class KeyRing:
             return ring  # another thread is reading; what we have is a second old at most
         try:
             return self._read()
+        except Unavailable:
+            # What is in memory still tells garbage from tokens; whether a token counts is asked of the database anyway,
+            # and that question fails closed. Calling every token false during an outage would log everybody out.
+            if not ring.keys:
+                raise
+            return ring
         finally:
             self._reading.release()
 

@@ -12,6 +12,12 @@ RSA_BITS = 3072
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 Sign = Callable[[bytes], bytes]
 
+_JWK: dict[str, Callable[[bytes], RSAKey | ECKey | OKPKey]] = {
+    "RS256": RSAKey.import_key,
+    "PS256": RSAKey.import_key,
+    "ES256": ECKey.import_key,
+    "EdDSA": OKPKey.import_key,
+}
 _SHA256 = hashes.SHA256()
 _PKCS1 = padding.PKCS1v15()
 _PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LENGTH)
@@ -50,11 +56,8 @@ def deserialize(data: bytes) -> PrivateKey:
 
 def public_jwk(key: PrivateKey, algorithm: str) -> dict[str, Any]:
     """The public half as a JWK whose kid is its RFC 7638 thumbprint."""
-    pem = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    kind: type[RSAKey | ECKey | OKPKey] = {"RS256": RSAKey, "PS256": RSAKey, "ES256": ECKey, "EdDSA": OKPKey}[algorithm]
-    jwk = kind.import_key(pem)
+    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    jwk = _JWK[algorithm](pem)
     return {**jwk.as_dict(private=False), "use": "sig", "alg": algorithm, "kid": jwk.thumbprint()}
 
 

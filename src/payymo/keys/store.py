@@ -71,9 +71,7 @@ def add_key(tx: Transaction, key: SigningKey) -> None:
 
 def retire_active(tx: Transaction, purpose: Purpose, retires_at: int) -> None:
     """The active key stops signing, and verifies until `retires_at`."""
-    tx.execute(
-        _RETIRE, {"of_purpose": purpose, "from_state": "active", "to_state": "retiring", "moment": retires_at}
-    )
+    tx.execute(_RETIRE, {"of_purpose": purpose, "from_state": "active", "to_state": "retiring", "moment": retires_at})
 
 
 def activate_next(tx: Transaction, purpose: Purpose, now: int) -> None:
@@ -91,6 +89,6 @@ def retire_expired(tx: Transaction, now: int) -> int:
     return tx.execute(_EXPIRE, {"moment": now}).rowcount
 
 
-def _read(row: Mapping[str, Any]) -> SigningKey:
+def _read(row: Mapping[Any, Any]) -> SigningKey:
     facts = dict(row)
     return SigningKey(sealed=facts.pop("private_key"), **facts)

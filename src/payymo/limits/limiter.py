@@ -1,8 +1,8 @@
 """Spends limits by tier, per client address and per account; and what happens while the counters are away.
 
 Always count first: a limit that is checked before and counted after lets parallel tries pass together. While the shared
-counters don't answer, each process counts for itself against a share of every limit: never none (a flood could then take
-the counters away first).
+counters don't answer, each process counts for itself against a share of every limit: never none (a flood could then
+take the counters away first).
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """A storage for the `limits` library in SQL, shared by every process on the database. Exact under concurrent writers.
 
-Counters are worth nothing after a crash, so on SQLite they live in a file of their own that is never synced to disk, and
-counting does not queue behind the commits of logins.
+Counters are worth nothing after a crash, so on SQLite they live in a file of their own that is never synced to disk,
+and counting does not queue behind the commits of logins.
 """
 
 import math
@@ -36,7 +36,7 @@ class SqlStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWindow)
         super().__init__(None, wrap_exceptions=False)
         self._engine = engine
         self._clock = clock
-        insert = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[engine.dialect.name](t)
+        insert = postgresql.insert(t) if engine.dialect.name == "postgresql" else sqlite.insert(t)
         alive = t.c.expires_at > sa.bindparam("moment")
         self._count = insert.on_conflict_do_update(
             index_elements=[t.c.key],
@@ -90,7 +90,7 @@ class SqlStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWindow)
             return connection.execute(_PRUNE, {"moment": self._clock()}).rowcount
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count first, then look whether it was one too many, and take it back if so: no two callers pass on the last one."""
+        """Count first, then look whether it was one too many, and take it back if so."""
         if amount > limit:
             return False
         now = self._clock()

@@ -1,7 +1,7 @@
 """What a role is, what it grants, and who may hand it out. Pure.
 
-A permission is `resource:action`; either part may be `*`. The resources in `PLATFORM_RESOURCES` reach across tenants, so no
-role that a tenant makes can name them: only the built-in platform administrator has them.
+A permission is `resource:action`; either part may be `*`. The resources in `PLATFORM_RESOURCES` reach across tenants,
+so no role that a tenant makes can name them: only the built-in platform administrator has them.
 """
 
 import re
@@ -68,9 +68,6 @@ def covers(granted: Iterable[str], wanted: Iterable[str]) -> bool:
     """
     held = [permission.split(":") for permission in granted]
     return all(
-        any(
-            resource in {"*", asked_resource} and action in {"*", asked_action}
-            for resource, action in held
-        )
+        any(resource in {"*", asked_resource} and action in {"*", asked_action} for resource, action in held)
         for asked_resource, asked_action in (permission.split(":") for permission in wanted)
     )

@@ -91,7 +91,7 @@ class Roles:
         if name in BUILT_IN:
             return BUILT_IN[name]
         found = store.find_role(tx, name) if is_role_name(name) else None
-        return found and found.permissions
+        return None if found is None else found.permissions
 
 
 def _require_covered(by: Sequence[str], permissions: Iterable[str]) -> None:

@@ -37,9 +37,7 @@ _HELD = (
     .order_by(user_roles.c.role_name)
 )
 _CLEAR = sa.delete(user_roles).where(_OWN_USERS, _OF_USER)
-_GIVE = sa.insert(user_roles).values(
-    tenant_id=TENANT, user_id=sa.bindparam("of_user"), role_name=sa.bindparam("role")
-)
+_GIVE = sa.insert(user_roles).values(tenant_id=TENANT, user_id=sa.bindparam("of_user"), role_name=sa.bindparam("role"))
 _HOLDERS = sa.select(user_roles.c.user_id).where(_OWN_USERS, user_roles.c.role_name == sa.bindparam("role"))
 
 
@@ -51,7 +49,7 @@ def list_roles(tx: Transaction) -> tuple[Role, ...]:
 def find_role(tx: Transaction, name: str) -> Role | None:
     """The tenant's own role with this name, or None."""
     row = tx.execute(_FIND, {"role": name}).one_or_none()
-    return row and Role(row.name, tuple(row.permissions))
+    return None if row is None else Role(row.name, tuple(row.permissions))
 
 
 def add_role(tx: Transaction, role: Role, *, now: int) -> None:

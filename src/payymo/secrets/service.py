@@ -4,7 +4,7 @@ from payymo.clock import Clock
 from payymo.db.work import Work
 from payymo.errors import Misconfigured
 from payymo.secrets import store
-from payymo.secrets.encryption import Sealer, SealBroken
+from payymo.secrets.encryption import SealBroken, Sealer
 
 CHECK = "master-key-check"
 _PLACE = ("service_secrets", CHECK, "sealed")

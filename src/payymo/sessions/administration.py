@@ -51,8 +51,8 @@ class Administration:
     ) -> None:
         """Change what is given; all of it or nothing.
 
-        Disabling and a new password end the user's sessions. Nobody changes a user who may do more than they may: taking
-        over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope.
+        Disabling and a new password end the user's sessions. Nobody changes a user who may do more than they may:
+        taking over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope.
         """
         user, grants = self._users.get(tenant_id, user_id)
         if by is not None and not covers(by, grants.permissions):
@@ -74,7 +74,12 @@ class Administration:
         changes = {"status": status, "roles": roles, "password": new_hash}
         for name in (name for name, change in changes.items() if change is not None):
             self._log.event(
-                f"user.{name}-changed", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, reason="by-administrator"
+                f"user.{name}-changed",
+                "success",
+                trace=trace,
+                tenant_id=tenant_id,
+                user_id=user_id,
+                reason="by-administrator",
             )
 
     def suspend(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
@@ -86,7 +91,7 @@ class Administration:
         return self._set_status(tenant_id, "active", trace)
 
     def _set_status(self, tenant_id: uuid.UUID, status: str, trace: Trace) -> Tenant:
-        """On the way back, too, sessions end: a login that was under way while the tenant was suspended may have left one."""
+        """On the way back, too, sessions end: a login that was under way at the suspension may have left one."""
         with self._work.platform() as tx:
             self._tenants.change_status(tx, tenant_id, "suspended" if status == "suspended" else "active")
         with self._work(tenant_id) as tx:

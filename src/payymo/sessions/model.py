@@ -1,8 +1,8 @@
 """A session and its refresh family, as one state machine. Pure.
 
-A session has one live refresh token, and remembers the one before it. Presenting the live one makes a successor; presenting
-the one before it within the grace window gets that *same* successor again, a bounded number of times; presenting any
-other token of the session means that a consumed one came back, and ends the session (RFC 9700 §4.14.2).
+A session has one live refresh token, and remembers the one before it. Presenting the live one makes a successor;
+presenting the one before it within the grace window gets that *same* successor again, a bounded number of times;
+presenting any other token of the session means that a consumed one came back, and ends the session (RFC 9700 §4.14.2).
 Our signature on the token vouches that the session issued it, so no list of consumed tokens is needed, and a restored
 backup, which remembers an older token as the live one, ends sessions instead of reviving them.
 """
@@ -88,8 +88,8 @@ Decision = Rotate | Replay | Reused | Over
 def decide(session: Session, presented_id: uuid.UUID, now: int, policy: RefreshPolicy) -> Decision:
     """What presenting a refresh token of this session comes to.
 
-    The grace window runs from the rotation and is never extended by a replay. A consumed token is reuse whatever else is
-    true of a living session, expired or not: its thief must not be told to simply log in again.
+    The grace window runs from the rotation and is never extended by a replay. A consumed token is reuse whatever else
+    is true of a living session, expired or not: its thief must not be told to simply log in again.
     """
     if not session.is_alive_at(now):
         return Over()

@@ -8,20 +8,30 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from payymo_guard import RefreshClaims, Refused, Verifier
-
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Outcome, SecurityLog, Trace
 from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
-from payymo.sessions.model import Over, RefreshPolicy, RefreshToken, Replay, Reused, Rotate, Session, decide
+from payymo.sessions.model import (
+    Decision,
+    Over,
+    Reason,
+    RefreshPolicy,
+    RefreshToken,
+    Replay,
+    Reused,
+    Rotate,
+    Session,
+    decide,
+)
 from payymo.sessions.revocations import Revocations
 from payymo.tokens import Subject, TokenMinter
 from payymo.users.model import Proof, User
 from payymo.users.service import Users
+from payymo_guard import RefreshClaims, Refused, Verifier
 
 USER_AGENT_MAX = 200
 
@@ -107,8 +117,8 @@ class Sessions:
                     store.add_session(tx, session)
                     started = session, self._users.get_in(tx, proof.user_id), self._roles.grants_of(tx, proof.user_id)
         if started is None:
-            user_id = proof and proof.user_id
-            self._log.event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=user_id)
+            whose = None if proof is None else proof.user_id
+            self._log.event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
             raise InvalidCredentials
         session, user, grants = started
         self._log.event(
@@ -143,34 +153,42 @@ class Sessions:
         """
         claims = self._read_refresh_token(refresh_token, tenant_id)
         own, session_id, presented_id = (uuid.UUID(text) for text in (claims.tenant_id, claims.sid, claims.jti))
-        successor_id, kid = self._entropy.uuid(), self._minter.active_refresh_kid()
         now = int(self._clock())
+        successor = self._new_refresh_token(now, now)
         with self._work(own) as tx:
-            outcome, session = self._decide(tx, session_id, presented_id, now)
-            grants = Grants((), ())
-            match outcome:
-                case Rotate(expires_at):
-                    assert session is not None
-                    live = RefreshToken(successor_id, kid, now, expires_at)
-                    store.rotate(tx, session_id, live)
-                    session = replace(session, live=live)
-                    grants = self._roles.grants_of(tx, session.user_id)
-                case Replay():
-                    assert session is not None
-                    store.count_replay(tx, session_id)
-                    grants = self._roles.grants_of(tx, session.user_id)
-                case Reused():
-                    assert session is not None
-                    self._revocations.end_one(tx, session_id, of_user=session.user_id, reason="refresh-reuse")
-                case Over():
-                    pass
-                case _:
-                    assert_never(outcome)
+            session = store.lock_session(tx, session_id)
+            outcome = self._decide(tx, session, presented_id, now)
+            if session is not None:
+                session = self._apply(tx, session, outcome, successor)
+            succeeded = isinstance(outcome, Rotate | Replay)
+            grants = self._roles.grants_of(tx, session.user_id) if session is not None and succeeded else None
         # Only now, after the commit, may a refusal be raised.
         self._record_refresh(outcome, claims, trace)
-        if session is None or isinstance(outcome, Reused | Over):
+        if session is None or grants is None:
             raise InvalidToken(private=type(outcome).__name__)
         return self._pair(session, grants, now)
+
+    def _decide(self, tx: Transaction, session: Session | None, presented_id: uuid.UUID, now: int) -> Decision:
+        if session is None or store.find_tenant_status(tx) != "active":
+            return Over()
+        return decide(session, presented_id, now, self._policy)
+
+    def _apply(self, tx: Transaction, session: Session, outcome: Decision, successor: RefreshToken) -> Session:
+        """Write a decision down. Answers the session as it is then."""
+        match outcome:
+            case Rotate(expires_at):
+                live = replace(successor, expires_at=expires_at)
+                store.rotate(tx, session.id, live)
+                return replace(session, live=live)
+            case Replay():
+                store.count_replay(tx, session.id)
+            case Reused():
+                self._revocations.end_one(tx, session.id, of_user=session.user_id, reason="refresh-reuse")
+            case Over():
+                pass
+            case _:
+                assert_never(outcome)
+        return session
 
     def _read_refresh_token(self, text: str, tenant_id: uuid.UUID | None) -> RefreshClaims:
         """The signature keeps garbage away from the database; what counts is the session's row."""
@@ -179,17 +197,7 @@ class Sessions:
         except Refused as refused:
             raise InvalidToken(private=refused.code) from None
 
-    def _decide(
-        self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, now: int
-    ) -> tuple[Rotate | Replay | Reused | Over, Session | None]:
-        session = store.lock_session(tx, session_id)
-        if session is None or store.find_tenant_status(tx) != "active":
-            return Over(), session
-        return decide(session, presented_id, now, self._policy), session
-
-    def _record_refresh(
-        self, outcome: Rotate | Replay | Reused | Over, claims: RefreshClaims, trace: Trace
-    ) -> None:
+    def _record_refresh(self, outcome: Decision, claims: RefreshClaims, trace: Trace) -> None:
         succeeded = isinstance(outcome, Rotate | Replay)
         self._log.event(
             "session.refresh",
@@ -251,7 +259,7 @@ class Sessions:
             session = store.find_session(tx, session_id)
             is_theirs = session is not None and session.user_id == user_id
             if is_theirs:
-                reason = "ended-by-user" if by_owner else "ended-by-administrator"
+                reason: Reason = "ended-by-user" if by_owner else "ended-by-administrator"
                 self._revocations.end_one(tx, session_id, of_user=user_id, reason=reason)
         if not is_theirs:
             raise NotFound("There is no such session.")
@@ -272,7 +280,7 @@ class Sessions:
                 if changed := self._users.lock_proven(tx, proof):
                     self._users.change_password(tx, user_id, new_hash)
                     self._revocations.end_of_user(tx, user_id, reason="password-changed")
-        outcome = "success" if changed else "refused"
+        outcome: Outcome = "success" if changed else "refused"
         self._log.event("user.password-changed", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
         if not changed:
             raise InvalidCredentials("The current password is wrong.")

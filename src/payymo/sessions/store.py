@@ -39,7 +39,11 @@ _LOCK = _FIND.with_for_update()
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
 _ADD = sa.insert(s).values(
     tenant_id=TENANT,
-    **{name: sa.bindparam(f"new_{name}") for name in _NAMES if name not in {"tenant_id", "ended_at", "consumed_id", "replays"}},
+    **{
+        name: sa.bindparam(f"new_{name}")
+        for name in _NAMES
+        if name not in {"tenant_id", "ended_at", "consumed_id", "replays"}
+    },
 )
 _ROTATE = (
     sa.update(s)
@@ -75,13 +79,19 @@ _TAKE_NUMBERS = (
 )
 _ADD_REVOCATION = sa.insert(r).values(
     tenant_id=TENANT,
-    **{name: sa.bindparam(f"new_{name}") for name in ("seq", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")},
+    **{
+        name: sa.bindparam(f"new_{name}")
+        for name in ("seq", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")
+    },
 )
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 _IS_REFUSED = sa.select(
     sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
     sa.select(sa.literal(1))
-    .where(r.c.tenant_id == TENANT, r.c.subject_id.in_([sa.bindparam("token", type_=sa.Uuid()), sa.bindparam("session", type_=sa.Uuid())]))
+    .where(
+        r.c.tenant_id == TENANT,
+        r.c.subject_id.in_([sa.bindparam("token", type_=sa.Uuid()), sa.bindparam("session", type_=sa.Uuid())]),
+    )
     .exists(),
 )
 _IS_REVOKED = sa.select(sa.literal(1)).where(r.c.tenant_id == TENANT, r.c.subject_id == sa.bindparam("token"))

@@ -22,19 +22,19 @@ _SET_STATUS = sa.update(t).where(t.c.id == sa.bindparam("of_id")).values(status=
 def find_by_slug(tx: Transaction, slug: str) -> Tenant | None:
     """The tenant with this slug, or None."""
     row = tx.execute(_BY_SLUG, {"of_slug": slug}).one_or_none()
-    return row and Tenant(*row)
+    return None if row is None else Tenant(*row)
 
 
 def find_by_host(tx: Transaction, host: str) -> Tenant | None:
     """The tenant that this host name belongs to, or None."""
     row = tx.execute(_BY_HOST, {"of_host": host}).one_or_none()
-    return row and Tenant(*row)
+    return None if row is None else Tenant(*row)
 
 
 def find_by_id(tx: Transaction, tenant_id: uuid.UUID) -> Tenant | None:
     """The tenant, or None."""
     row = tx.execute(_BY_ID, {"of_id": tenant_id}).one_or_none()
-    return row and Tenant(*row)
+    return None if row is None else Tenant(*row)
 
 
 def list_tenants(tx: Transaction, *, after: str, count: int) -> tuple[Tenant, ...]:

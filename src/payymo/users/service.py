@@ -35,11 +35,11 @@ class Users:
         roles: Sequence[str] = (MEMBER,),
         by: Sequence[str] | None = None,
     ) -> User:
-        """A new, active user, made on the word of somebody with the permissions `by` (None: by registering themselves, or by
-        the operator at the console).
+        """A new, active user.
 
-        Raises InvalidInput with each problem, AlreadyTaken, InsufficientScope, Overloaded. A taken name costs the same
-        time as a free one: the password is hashed either way.
+        `by`: what the maker may do; None when users register themselves, or for the operator at the console. Raises
+        InvalidInput with each problem, AlreadyTaken, InsufficientScope, Overloaded. A taken name costs the same time as
+        a free one: the password is hashed either way.
         """
         problems = [
             *name_problems(email, username),
@@ -56,9 +56,10 @@ class Users:
         return user
 
     def prove(self, tenant_id: uuid.UUID, email: str, password: str) -> Proof | None:
-        """The proof that these are a user's e-mail address and password, or None. The same work for nobody as for somebody.
+        """The proof that these are a user's e-mail address and password, or None.
 
-        No transaction is open while the hash is computed. A hash of an older scheme is replaced.
+        The same work is done for nobody as for somebody. No transaction is open while the hash is computed. A hash of
+        an older scheme is replaced.
         """
         key = canonical_email(email)
         with self._work.reading(tenant_id) as tx:

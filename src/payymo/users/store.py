@@ -59,31 +59,31 @@ _REPLACE_HASH = (
 def find_proof(tx: Transaction, email_key: str) -> Proof | None:
     """What to check a login with this address against, or None."""
     row = tx.execute(_PROOF, {"of_email": email_key}).one_or_none()
-    return row and Proof(*row)
+    return None if row is None else Proof(*row)
 
 
 def find_proof_of(tx: Transaction, user_id: uuid.UUID) -> Proof | None:
     """What to check this user's password against, or None."""
     row = tx.execute(_PROOF_BY_ID, {"of_id": user_id}).one_or_none()
-    return row and Proof(*row)
+    return None if row is None else Proof(*row)
 
 
 def find_user(tx: Transaction, user_id: uuid.UUID) -> User | None:
     """The user, or None."""
     row = tx.execute(_FIND, {"of_id": user_id}).one_or_none()
-    return row and User(*row)
+    return None if row is None else User(*row)
 
 
 def find_by_email(tx: Transaction, email_key: str) -> User | None:
     """The user with this address, or None."""
     row = tx.execute(_FIND_BY_EMAIL, {"of_email": email_key}).one_or_none()
-    return row and User(*row)
+    return None if row is None else User(*row)
 
 
 def lock_proof_of(tx: Transaction, user_id: uuid.UUID) -> Proof | None:
     """The same, locked until the transaction ends."""
     row = tx.execute(_LOCK_PROOF, {"of_id": user_id}).one_or_none()
-    return row and Proof(*row)
+    return None if row is None else Proof(*row)
 
 
 def list_users(tx: Transaction, *, after: str, count: int) -> tuple[User, ...]:

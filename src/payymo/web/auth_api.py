@@ -2,7 +2,7 @@
 
 import uuid
 
-from payymo.errors import RegistrationClosed, TenantSuspended
+from payymo.errors import FieldError, InvalidInput, RegistrationClosed, TenantSuspended
 from payymo.limits.limiter import RateLimiter, Tier, account_key
 from payymo.sessions.service import Sessions
 from payymo.users.model import canonical_email
@@ -117,9 +117,12 @@ class AuthApi:
         account = account_key(who.tenant_id, str(who.user_id))
         for tier in ACCOUNT_TIERS:
             self._limiter.spend(tier, "account", account)
-        self._sessions.change_password(
-            who.tenant_id, who.user_id, current=body.current_password, new=body.new_password, trace=caller.trace
-        )
+        try:
+            self._sessions.change_password(
+                who.tenant_id, who.user_id, current=body.current_password, new=body.new_password, trace=caller.trace
+            )
+        except InvalidInput as refused:  # the rule for passwords doesn't know that there are two of them here
+            raise InvalidInput([FieldError("/new_password", found.detail) for found in refused.errors]) from None
         self._limiter.forgive(ACCOUNT_TIERS, "account", account)
         return Nothing()
 

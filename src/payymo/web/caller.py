@@ -9,17 +9,17 @@ import uuid
 from dataclasses import dataclass, field
 
 from flask import Request
-from payymo_guard import Claims, Refused, Verifier
 
-from payymo.config import Network
-from payymo.errors import InvalidToken, MissingToken
+from payymo.errors import InvalidToken, MissingToken, TenantUnknown
 from payymo.logs import Trace
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Device
 from payymo.tenants.model import Tenant
 from payymo.tenants.service import Tenants
+from payymo_guard import Claims, Refused, Verifier
 
-MAX_TOKEN = 8192
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+SLUG_MAX = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,10 @@ class Caller:
         if self._resolved is None:
             host = self.request.host.lower()
             name = host if host.startswith("[") else host.partition(":")[0]
-            self._resolved = self.tenants.resolve(name[:253], self.request.headers.get("X-Tenant"))
+            slug = self.request.headers.get("X-Tenant")
+            if slug is not None and not (len(slug) <= SLUG_MAX and slug.isascii() and slug.isprintable()):
+                raise TenantUnknown  # not even asked: PostgreSQL fails on NUL, and what was asked is remembered
+            self._resolved = self.tenants.resolve(name[:253], slug)
         return self._resolved
 
 
@@ -120,7 +123,9 @@ class Gate:
         """
         try:
             claims = self._verifier.verify(token, tenant_id=str(named_tenant_id) if named_tenant_id else None)
-            principal = Principal(claims, *(uuid.UUID(x) for x in (claims.tenant_id, claims.sub, claims.sid, claims.jti)))
+            principal = Principal(
+                claims, *(uuid.UUID(x) for x in (claims.tenant_id, claims.sub, claims.sid, claims.jti))
+            )
         except Refused as refused:
             raise InvalidToken(private=refused.code) from None
         except ValueError:
@@ -150,8 +155,9 @@ def client_address(peer: str, forwarded: str | None, trusted: tuple[Network, ...
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address without a zone (RFC 4007): a zone is free text, and means nothing on another machine."""
     try:
-        address = ipaddress.ip_address(text.strip().strip("[]"))
+        address = ipaddress.ip_address(text.strip().strip("[]").partition("%")[0])
     except ValueError:
         return None
     mapped = getattr(address, "ipv4_mapped", None)

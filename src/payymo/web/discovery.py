@@ -43,7 +43,8 @@ class DiscoveryApi:
         response.headers["Cache-Control"] = f"public, max-age={JWKS_MAX_AGE}"
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         response.set_etag(hashlib.sha256(body).hexdigest()[:32])
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
     @route("GET", "/.well-known/payymo", limit=None, authentication=None)
     def metadata(self, caller: Caller) -> Response:
@@ -55,7 +56,7 @@ class DiscoveryApi:
             "audience": self._policy.audience,
             "jwks_uri": f"{issuer}/.well-known/jwks.json",
             "jwks_max_age_seconds": JWKS_MAX_AGE,
-            "id_token_signing_alg_values_supported": [self._ring.algorithm("access")],
+            "access_token_signing_alg_values_supported": [self._ring.algorithm],
             "access_token_ttl_seconds": self._policy.access_ttl_seconds,
             "login_endpoint": f"{issuer}/api/auth/login",
             "refresh_endpoint": f"{issuer}/api/auth/refresh",

@@ -215,7 +215,7 @@ class RolesOut(Output):
 class NewUserBody(RegisterBody):
     """A new user with roles."""
 
-    roles: Annotated[list[Name], Field(min_length=1, max_length=20)] = ["member"]
+    roles: Annotated[list[Name], Field(min_length=1, max_length=20, default_factory=lambda: ["member"])]
 
 
 class ChangeUserBody(Input):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from payymo import __version__
 from payymo.web.problems import CONTENT_TYPE
@@ -35,12 +35,12 @@ class Problem(Output):
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these routes."""
     routes = sorted(routes, key=lambda found: (found.path, found.method))
-    inputs = [model for found in routes for model in (found.body, found.query) if model]
-    answers = [found.answer for found in routes if found.answer]
-    shapes: list[tuple[type[BaseModel], Any]] = [
-        *((model, "validation") for model in inputs),
-        *((model, "serialization") for model in [*answers, Problem]),
-    ]
+    bodies: list[type[BaseModel]] = [model for found in routes for model in (found.body, found.query) if model]
+    answers: list[type[BaseModel]] = [found.answer for found in routes if found.answer]
+    shapes: list[tuple[type[BaseModel], JsonSchemaMode]] = []
+    shapes += [(model, "validation") for model in bodies]
+    shapes += [(model, "serialization") for model in answers]
+    shapes.append((Problem, "serialization"))
     names, definitions = models_json_schema(shapes, ref_template="#/components/schemas/{model}")
     paths: dict[str, dict[str, Any]] = {}
     for found in routes:

@@ -1,7 +1,7 @@
 """Typed routes: pydantic in, pydantic out. Every route names its authentication, its permission and its rate limit.
 
-A body is parsed once, strictly: no unknown or duplicate members, no coercion, the right content type. What a route declares
-is also what `payymo.web.openapi` describes, so the document can't drift from the code.
+A body is parsed once, strictly: no unknown or duplicate members, no coercion, the right content type. What a route
+declares is also what `payymo.web.openapi` describes, so the document can't drift from the code.
 """
 
 import inspect
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from flask import Blueprint, Response, g, request
-from payymo_guard import permits
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -22,14 +21,17 @@ from payymo.errors import (
     InsufficientScope,
     InvalidInput,
     MalformedRequest,
+    PayloadTooLarge,
     PayymoError,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import SecurityLog
 from payymo.roles.service import Grants
 from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal
+from payymo_guard import permits
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -69,6 +71,13 @@ class Route:
     answer: type[BaseModel] | None
     summary: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What a view of somebody else's application asks of its callers."""
+
+    permissions: tuple[str, ...]
 
 
 def route(
@@ -143,6 +152,7 @@ class Mount:
                     endpoint=f"{type(resource).__name__}-{declared.name}",
                     view_func=self._view(declared, handler),
                     methods=[declared.method],
+                    merge_slashes=False,  # a path has one spelling; others would redirect to wherever Host says
                 )
 
     def request_id(self) -> str:
@@ -159,13 +169,17 @@ class Mount:
 
     def refuse(self, error: BaseException) -> Response:
         """The answer to an error. What strangers may not know goes to the log, under the request id."""
+        allowed = getattr(error, "valid_methods", None)
         if isinstance(error, HTTPException):
             error = problems.from_http(error)
         if not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
             caller = self._gate.meet(request, self.request_id())
             self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
         known = error if isinstance(error, PayymoError) else PayymoError()
-        return problems.render(known, request_id=self.request_id())
+        response = problems.render(known, request_id=self.request_id())
+        if allowed:
+            response.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110 §15.5.6
+        return response
 
     def enter(self, declared: Route) -> tuple[Caller, Quota | None]:
         """The caller, counted, authenticated and permitted, in this order."""
@@ -178,6 +192,17 @@ class Mount:
         if declared.permission is not None:
             self._require(caller, declared.permission)
         return caller, quota
+
+    def admit(self, guarded: Guarded) -> tuple[Response | None, Caller | None]:
+        """The caller of a view that is not ours, or the refusal."""
+        try:
+            caller = self._gate.meet(request, self.request_id())
+            caller.user = self._gate.authenticate(caller)
+            for permission in guarded.permissions:
+                self._require(caller, permission)
+        except Exception as error:  # noqa: BLE001 - whatever happens, nobody gets in by it
+            return self.refuse(error), None
+        return None, caller
 
     def _require(self, caller: Caller, permission: str) -> None:
         """The permission has to be in the token, and still be granted: what was taken away since does not count."""
@@ -202,6 +227,9 @@ class Mount:
                 response = answer if isinstance(answer, Response) else render(answer, declared.status)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
                 response = self.refuse(error)
+                if isinstance(error, TooManyRequests) and declared.limit is not None:
+                    _add_exhausted(response, declared.limit, error.retry_after)
+                    quota = None  # another limit than the caller's address was used up, or there would be no refusal
             if quota is not None:
                 _add_quota(response, quota)
             return response
@@ -221,10 +249,11 @@ def read_input(declared: Route) -> Mapping[str, Input]:
     """
     found: dict[str, Input] = {}
     if declared.body is not None:
-        if declared.body_is_optional and not request.get_data():
+        data = _read_body()
+        if declared.body_is_optional and not data:
             found["body"] = declared.body()
         else:
-            found["body"] = _validate(declared.body.model_validate, _read_json(), strict=True)
+            found["body"] = _validate(declared.body.model_validate, _read_json(data), strict=True)
     if declared.query is not None:
         if any(len(request.args.getlist(name)) > 1 for name in request.args):
             raise MalformedRequest("A parameter is repeated in the query.")
@@ -232,12 +261,24 @@ def read_input(declared: Route) -> Mapping[str, Input]:
     return found
 
 
-def _read_json() -> Any:
+def _read_body() -> bytes:
+    """The octets of the body. Raises PayloadTooLarge.
+
+    A body that comes in chunks announces no length, and Werkzeug cuts off what is over the limit: we would believe
+    something that nobody wrote.
+    """
+    request.max_content_length = MAX_BODY
+    data = request.get_data()
+    if len(data) >= MAX_BODY and request.content_length is None and request.environ["wsgi.input"].read(1):
+        raise PayloadTooLarge
+    return data
+
+
+def _read_json(data: bytes) -> Any:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
     try:
-        text = request.get_data().decode("utf-8")
-        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8.") from None
     except RecursionError:
@@ -273,6 +314,13 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     """RFC 6901. Names that strangers chose are cut, and lose what can't be written in UTF-8."""
     parts = (str(part).encode("utf-8", "replace").decode()[:64] for part in location)
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _add_exhausted(response: Response, tier: Tier, retry_after: int) -> None:
+    """The same fields when nothing is left."""
+    response.headers["RateLimit"] = f'"{tier}";r=0;t={retry_after}'
+    response.headers["X-RateLimit-Remaining"] = "0"
+    response.headers["X-RateLimit-Reset"] = str(retry_after)
 
 
 def _add_quota(response: Response, quota: Quota) -> None:

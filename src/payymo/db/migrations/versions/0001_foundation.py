@@ -177,7 +177,9 @@ def _sessions_and_revocations() -> None:
     op.create_index("ix_token_revocations_expires_at", "token_revocations", ["expires_at"])
     counter = op.create_table(
         "revocation_counter",
-        sa.Column("id", sa.Integer(), sa.CheckConstraint("id = 1", "single_row"), primary_key=True, autoincrement=False),
+        sa.Column(
+            "id", sa.Integer(), sa.CheckConstraint("id = 1", "single_row"), primary_key=True, autoincrement=False
+        ),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
     )
     op.bulk_insert(counter, [{"id": 1, "last_seq": 0}])
@@ -224,8 +226,8 @@ def _platform() -> None:
 def _role(role: str, grants: dict[str, str]) -> None:
     """Roles are shared by all databases of a cluster: another one may have made them already."""
     op.execute(
-        f"DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{role}') THEN "
-        f"CREATE ROLE {role} NOLOGIN; END IF; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        f"DO $$ BEGIN IF to_regrole('{role}') IS NULL THEN CREATE ROLE {role} NOLOGIN; END IF; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
     )
     op.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
     for table, privileges in grants.items():

@@ -1,0 +1,72 @@
+"""The service inside somebody else's Flask application: `Payymo(app)`, or `Payymo()` and `init_app(app)`.
+
+Settings come from `PAYYMO_…` variables, or from `settings=`. The application keeps its own error pages, configuration
+and limits; only the routes of Payymo get Payymo's.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from flask import Blueprint, Flask, Response, g
+
+from payymo.compose import Services, compose
+from payymo.config import Settings, read_settings
+from payymo.web.caller import Caller
+from payymo.web.headers import add_security_headers
+from payymo.web.mount import mount_services
+from payymo.web.routing import Guarded, Mount
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Payymo:
+    """Mounts the service's routes, and guards the application's own views."""
+
+    def __init__(self, app: Flask | None = None, *, settings: Settings | None = None) -> None:
+        self._settings = settings
+        self._mount: Mount | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> Services:
+        """Mount the service in `app`. Raises Misconfigured with every reason why it can't run like this."""
+        services = compose(self._settings or read_settings())
+        blueprint = Blueprint("payymo", __name__)
+        mount = mount_services(services, blueprint)
+        blueprint.after_request(mount.add_request_id)
+        blueprint.after_request(add_security_headers(is_https=services.settings.issuer.startswith("https://")))
+        app.register_blueprint(blueprint)
+        app.extensions["payymo"] = services
+        self._mount = mount
+        return services
+
+    def require(self, *permissions: str) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
+        """Let a view's callers in only with a valid access token that has every one of `permissions`.
+
+        Without permissions any valid token will do. The view finds the caller in `payymo.caller`. Refusals are Payymo's
+        problem documents (RFC 6750, RFC 9457).
+        """
+        guarded = Guarded(permissions)
+
+        def guard(view: Callable[P, R]) -> Callable[P, R | Response]:
+            @functools.wraps(view)
+            def enter(*args: P.args, **kwargs: P.kwargs) -> R | Response:
+                if self._mount is None:
+                    raise RuntimeError("Payymo: call init_app(app) before the first request")
+                refusal, caller = self._mount.admit(guarded)
+                if refusal is not None:
+                    return self._mount.add_request_id(refusal)
+                g.payymo_caller = caller
+                return view(*args, **kwargs)
+
+            return enter
+
+        return guard
+
+    @property
+    def caller(self) -> Caller:
+        """Who called the present view. Only inside a view that `require` guards."""
+        found: Caller = g.payymo_caller
+        return found

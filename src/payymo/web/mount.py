@@ -1,0 +1,57 @@
+"""Which resources there are, and what each is built with."""
+
+from flask import Blueprint
+
+from payymo.compose import Services
+from payymo.roles.service import Grants
+from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
+from payymo.web.auth_api import AuthApi
+from payymo.web.caller import Gate, Principal
+from payymo.web.discovery import DiscoveryApi
+from payymo.web.routing import Mount, Route, routes_of
+
+
+def mount_services(services: Services, blueprint: Blueprint) -> Mount:
+    """Put every route on a blueprint."""
+    settings = services.settings
+    gate = Gate(
+        tenants=services.tenants,
+        verifier=services.verifier,
+        revocations=services.revocations,
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+    def grants_of(principal: Principal) -> Grants:
+        with services.work.reading(principal.tenant_id) as tx:
+            return services.roles.grants_of(tx, principal.user_id)
+
+    mount = Mount(gate=gate, limiter=services.limiter, grants_of=grants_of, entropy=services.entropy, log=services.log)
+
+    def routes() -> list[Route]:
+        return mount.routes
+
+    mount.mount(
+        blueprint,
+        AuthApi(
+            sessions=services.sessions,
+            users=services.users,
+            gate=gate,
+            limiter=services.limiter,
+            registration_is_open=settings.registration.enabled,
+        ),
+        UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
+        RolesApi(roles=services.roles),
+        TenantsApi(tenants=services.tenants, administration=services.administration),
+        DiscoveryApi(ring=services.ring, policy=services.minter.policy, is_ready=services.is_ready, routes=routes),
+    )
+    return mount
+
+
+def list_routes() -> tuple[Route, ...]:
+    """What every route declares about itself, without a service behind it."""
+    found = (
+        declared
+        for resource in (AuthApi, UsersApi, RolesApi, TenantsApi, DiscoveryApi)
+        for declared, _ in routes_of(resource)
+    )
+    return tuple(found)

@@ -1,0 +1,128 @@
+"""What the tests of the web layer share: every route with a good request for it, and what a refusal looks like.
+
+Nothing here decides whether a request is good; it only knows where requests go.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from werkzeug.test import TestResponse
+
+from payymo.db import schema
+from payymo.web.headers import HEADERS
+from payymo.web.mount import list_routes
+from payymo.web.routing import Route
+from tests.support.house import PASSWORD, Client, House
+
+NEW_PASSWORD = "another fine Passw0rd"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+ROUTES = sorted(list_routes(), key=lambda route: (route.path, route.method))
+TAKING = [route for route in ROUTES if route.body is not None]
+"""Every route that reads a body."""
+
+
+def label(route: Route) -> str:
+    """How a test's name shows a route."""
+    return f"{route.method} {route.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A house with an administrator of everything, a user whom nothing must happen to, and a role."""
+
+    house: House
+    admin: Client
+    victim_id: str
+    tenant_id: str
+
+    def path(self, route: Route) -> str:
+        """The path of a route, with identifiers of things that exist."""
+        values = {
+            "user_id": self.victim_id,
+            "session_id": NOBODY,
+            "tenant_id": self.tenant_id,
+            "name": "auditor",
+        }
+        return re.sub(r"<\w+:(\w+)>", lambda match: values[match[1]], route.path)
+
+    def body(self, route: Route) -> dict[str, Any]:
+        """A body that the route takes."""
+        named = {"email": "new@example.com", "username": "newcomer", "password": NEW_PASSWORD}
+        bodies: dict[str, dict[str, Any]] = {
+            "RegisterBody": named,
+            "LoginBody": {"email": "victim@example.com", "password": PASSWORD},
+            "RefreshBody": {"refresh_token": self.admin.refresh_token},
+            "LogoutBody": {"everywhere": True},
+            "VerifyBody": {"token": self.admin.access_token},
+            "ChangePasswordBody": {"current_password": PASSWORD, "new_password": NEW_PASSWORD},
+            "NewUserBody": {**named, "roles": ["member"]},
+            "ChangeUserBody": {"status": "disabled", "roles": ["member"], "password": NEW_PASSWORD},
+            "RoleBody": {"permissions": ["invoices:write"]},
+            "NewRoleBody": {"name": "clerk", "permissions": ["invoices:write"]},
+            "NewTenantBody": {"slug": "third", "name": "Third", "host": "third.example"},
+        }
+        assert route.body is not None
+        return bodies[route.body.__name__]
+
+    def send(
+        self,
+        route: Route,
+        body: bytes | object,
+        *,
+        path: str | None = None,
+        content_type: str | None = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> TestResponse:
+        """One request by the administrator. Bytes go as they are, anything else as JSON in ASCII."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Authorization": f"Bearer {self.admin.access_token}"} | (headers or {})
+        return self.admin.http.open(
+            path or self.path(route), method=route.method, data=data, content_type=content_type, headers=sent
+        )
+
+
+def set_scene(house: House) -> Scene:
+    """Put everybody in their place."""
+    house.user("root", roles=("platform-administrator",))
+    victim = house.user("victim")
+    admin = house.logged_in("root")
+    assert admin.post("/api/admin/roles", {"name": "auditor", "permissions": ["invoices:read"]}).status_code == 201
+    return Scene(house, admin, str(victim.id), str(house.tenant("second").id))
+
+
+def contents(house: House) -> dict[str, list[str]]:
+    """Every row of every table, as its owner sees it."""
+    engine = house.database.owner()
+    with engine.connect() as connection:
+        found = {
+            table.name: sorted(repr(tuple(row)) for row in connection.execute(sa.select(table)))
+            for table in schema.metadata.sorted_tables
+        }
+    engine.dispose()
+    return found
+
+
+def faults_of(response: TestResponse, *statuses: int) -> list[str]:
+    """What is wrong with a refusal; nothing when it is as it has to be: 4xx, a problem document, our headers."""
+    expected = statuses or tuple(range(400, 500))
+    if response.status_code not in expected:
+        return [f"status {response.status_code}: {response.get_data()[:200]!r}"]
+    faults = []
+    if response.content_type != "application/problem+json":
+        faults.append(f"content type {response.content_type}")
+    document = json.loads(response.get_data())
+    if not {"type", "title", "status", "detail", "code", "request_id"} <= document.keys():
+        faults.append(f"members {sorted(document)}")
+    elif document["status"] != response.status_code or document["request_id"] != response.headers.get("X-Request-ID"):
+        faults.append("status or request id differ between header and document")
+    faults += [f"pointer {e['pointer']!r}" for e in document.get("errors", []) if e["pointer"][:1] not in {"", "/"}]
+    faults += [f"no {name}" for name in HEADERS if name not in response.headers]
+    return faults
+
+
+def pointers_of(response: TestResponse) -> list[str]:
+    """Where the members are that a refusal complains about."""
+    return [found["pointer"] for found in response.get_json().get("errors", [])]
