@@ -30,6 +30,7 @@ from payymo.users.passwords import Passwords
 from payymo.users.service import Users
 from payymo_guard import Claims, RefreshClaims, Verifier
 
+Engine = sa.Engine
 TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
 revocation, times and tenant are checked each time."""
@@ -92,9 +93,15 @@ def compose(
     settings: Settings, *, clock: Clock = system_clock, entropy: Entropy | None = None, log: SecurityLog | None = None
 ) -> Services:
     """Build the service. Raises Misconfigured with every reason why it can't run like this; then nothing is written."""
-    entropy = entropy or Entropy()
-    log = log or SecurityLog(json=settings.is_production)
     engine = open_engine(settings)
+    try:
+        return _build(settings, engine, clock, entropy or Entropy(), log or SecurityLog(json=settings.is_production))
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
     work = Work(engine)
     sealer = Sealer(require_master_key(settings, engine, entropy).value, entropy)
     check_master_key(work, sealer, clock)

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from payymo.compose import Services, compose, open_engine
+from payymo.compose import Engine, Services, compose, open_engine
 from payymo.config import Settings, read_settings
 from payymo.db.revision import is_current
 from payymo.errors import InvalidInput, Misconfigured, NotFound, PayymoError
@@ -68,14 +68,21 @@ def services() -> Iterator[Services]:
         opened.close()
 
 
-def require_current(found: Settings) -> None:
-    """Raise Misconfigured unless the database is at this version's revision."""
-    engine = open_engine(found)
+@contextmanager
+def database(found: Settings, *, as_owner: bool = False) -> Iterator[Engine]:
+    """The database alone, without the service on it."""
+    engine = open_engine(found, as_owner=as_owner)
     try:
-        if not is_current(engine):
-            raise Misconfigured(["the database is not at the revision of this version: run payymo db upgrade"])
+        yield engine
     finally:
         engine.dispose()
+
+
+def require_current(found: Settings) -> None:
+    """Raise Misconfigured unless the database is at this version's revision."""
+    with database(found) as engine:
+        if not is_current(engine):
+            raise Misconfigured(["the database is not at the revision of this version: run payymo db upgrade"])
 
 
 def find_tenant(opened: Services, slug: str | None) -> Tenant:

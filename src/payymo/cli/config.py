@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from payymo.cli.common import as_json, politely, settings, show
-from payymo.compose import open_engine, role_reasons
+from payymo.cli.common import as_json, database, politely, settings, show
+from payymo.compose import role_reasons
 from payymo.config import describe, reasons_against_production, warnings_about
 from payymo.errors import Misconfigured
 
@@ -21,11 +21,8 @@ def config(*, as_json: bool) -> None:
         click.echo(f"warning: {warning}", err=True)
     if found.is_production:
         reasons = reasons_against_production(found)
-        engine = open_engine(found)
-        try:
+        with database(found) as engine:
             reasons += role_reasons(engine)
-        finally:
-            engine.dispose()
         if reasons:
             raise Misconfigured(reasons)
     sys.exit(0)

@@ -4,8 +4,7 @@ import sys
 
 import click
 
-from payymo.cli.common import as_json, ask, confirmed, politely, services, settings, show
-from payymo.compose import open_engine
+from payymo.cli.common import as_json, ask, confirmed, database, politely, services, settings, show
 from payymo.db import migrate
 from payymo.db.revision import current_revision
 
@@ -23,10 +22,10 @@ def upgrade(*, as_json: bool) -> None:
     found = settings()
     if found.database.url is None:
         found.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = open_engine(found, as_owner=True)
-    before = current_revision(engine)
-    migrate.upgrade(engine)
-    show({"before": before, "now": current_revision(engine)}, json_wanted=as_json)
+    with database(found, as_owner=True) as engine:
+        before = current_revision(engine)
+        migrate.upgrade(engine)
+        show({"before": before, "now": current_revision(engine)}, json_wanted=as_json)
 
 
 @db.command()
@@ -34,7 +33,8 @@ def upgrade(*, as_json: bool) -> None:
 @politely
 def check(*, as_json: bool) -> None:
     """Say whether the database has this version's schema. Exits with 1 when it has not."""
-    differences = migrate.differences(open_engine(settings(), as_owner=True))
+    with database(settings(), as_owner=True) as engine:
+        differences = migrate.differences(engine)
     show({"current": not differences, "differences": list(differences)}, json_wanted=as_json)
     sys.exit(1 if differences else 0)
 
@@ -47,9 +47,9 @@ def check(*, as_json: bool) -> None:
 def downgrade(*, revision: str, yes: bool, as_json: bool) -> None:
     """Take migrations back, down to REVISION (base: all). What they had made is destroyed."""
     ask(f"Take the database back to {revision!r} and destroy what newer migrations made?", yes=yes)
-    engine = open_engine(settings(), as_owner=True)
-    migrate.downgrade(engine, revision)
-    show({"now": current_revision(engine)}, json_wanted=as_json)
+    with database(settings(), as_owner=True) as engine:
+        migrate.downgrade(engine, revision)
+        show({"now": current_revision(engine)}, json_wanted=as_json)
 
 
 @db.command()

@@ -10,8 +10,8 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from payymo.app import create_app
-from payymo.cli.common import politely, require_current
-from payymo.compose import compose, open_engine
+from payymo.cli.common import database, politely, require_current
+from payymo.compose import compose
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings, reveal, warnings_about
 from payymo.db import migrate
 from payymo.db.revision import is_current
@@ -73,12 +73,9 @@ def _prepare(settings: Settings) -> None:
     if find_master_key(setting, settings.data) is None:
         _refuse_to_replace_the_key(settings)
         make_development_key(settings.data, Entropy())
-    engine = open_engine(settings, as_owner=True)
-    try:
+    with database(settings, as_owner=True) as engine:
         if not is_current(engine):
             migrate.upgrade(engine)
-    finally:
-        engine.dispose()
 
 
 def _refuse_to_replace_the_key(settings: Settings) -> None:

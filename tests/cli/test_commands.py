@@ -1,0 +1,207 @@
+"""The command line as an operator uses it: tables, JSON, exit codes, questions before destruction."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from payymo.cli import COMMANDS, payymo
+from payymo.clock import system_clock
+from tests.support.house import MASTER_KEY, PASSWORD, Database, House
+
+
+class Shell:
+    """Runs `payymo …` against one database."""
+
+    def __init__(self, database: Database, **environment: str) -> None:
+        self.environment = {
+            **{name: None for name in os.environ if name.startswith("PAYYMO_")},
+            "PAYYMO_DATA": str(database.data),
+            "PAYYMO_MASTER_KEY": MASTER_KEY,
+            "PAYYMO_DATABASE__URL": database.url,
+            "PAYYMO_DATABASE__OWNER_URL": database.owner_url,
+            **environment,
+        }
+
+    def run(self, *words: str, stdin: str | None = None) -> Result:
+        """One command; standard error is apart in the result."""
+        return CliRunner().invoke(payymo, words, input=stdin, env=self.environment)
+
+    def json(self, *words: str, stdin: str | None = None) -> Any:
+        """The parsed output of a command that has to succeed."""
+        done = self.run(*words, "--json", stdin=stdin)
+        assert done.exit_code == 0, done.output + done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def shell(database: Database) -> Shell:
+    return Shell(database)
+
+
+@pytest.fixture
+def house(database: Database) -> Iterator[House]:
+    """The service on the machine's clock, because the commands are on it."""
+    built = House(database, clock=system_clock)
+    yield built
+    built.close()
+
+
+def test_a_tenant_with_a_user_a_role_and_a_session_from_the_command_line(shell: Shell, house: House) -> None:
+    """Everything that the first day needs works without HTTP, and shows in HTTP."""
+    assert shell.json("tenant", "create", "acme", "--name", "Acme Inc.")["slug"] == "acme"
+    shell.json("role", "create", "clerk", "invoices:read", "--tenant", "acme")
+    words = ("user", "create", "carl@example.com", "--role", "member", "--role", "clerk", "--tenant", "acme")
+    made = shell.json(*words, "--password-stdin", stdin=PASSWORD + "\n")
+    assert made["permissions"] == ["account:*", "invoices:read"]
+
+    client = house.client(tenant="acme")
+    assert client.log_in("carl@example.com").status_code == 200
+    assert shell.json("token", "inspect", client.access_token)["accepted"] is True
+    assert len(shell.json("session", "list", "carl@example.com", "--tenant", "acme")) == 1
+    assert shell.json("session", "end", "carl@example.com", "--tenant", "acme", "--yes")["ended"] == 1
+    assert client.get("/api/auth/me").status_code == 401
+
+    refused = shell.run("token", "inspect", client.access_token, "--json")
+    assert refused.exit_code == 1
+    assert json.loads(refused.stdout)["why"] == "token_revoked"
+
+
+def test_disabling_suspending_and_resetting_end_sessions(shell: Shell, house: House) -> None:
+    """Invariant 2, from the command line."""
+    house.user("alice")
+    for words in (
+        ("user", "disable", "alice@example.com", "--yes"),
+        ("user", "password", "alice@example.com", "--password-stdin"),
+        ("tenant", "suspend", "default", "--yes"),
+    ):
+        shell.json("user", "enable", "alice@example.com")
+        shell.json("user", "password", "alice@example.com", "--password-stdin", stdin=PASSWORD)
+        client = house.logged_in()
+        assert client.get("/api/auth/me").status_code == 200
+        shell.json(*words, stdin="another fine Passw0rd\n")
+        assert client.get("/api/auth/me").status_code == 401, words
+        assert client.refresh().status_code == 401, words
+
+
+def test_one_token_is_revoked_and_its_session_goes_on(shell: Shell, house: House) -> None:
+    """A token that leaked is refused alone."""
+    house.user("alice")
+    client = house.logged_in()
+    shell.json("token", "revoke", client.access_token, "--yes")
+    assert client.get("/api/auth/me").status_code == 401
+    assert client.refresh().status_code == 200
+    assert client.get("/api/auth/me").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("user", "disable", "alice@example.com"),
+        ("tenant", "suspend", "default"),
+        ("session", "end", "alice@example.com"),
+        ("key", "rotate"),
+        ("db", "downgrade", "base"),
+        ("role", "remove", "clerk"),
+    ],
+)
+def test_destructive_commands_ask_and_a_no_changes_nothing(shell: Shell, house: House, words: tuple[str, ...]) -> None:
+    """A slip of the fingers costs nothing; `--yes` is for scripts."""
+    house.user("alice")
+    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=["*:*"])
+    client = house.logged_in()
+    kid = house.services.ring.active_kid("access")
+    done = shell.run(*words, stdin="n\n")
+    assert done.exit_code == 1
+    assert client.get("/api/auth/me").status_code == 200
+    assert house.services.ring.list_keys()[0].kid
+    assert house.services.ring.active_kid("access") == kid
+    assert len(house.services.roles.list_roles(house.default.id)) == 5
+
+
+def test_rotation_from_the_command_line_reaches_a_running_service(shell: Shell, house: House) -> None:
+    """Old tokens go on, new ones are signed by the key that was published before."""
+    house.user("alice")
+    client = house.logged_in()
+    published = {key["kid"] for key in client.get("/.well-known/jwks.json").get_json()["keys"]}
+    now_active = shell.json("key", "rotate", "--yes")["active"]
+    assert now_active in published
+    assert client.get("/api/auth/me").status_code == 200
+    house.services.ring.list_keys()  # what every process does within a second
+    client.log_in()
+    header = shell.json("token", "inspect", client.access_token)
+    assert header["kid"] == now_active
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(name: str) -> None:
+    """`--help` works without a database and without settings."""
+    done = CliRunner().invoke(payymo, [name, "--help"])
+    assert done.exit_code == 0
+    assert "Usage: " in done.output
+
+
+def test_misuse_exits_with_2_and_refusals_with_1(shell: Shell) -> None:
+    """Scripts can tell a wrong call from a no."""
+    assert shell.run("user", "creat").exit_code == 2
+    assert shell.run("tenant", "create").exit_code == 2
+    missing = shell.run("user", "show", "nobody@example.com")
+    assert missing.exit_code == 1
+    assert missing.stderr == "payymo: There is no user with this e-mail address.\n"
+    weak = shell.run("user", "create", "x@example.com", "--password-stdin", stdin="short\n")
+    assert weak.exit_code == 1
+    assert "password: 12 to 128 characters" in weak.stderr
+
+
+@pytest.mark.parametrize("text", ["garbage", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", ""])
+def test_inspecting_garbage_is_a_finding(shell: Shell, text: str) -> None:
+    """What is no token is explained, not a crash."""
+    done = shell.run("token", "inspect", text, "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["accepted"] is False
+
+
+def test_check_finds_a_missing_migration(shell: Shell, database: Database) -> None:
+    """`payymo db check` is 0 on a current database and 1 otherwise; other commands then say what to do."""
+    assert shell.json("db", "check")["current"] is True
+    shell.json("db", "downgrade", "base", "--yes")
+    assert shell.run("db", "check", "--json").exit_code == 1
+    refused = shell.run("user", "list")
+    assert refused.exit_code == 1
+    assert "payymo db upgrade" in refused.stderr
+    shell.json("db", "upgrade")
+    assert shell.json("db", "check")["current"] is True
+
+
+def test_a_wrong_master_key_opens_nothing_and_writes_nothing(database: Database) -> None:
+    """Invariant 16."""
+    other = Shell(database, PAYYMO_MASTER_KEY="payymo-key:" + "Zm9vYmFyYmF6cXV4MDEyMzQ1Njc4OWFiY2RlZmdoaWo"[:43])
+    done = other.run("user", "list")
+    assert done.exit_code == 1
+    assert "the master key is not the one" in done.stderr
+
+
+def test_a_generated_master_key_is_accepted(sqlite_database: Database, tmp_path: Path) -> None:
+    """What `key generate-master` prints works as the setting, and never twice the same."""
+    empty = Database("sqlite", f"sqlite:///{tmp_path / 'new.db'}", f"sqlite:///{tmp_path / 'new.db'}", tmp_path)
+    first = CliRunner().invoke(payymo, ["key", "generate-master"]).stdout.strip()
+    second = CliRunner().invoke(payymo, ["key", "generate-master"]).stdout.strip()
+    assert first != second
+    shell = Shell(empty, PAYYMO_MASTER_KEY=first)
+    shell.json("db", "upgrade")
+    assert len(shell.json("key", "list")) == 4
+
+
+def test_an_upgrade_makes_a_folder_that_nobody_else_can_read(tmp_path: Path) -> None:
+    """The data folder is 0700, the development key in it 0600."""
+    folder = tmp_path / "data"
+    environment = {name: None for name in os.environ if name.startswith("PAYYMO_")} | {"PAYYMO_DATA": str(folder)}
+    assert CliRunner().invoke(payymo, ["db", "upgrade"], env=environment).exit_code == 0
+    assert CliRunner().invoke(payymo, ["key", "list"], env=environment).exit_code == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "master.key").stat().st_mode) == 0o600

@@ -1,0 +1,135 @@
+"""Settings: typed, complete, refused when misspelt, refused in production when dangerous."""
+
+from pathlib import Path
+
+import pytest
+
+from payymo.config import describe, read_settings, reasons_against_production, warnings_about
+from payymo.errors import Misconfigured
+
+SOUND = {"PAYYMO_ENV": "production", "PAYYMO_ISSUER": "https://auth.example.com"}
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAYYMO_DATA", "PAYYMO_SERVER__PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PAYYMO_ISUER", "https://auth.example.com"),
+        ("PAYYMO_LIMITS__LOGINS", "1/minute"),
+        ("PAYYMO_DATABASE__", "x"),
+        ("PAYYMO_TOKENS__ACCESS__TTL", "5"),
+    ],
+)
+def test_a_misspelt_name_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A setting that would silently be without effect stops the start."""
+    set_all(monkeypatch, **{name: value})
+    with pytest.raises(Misconfigured) as refused:
+        read_settings()
+    assert any(name.startswith(reason.split(":")[0].split()[0]) for reason in refused.value.reasons)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PAYYMO_ENV", "prod"),
+        ("PAYYMO_ISSUER", "auth.example.com"),
+        ("PAYYMO_ISSUER", "https://auth.example.com/?x=1"),
+        ("PAYYMO_SERVER__PORT", "70000"),
+        ("PAYYMO_LIMITS__LOGIN", "many"),
+        ("PAYYMO_LIMITS__FALLBACK_PERCENT", "0"),
+        ("PAYYMO_TOKENS__ALGORITHM", "HS256"),
+        ("PAYYMO_TOKENS__ALGORITHM", "none"),
+        ("PAYYMO_TOKENS__ACCESS_TTL_SECONDS", "700000"),
+        ("PAYYMO_TOKENS__GRACE_SECONDS", "61"),
+        ("PAYYMO_REFRESH_AUDIENCE", "payymo-api"),
+        ("PAYYMO_TRUSTED_PROXIES", '["everybody"]'),
+        ("PAYYMO_REGISTRATION__VERIFY_EMAIL", "required"),
+        ("PAYYMO_SECRETS_DIR", "/nowhere/at/all"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Nothing is coerced or ignored; a mixed allow-list of algorithms can't even be written (CVE-2026-48526)."""
+    set_all(monkeypatch, **{name: value})
+    with pytest.raises(Misconfigured):
+        read_settings()
+
+
+def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator repairs a configuration in one round."""
+    set_all(monkeypatch, PAYYMO_NONSENSE="1", PAYYMO_ENV="prod", PAYYMO_SERVER__PORT="x")
+    with pytest.raises(Misconfigured) as refused:
+        read_settings()
+    assert len(refused.value.reasons) == 3
+
+
+def test_a_refusal_never_repeats_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 17: a secret in the wrong place does not reach the terminal."""
+    set_all(monkeypatch, PAYYMO_TOKENS__ALGORITHM="canary-secret", PAYYMO_DATABASE__POOL_SIZE="canary-secret")
+    with pytest.raises(Misconfigured) as refused:
+        read_settings()
+    assert "canary-secret" not in str(refused.value)
+
+
+def test_secret_files_are_read_and_unknown_ones_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of secrets works like variables, nested names too."""
+    (tmp_path / "payymo_master_key").write_text("from-a-file\n")
+    (tmp_path / "payymo_database__url").write_text("postgresql://db/x")
+    set_all(monkeypatch, PAYYMO_SECRETS_DIR=str(tmp_path))
+    settings = read_settings()
+    assert settings.master_key is not None
+    assert settings.master_key.get_secret_value() == "from-a-file"
+    assert settings.database_url == "postgresql+psycopg://db/x"
+    (tmp_path / "payymo_mastr_key").write_text("x")
+    with pytest.raises(Misconfigured, match="payymo_mastr_key"):
+        read_settings()
+
+
+def test_the_description_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 17: `payymo config` can be pasted into a ticket."""
+    set_all(
+        monkeypatch,
+        PAYYMO_MASTER_KEY="canary-1",
+        PAYYMO_DATABASE__URL="postgresql://u:canary-2@db/x",
+        PAYYMO_REDIS__URL="redis://:canary-3@cache/0",
+    )
+    settings = read_settings()
+    assert "canary" not in str(describe(settings)) + repr(settings)
+    assert describe(settings)["PAYYMO_LIMITS__LOGIN"] == "10/minute"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"PAYYMO_ISSUER": "http://auth.example.com"}, "plain http"),
+        ({"PAYYMO_DEBUG": "true"}, "PAYYMO_DEBUG"),
+        ({"PAYYMO_LIMITS__ENABLED": "false"}, "PAYYMO_LIMITS__ENABLED"),
+        ({"PAYYMO_LOCKOUT__ENABLED": "false"}, "PAYYMO_LOCKOUT__ENABLED"),
+        ({"PAYYMO_LIMITS__STORE": "memory", "PAYYMO_SERVER__WORKERS": "2"}, "PAYYMO_LIMITS__STORE"),
+        ({"PAYYMO_LIMITS__STORE": "memory", "PAYYMO_SERVER__NODES": "2"}, "PAYYMO_LIMITS__STORE"),
+        ({"PAYYMO_LIMITS__STORE": "redis"}, "PAYYMO_REDIS__URL"),
+        ({"PAYYMO_SERVER__NODES": "2"}, "SQLite"),
+    ],
+)
+def test_production_refuses(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], reason: str) -> None:
+    """Each dangerous setting is a reason of its own, and only in production."""
+    set_all(monkeypatch, **SOUND)
+    assert reasons_against_production(read_settings()) == ()
+    set_all(monkeypatch, **values)
+    assert any(reason in found for found in reasons_against_production(read_settings()))
+
+
+def test_production_is_warned_about_lifted_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lifting one class is allowed, and said."""
+    set_all(monkeypatch, **SOUND, PAYYMO_LIMITS__LOGIN="")
+    [warning] = warnings_about(read_settings())
+    assert "PAYYMO_LIMITS__LOGIN" in warning
