@@ -77,7 +77,9 @@ class Services:
 
     def close(self) -> None:
         """Give the connections back."""
-        self.engine.dispose()
+        self.work.close()
+        if isinstance(self.counters, SqlStorage):
+            self.counters.close()
 
 
 def open_engine(settings: Settings, *, as_owner: bool = False) -> sa.Engine:

@@ -48,8 +48,9 @@ class Holder:
     def present(self, token: str) -> list[TestResponse]:
         """The answers of every place that takes a token."""
         stranger = self.house.client()
+        stranger.http.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # line breaks too, which no header can hold
         return [
-            stranger.call("GET", "/api/auth/me", headers={"Authorization": f"Bearer {token}"}),
+            stranger.get("/api/auth/me"),
             stranger.post("/api/auth/token/verify", {"token": token}),
             stranger.post("/api/auth/refresh", {"refresh_token": token}),
         ]
@@ -423,7 +424,7 @@ def test_revoked_token_is_refused_however_it_is_spelt(alice: Holder) -> None:
         spellings += [whole + tail for tail in ("=", "==", "%3D", "\n", " ", "\t", "\x00", "A", ".")]
         spellings += [whole.replace("-", "+").replace("_", "/") + "=", "\n" + whole, whole[:10] + "\n" + whole[10:]]
         for text in spellings:
-            assert_refused(alice.present(".".join([*segments[:part], text, *segments[part + 1 :]]))[1:], text)
+            assert_refused(alice.present(".".join([*segments[:part], text, *segments[part + 1 :]])), text)
     spaced = alice.forged(alice.header(), _decode(segments[1]) | {"extra": " "})
     assert_refused(alice.present(spaced))
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from payymo.db import schema
+from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.errors import Unavailable
 
@@ -56,6 +57,7 @@ class Work:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._is_postgres = engine.dialect.name == "postgresql"
+        self._questions: list[Question] = []
 
     @contextmanager
     def __call__(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
@@ -75,9 +77,17 @@ class Work:
         with self._transaction(schema.PLATFORM_ROLE, "", writes=writes) as connection:
             yield Transaction(connection, None, checked=False)
 
+    def question(self, statement: sa.Executable) -> Question:
+        """A look-up that is asked over and over, in one round trip."""
+        found = Question(self._engine, statement)
+        self._questions.append(found)
+        return found
+
     def close(self) -> None:
         """Give the connections back to the database."""
         self._engine.dispose()
+        for question in self._questions:
+            question.close()
 
     @contextmanager
     def _transaction(self, role: str, tenant: str, *, writes: bool) -> Iterator[sa.Connection]:
@@ -100,22 +110,29 @@ _ENTER = sa.text("SELECT set_config('role', :role, true), set_config('payymo.ten
 def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.Engine:
     """An engine with the settings that the unit of work relies on."""
     if url.startswith("sqlite"):
+        arguments: dict[str, Any] = {"timeout": timeout_seconds}
         engine = sa.create_engine(
-            url, pool_size=pool_size, pool_timeout=timeout_seconds, connect_args={"timeout": timeout_seconds}
+            url,
+            pool_size=pool_size,
+            pool_timeout=timeout_seconds,
+            connect_args=arguments,
+            execution_options={"payymo_connect_args": arguments},
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    arguments = {
+        "connect_timeout": timeout_seconds,
+        "options": f"-c statement_timeout={timeout_seconds * 1000} -c idle_in_transaction_session_timeout=10000",
+    }
     return sa.create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_seconds,
         pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": timeout_seconds,
-            "options": f"-c statement_timeout={timeout_seconds * 1000} -c idle_in_transaction_session_timeout=10000",
-        },
+        connect_args=arguments,
+        execution_options={"payymo_connect_args": arguments},
         hide_parameters=True,
     )
 

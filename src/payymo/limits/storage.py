@@ -84,6 +84,10 @@ class SqlStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWindow)
         with self._begin() as connection:
             connection.execute(_CLEAR, {"of_key": key})
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
     def prune(self) -> int:
         """Forget what has run out. Answers how many keys."""
         with self._begin() as connection:

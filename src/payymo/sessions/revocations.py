@@ -18,13 +18,13 @@ class Revocations:
     def __init__(self, work: Work, clock: Clock, *, access_ttl_seconds: int) -> None:
         self._work = work
         self._clock = clock
+        self._is_refused = work.question(store.IS_REFUSED)
         self._access_ttl = access_ttl_seconds
 
     def is_refused(self, tenant_id: uuid.UUID, *, token_id: uuid.UUID, session_id: uuid.UUID) -> bool:
         """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone."""
-        with self._work.reading(tenant_id) as tx:
-            status, revoked = store.find_refusal(tx, token_id=token_id, session_id=session_id)
-        return revoked or status != "active"
+        status, revoked = self._is_refused.ask(tenant_id, token=token_id, session=session_id)
+        return bool(revoked) or status != "active"
 
     def revoke_token(
         self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, token_id: uuid.UUID, expires_at: int, reason: str

@@ -85,15 +85,16 @@ _ADD_REVOCATION = sa.insert(r).values(
     },
 )
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
-_IS_REFUSED = sa.select(
+IS_REFUSED = sa.select(
     sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
-    sa.select(sa.literal(1))
+    sa.select(sa.literal_column("1"))
     .where(
         r.c.tenant_id == TENANT,
         r.c.subject_id.in_([sa.bindparam("token", type_=sa.Uuid()), sa.bindparam("session", type_=sa.Uuid())]),
     )
     .exists(),
 )
+"""The tenant's status (None: no such tenant), and whether the token or its session is revoked."""
 _IS_REVOKED = sa.select(sa.literal(1)).where(r.c.tenant_id == TENANT, r.c.subject_id == sa.bindparam("token"))
 
 
@@ -206,12 +207,6 @@ def add_revocations(
         for index, (subject_id, user_id) in enumerate(subjects)
     ]
     tx.execute(_ADD_REVOCATION, rows)
-
-
-def find_refusal(tx: Transaction, *, token_id: uuid.UUID, session_id: uuid.UUID) -> tuple[str | None, bool]:
-    """The tenant's status (None: no such tenant), and whether the token or its session is revoked."""
-    status, revoked = tx.execute(_IS_REFUSED, {"token": token_id, "session": session_id}).one()
-    return status, bool(revoked)
 
 
 def find_tenant_status(tx: Transaction) -> str | None:
