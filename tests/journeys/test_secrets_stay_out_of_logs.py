@@ -57,9 +57,7 @@ class Witness:
     def secrets(self) -> Iterator[str]:
         """What must not be heard."""
         yield from NEVER
-        for token in self._tokens:
-            yield from token.split(".")[1:]
-            yield token.split(".")[0]
+        yield from (segment for token in self._tokens for segment in token.split("."))
         key = base64.urlsafe_b64decode(MASTER_KEY.partition(":")[2] + "=")
         yield from (MASTER_KEY, MASTER_KEY.partition(":")[2], key.hex(), repr(key)[2:-1], base64.b64encode(key).decode())
         yield from (self.house.database.url, self.house.database.owner_url)

@@ -374,11 +374,11 @@ def test_one_ipv6_subscriber_is_one_address(sqlite_database: Database) -> None:
 EMAILS = ("alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.Com", "alice@EXAMPLE.com", "aLiCe@example.com")
 
 
-def _from_many_addresses(house: House, emails: tuple[str, ...]) -> list[TestResponse]:
+def _from_many_addresses(house: House, emails: tuple[str, ...], network: int = 0) -> list[TestResponse]:
     answers = []
     for number, email in enumerate(emails):
         client = house.client()
-        client.http.environ_base["REMOTE_ADDR"] = f"198.51.100.{number + 1}"
+        client.http.environ_base["REMOTE_ADDR"] = f"198.51.{network}.{number + 1}"
         answers.append(client.log_in(email, WRONG))
     return answers
 
@@ -398,8 +398,8 @@ def test_unknown_account_is_counted_like_a_known_one(database: Database) -> None
     """Invariant 24: being counted is no sign of existing."""
     house = limited(database, login="2/minute")
     house.user("alice")
-    for email in ("alice@example.com", "nobody@example.com", "not an address"):
-        assert [answer.status_code for answer in _from_many_addresses(house, (email,) * 3)] == [401, 401, 429]
+    for network, email in enumerate(("alice@example.com", "nobody@example.com", "not an address")):
+        assert [answer.status_code for answer in _from_many_addresses(house, (email,) * 3, network)] == [401, 401, 429]
     house.close()
 
 
@@ -408,9 +408,11 @@ def test_composed_and_decomposed_spellings_reach_no_account_twice(sqlite_databas
     house = limited(sqlite_database, login="2/minute")
     house.user("alice")
     forms = tuple(unicodedata.normalize(form, "al\u00efce@example.com") for form in ("NFC", "NFD"))
-    for email in (*forms, "alice@ex\u0430mple.com", "\uff41lice@example.com", "al\u0131ce@example.com"):
-        assert house.client().log_in(email, PASSWORD).status_code in {401, 429}
-    assert len({answer.status_code for answer in _from_many_addresses(house, ("alice@example.com",) * 2)}) == 1
+    others = (*forms, "alice@ex\u0430mple.com", "\uff41lice@example.com", "al\u0131ce@example.com", " alice@example.com")
+    for network, email in enumerate(others):
+        client = house.client()
+        client.http.environ_base["REMOTE_ADDR"] = f"203.0.113.{network}"
+        assert client.log_in(email, PASSWORD).status_code == 401
     house.close()
 
 

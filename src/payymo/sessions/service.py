@@ -157,7 +157,7 @@ class Sessions:
         successor = self._new_refresh_token(now, now)
         with self._work(own) as tx:
             session = store.lock_session(tx, session_id)
-            outcome = self._decide(tx, session, presented_id, now)
+            outcome = Over() if session is None else decide(session, presented_id, now, self._policy)
             if session is not None:
                 session = self._apply(tx, session, outcome, successor)
             succeeded = isinstance(outcome, Rotate | Replay)
@@ -167,11 +167,6 @@ class Sessions:
         if session is None or grants is None:
             raise InvalidToken(private=type(outcome).__name__)
         return self._pair(session, grants, now)
-
-    def _decide(self, tx: Transaction, session: Session | None, presented_id: uuid.UUID, now: int) -> Decision:
-        if session is None or store.find_tenant_status(tx) != "active":
-            return Over()
-        return decide(session, presented_id, now, self._policy)
 
     def _apply(self, tx: Transaction, session: Session, outcome: Decision, successor: RefreshToken) -> Session:
         """Write a decision down. Answers the session as it is then."""

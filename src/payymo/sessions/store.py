@@ -35,7 +35,9 @@ _NAMES = (
 )
 _SELECT = sa.select(*(s.c[name] for name in _NAMES))
 _FIND = _SELECT.where(_OWN, _OF_ID)
-_LOCK = _FIND.with_for_update()
+_LOCK = _FIND.where(
+    sa.select(tenants.c.id).where(tenants.c.id == TENANT, tenants.c.status == "active").exists()
+).with_for_update(of=s)
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
 _ADD = sa.insert(s).values(
     tenant_id=TENANT,
@@ -116,7 +118,10 @@ def find_session(tx: Transaction, session_id: uuid.UUID) -> Session | None:
 
 
 def lock_session(tx: Transaction, session_id: uuid.UUID) -> Session | None:
-    """The session, locked until the transaction ends: of parallel refreshes, one decides at a time."""
+    """The session of an active tenant, locked until the transaction ends, or None.
+
+    Of parallel refreshes, one decides at a time.
+    """
     row = tx.execute(_LOCK, {"of_id": session_id}).mappings().one_or_none()
     return None if row is None else _read(row)
 
