@@ -1,0 +1,146 @@
+"""Two server processes on one database: what one was told, the other knows; what was answered, survives a kill."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.support.house import Database, House
+from tests.support.processes import bearer, command, log_in, servers
+
+
+@pytest.fixture(autouse=True)
+def _alice(database: Database) -> None:
+    house = House(database)
+    house.user("alice")
+    house.close()
+
+
+def refresh(client: httpx.Client, token: str) -> httpx.Response:
+    return client.post("/api/auth/refresh", json={"refresh_token": token})
+
+
+def test_a_logout_on_one_node_is_refused_on_the_other_at_once(database: Database) -> None:
+    """Invariant 1, between two processes, without any wait."""
+    with servers(database, 2) as (one, two), one.client() as here, two.client() as there:
+        for _ in range(5):
+            tokens = log_in(here)
+            assert there.get("/api/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
+            assert here.post("/api/auth/logout", headers=bearer(tokens["access_token"])).status_code == 200
+            assert there.get("/api/auth/me", headers=bearer(tokens["access_token"])).status_code == 401
+            assert refresh(there, tokens["refresh_token"]).status_code == 401
+
+
+def test_one_refresh_token_has_one_successor_on_two_nodes(database: Database) -> None:
+    """Invariant 3 (CVE-2026-1035): parallel refreshes over two processes get the same successor or a refusal."""
+    with servers(database, 2) as (one, two), one.client() as here, two.client() as there:
+        for _ in range(6):
+            token = log_in(here)["refresh_token"]
+            start = threading.Barrier(8)
+
+            def present(number: int, token: str = token, start: threading.Barrier = start) -> httpx.Response:
+                start.wait()
+                return refresh((here, there)[number % 2], token)
+
+            with ThreadPoolExecutor(8) as pool:
+                answers = list(pool.map(present, range(8)))
+            successors = {answer.json()["data"]["refresh_token"] for answer in answers if answer.status_code == 200}
+            assert len(successors) == 1
+            assert {answer.status_code for answer in answers} <= {200, 401}
+
+
+def test_keys_rotate_under_traffic_without_a_failed_request(database: Database) -> None:
+    """Invariants 12 and 14: logins, refreshes and checks go on on both nodes while the operator rotates."""
+    with servers(database, 2) as (one, two):
+        stop = threading.Event()
+        failures: list[str] = []
+
+        def traffic(number: int) -> int:
+            rounds = 0
+            with (one, two)[number].client() as mine, (two, one)[number].client() as other:
+                tokens = log_in(mine)
+                while not stop.is_set():
+                    answer = refresh(mine, tokens["refresh_token"])
+                    if answer.status_code != 200:
+                        failures.append(answer.text)
+                        return rounds
+                    tokens = answer.json()["data"]
+                    me = other.get("/api/auth/me", headers=bearer(tokens["access_token"]))
+                    if me.status_code != 200:
+                        failures.append(me.text)
+                    rounds += 1
+            return rounds
+
+        with ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(traffic, number) for number in range(2)]
+            try:
+                for purpose in ("access", "refresh", "access"):
+                    command(database, "key", "rotate", "--purpose", purpose, "--yes")
+            finally:
+                stop.set()
+            assert all(done.result() > 0 for done in running)
+        assert failures == []
+
+
+def test_what_was_answered_survives_a_kill(database: Database) -> None:
+    """Invariant 4 (CVE-2026-9802): after kill -9 a consumed token is still consumed, and the newest one still works."""
+    with servers(database, 1, PAYYMO_TOKENS__GRACE_SECONDS="0") as [server]:
+        chains: dict[int, list[str]] = {}
+
+        def storm(number: int) -> None:
+            with server.client() as client:
+                chain = chains[number] = [log_in(client)["refresh_token"]]
+                try:
+                    while len(chain) < 1000:
+                        answer = refresh(client, chain[-1])
+                        assert answer.status_code == 200
+                        chain.append(answer.json()["data"]["refresh_token"])
+                        if len(chain) >= 4:
+                            enough.release()
+                except httpx.TransportError:
+                    return
+
+        enough = threading.Semaphore(0)
+        with ThreadPoolExecutor(3) as pool:
+            running = [pool.submit(storm, number) for number in range(3)]
+            for _ in range(9):
+                enough.acquire(timeout=60)
+            server.kill()
+            for done in running:
+                done.result()
+
+        server.start()
+        with server.client() as client:
+            for chain in chains.values():
+                # The last answer may have been lost on its way: then the token is consumed, and ends its session.
+                newest = refresh(client, chain[-1]).status_code
+                assert newest in {200, 401}
+                assert refresh(client, chain[0]).status_code == 401
+                assert refresh(client, chain[-1]).status_code == 401
+
+
+def test_sigterm_lets_requests_in_flight_finish(database: Database) -> None:
+    """Invariant 21: acknowledged means done, and nobody gets half an answer."""
+    with servers(database, 1) as [server]:
+        outcomes: list[int] = []
+        first = threading.Event()
+
+        def many() -> None:
+            with server.client() as client:
+                while True:
+                    try:
+                        outcomes.append(
+                            client.post("/api/auth/login", json={"email": "x@example.com", "password": "y"}).status_code
+                        )
+                    except httpx.TransportError:
+                        return  # between two requests, the connection was closed
+                    first.set()
+
+        with ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(many) for _ in range(2)]
+            assert first.wait(30)
+            server.terminate()
+            for done in running:
+                done.result()
+        assert set(outcomes) == {401}

@@ -1,0 +1,194 @@
+"""Races inside one process, on both databases: refresh against refresh, against logout, against an administrator."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from payymo.db.schema import sessions, signing_keys, token_revocations
+from payymo.logs import Trace
+from tests.support.house import PASSWORD, Client, House
+
+T = TypeVar("T")
+
+
+def at_once(*acts: Callable[[], T]) -> list[T]:
+    """Run every act in a thread of its own, all from the same moment."""
+    start = threading.Barrier(len(acts))
+
+    def run(act: Callable[[], T]) -> T:
+        start.wait()
+        return act()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+def refreshed(house: House, token: str | None) -> tuple[int, str | None]:
+    """The status of a refresh by a fresh client, and the successor."""
+    answer = house.client().refresh(token)
+    return answer.status_code, answer.get_json()["data"]["refresh_token"] if answer.status_code == 200 else None
+
+
+def living_sessions(house: House) -> int:
+    owner = house.database.owner()
+    with owner.connect() as connection:
+        count: int = connection.execute(
+            sa.select(sa.func.count()).select_from(sessions).where(sessions.c.ended_at.is_(None))
+        ).scalar_one()
+    owner.dispose()
+    return count
+
+
+def test_parallel_refreshes_get_one_successor(house: House) -> None:
+    """Invariant 3 (CVE-2026-1035): whoever succeeds gets the same successor, and the chain goes on from it."""
+    house.user("alice")
+    for _ in range(8):
+        client = house.logged_in()
+        answers = at_once(*[lambda token=client.refresh_token: refreshed(house, token)] * 8)
+        successors = {successor for _, successor in answers if successor}
+        assert len(successors) == 1
+        # One rotation and three replays; the rest is reuse, which ends the session.
+        assert sorted(status for status, _ in answers) == [200] * 4 + [401] * 4
+        assert client.refresh(successors.pop()).status_code == 401
+
+
+def test_two_parallel_refreshes_both_go_on(house: House) -> None:
+    """A client that sends its refresh twice is not logged out."""
+    house.user("alice")
+    client = house.logged_in()
+    answers = at_once(*[lambda: refreshed(house, client.refresh_token)] * 2)
+    assert [status for status, _ in answers] == [200, 200]
+    assert len({successor for _, successor in answers}) == 1
+    assert client.refresh(answers[0][1]).status_code == 200
+
+
+def test_after_an_acknowledged_logout_nothing_of_the_family_works(house: House) -> None:
+    """Invariant 2 (keycloak#51312): a refresh that races a logout leaves no token alive."""
+    house.user("alice")
+    for _ in range(8):
+        client = house.logged_in()
+        other = Client(house.app.test_client(), {})
+        other.refresh_token = client.refresh_token
+        status, _ = at_once(
+            lambda client=client: client.post("/api/auth/logout").status_code,
+            lambda other=other: other.refresh().status_code,
+        )
+        assert status == 200
+        assert client.get("/api/auth/me").status_code == 401
+        assert client.refresh().status_code == 401
+        if other.access_token is not None:
+            assert other.get("/api/auth/me").status_code == 401
+            assert other.refresh().status_code == 401
+
+
+def test_no_session_survives_a_disabled_user(house: House) -> None:
+    """Invariant 2: logins and refreshes that race the disabling leave no living session."""
+    user = house.user("alice")
+    admin = house.services.administration
+    for _ in range(6):
+        admin.change_user(house.default.id, user.id, status="active", by=None, trace=Trace())
+        client = house.logged_in()
+
+        def disable() -> int:
+            admin.change_user(house.default.id, user.id, status="disabled", by=None, trace=Trace())
+            return 0
+
+        at_once(
+            disable,
+            lambda: house.client().log_in().status_code,
+            lambda: house.client().log_in().status_code,
+            lambda token=client.refresh_token: refreshed(house, token)[0],
+        )
+        assert living_sessions(house) == 0
+
+
+def test_no_session_survives_a_changed_password(house: House) -> None:
+    """Invariant 2: a login with the old password that was under way starts nothing."""
+    user = house.user("alice")
+    admin = house.services.administration
+    for number in range(6):
+        new = f"another fine Passw0rd {number}"
+        old = PASSWORD if number == 0 else f"another fine Passw0rd {number - 1}"
+
+        def change(new: str = new) -> int:
+            admin.change_user(house.default.id, user.id, password=new, by=None, trace=Trace())
+            return 0
+
+        at_once(change, *[lambda old=old: house.client().log_in(password=old).status_code] * 3)
+        assert living_sessions(house) == 0
+
+
+def test_one_of_many_registrations_of_one_address_wins(house: House) -> None:
+    """Invariant 6: names are unique, whoever comes at the same time; the others get the bland refusal."""
+    names = [f"user{number}" for number in range(6)]
+
+    def register(name: str) -> int:
+        body = {"email": "One@Example.com", "username": name, "password": PASSWORD}
+        return house.client().post("/api/auth/register", body).status_code
+
+    assert sorted(at_once(*[lambda name=name: register(name) for name in names])) == [201] + [422] * 5
+
+
+def test_parallel_logouts_leave_one_revocation(house: House) -> None:
+    """Ending what has ended succeeds and is not counted twice."""
+    house.user("alice")
+    client = house.logged_in()
+    statuses = at_once(*[lambda: client.post("/api/auth/logout").status_code] * 6)
+    assert set(statuses) <= {200, 401}
+    assert 200 in statuses
+    owner = house.database.owner()
+    with owner.connect() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(token_revocations)).scalar() == 1
+    owner.dispose()
+
+
+def test_parallel_rotations_keep_one_active_key(house: House) -> None:
+    """Invariant 14: at every moment exactly one key signs for each purpose."""
+    at_once(*[lambda: house.services.ring.rotate("access")] * 4)
+    owner = house.database.owner()
+    with owner.connect() as connection:
+        found = connection.execute(
+            sa.select(signing_keys.c.purpose, signing_keys.c.state, sa.func.count()).group_by(
+                signing_keys.c.purpose, signing_keys.c.state
+            )
+        ).all()
+    owner.dispose()
+    counts = {(purpose, state): count for purpose, state, count in found}
+    assert counts["access", "active"] == counts["access", "next"] == 1
+    assert counts["access", "retiring"] == 4
+
+
+def test_revocations_become_visible_in_order_and_without_gaps(house: House) -> None:
+    """The feed's law: a reader that follows the numbers never misses one that commits later."""
+    house.user("alice")
+    clients = [house.logged_in() for _ in range(24)]
+    done = threading.Event()
+    seen: list[int] = []
+
+    def follow() -> int:
+        owner = house.database.owner()
+        while True:
+            finished = done.is_set()
+            with owner.connect() as connection:
+                after = seen[-1] if seen else 0
+                rows = connection.execute(
+                    sa.select(token_revocations.c.seq)
+                    .where(token_revocations.c.seq > after)
+                    .order_by(token_revocations.c.seq)
+                )
+                seen.extend(rows.scalars())
+            if finished:
+                owner.dispose()
+                return len(seen)
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follow)
+        with ThreadPoolExecutor(6) as writers:
+            statuses = list(writers.map(lambda client: client.post("/api/auth/logout").status_code, clients))
+        done.set()
+        assert following.result() == 24
+    assert statuses == [200] * 24
+    assert seen == list(range(1, 25))

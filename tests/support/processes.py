@@ -1,0 +1,125 @@
+"""Real server processes: `payymo serve` on a free port of the loopback, ended by the test that started them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.house import MASTER_KEY, PASSWORD, Database
+
+PAYYMO = Path(sys.executable).parent / "payymo"
+ISSUER = "http://127.0.0.1:5999"
+START_SECONDS = 30
+
+
+def environment(database: Database, **more: str) -> dict[str, str]:
+    """What a server or a command on this database finds in its environment."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PAYYMO_")}
+    return inherited | {
+        "PAYYMO_DATA": str(database.data),
+        "PAYYMO_MASTER_KEY": MASTER_KEY,
+        "PAYYMO_DATABASE__URL": database.url,
+        "PAYYMO_ISSUER": ISSUER,
+        "PAYYMO_LIMITS__ENABLED": "false",
+        "PAYYMO_LOCKOUT__ENABLED": "false",
+        **more,
+    }
+
+
+def command(database: Database, *words: str) -> str:
+    """The output of `payymo …`, which has to succeed."""
+    done = subprocess.run(
+        [PAYYMO, *words], env=environment(database), check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout
+
+
+class Server:
+    """One `payymo serve`."""
+
+    def __init__(self, database: Database, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
+        self.log_path = database.data / f"server-{time.monotonic_ns()}.log"
+        self.port = _free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and return when it is ready."""
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [PAYYMO, "serve", "--port", str(self.port)],
+                env=self._environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"the server did not start:\n{self.log_path.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def terminate(self) -> None:
+        """SIGTERM, and wait until it has ended."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+
+    def kill(self) -> None:
+        """SIGKILL to the server and its workers: no last words."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(20)
+
+    def client(self) -> httpx.Client:
+        """A client with connections of its own."""
+        return httpx.Client(base_url=self.base, timeout=20)
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.base}/health/ready", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@contextmanager
+def servers(database: Database, count: int, **more: str) -> Iterator[list[Server]]:
+    """`count` servers on one database, ended afterwards whatever happened."""
+    started = [Server(database, environment(database, **more)) for _ in range(count)]
+    try:
+        for server in started:
+            server.start()
+        yield started
+    finally:
+        for server in started:
+            if server._process is not None and server._process.poll() is None:
+                server.kill()
+
+
+def log_in(client: httpx.Client, email: str = "alice@example.com") -> dict[str, Any]:
+    """The data of a login, which has to succeed."""
+    answer = client.post("/api/auth/login", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that presents an access token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
