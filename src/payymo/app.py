@@ -7,7 +7,7 @@ from payymo.compose import Services, compose
 from payymo.config import Settings
 from payymo.web.headers import add_security_headers
 from payymo.web.mount import mount_services
-from payymo.web.routing import MAX_BODY
+from payymo.web.reading import MAX_BODY
 
 
 def create_app(settings: Settings, *, services: Services | None = None) -> Flask:

@@ -5,18 +5,18 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from werkzeug.test import TestResponse
+
 from payymo.keys.model import Purpose
 from payymo.tokens import Subject, TokenMinter, TokenPolicy
 from payymo_guard.testing import sign
 from payymo_guard.wire import encode_base64url
-from werkzeug.test import TestResponse
-
 from tests.support.house import Client, Database, House
 
 INVALID = 'Bearer realm="payymo", error="invalid_token"'
@@ -48,7 +48,9 @@ class Holder:
     def present(self, token: str) -> list[TestResponse]:
         """The answers of every place that takes a token."""
         stranger = self.house.client()
-        stranger.http.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"  # line breaks too, which no header can hold
+        stranger.http.environ_base["HTTP_AUTHORIZATION"] = (
+            f"Bearer {token}"  # line breaks too, which no header can hold
+        )
         return [
             stranger.get("/api/auth/me"),
             stranger.post("/api/auth/token/verify", {"token": token}),
@@ -110,13 +112,17 @@ def test_forging_as_we_do_it_makes_good_tokens(alice: Holder) -> None:
     assert [answer.status_code for answer in alice.present(again)] == [401, 401, 200]
 
 
-@pytest.mark.parametrize("token", ["x", ".", "..", "...", "a.b", "a.b.c", "a.b.c.d", "a.b.c.d.e", "null", "{}", "=.=.="])
+@pytest.mark.parametrize(
+    "token", ["x", ".", "..", "...", "a.b", "a.b.c", "a.b.c.d", "a.b.c.d.e", "null", "{}", "=.=.="]
+)
 def test_malformed_token_is_refused(alice: Holder, token: str) -> None:
     """Three parts of base64url, or nothing."""
     assert_refused(alice.present(token))
 
 
-@pytest.mark.parametrize("value", [None, "", "Basic YWxpY2U6cGFzc3dvcmQ=", "Digest x", "bearertoken", "Negotiate", "DPoP x"])
+@pytest.mark.parametrize(
+    "value", [None, "", "Basic YWxpY2U6cGFzc3dvcmQ=", "Digest x", "bearertoken", "Negotiate", "DPoP x"]
+)
 def test_missing_token_is_told_nothing_about_errors(alice: Holder, value: str | None) -> None:
     """RFC 6750 §3: without bearer authentication the challenge has no error attribute."""
     answer = alice.house.client().call("GET", "/api/auth/me", headers={} if value is None else {"Authorization": value})
@@ -168,8 +174,20 @@ def test_tampered_token_is_refused(alice: Holder, purpose: Purpose, part: int) -
     """One changed, missing or further character in any segment is enough. CVE-2026-27840."""
     segments = (alice.access if purpose == "access" else alice.refresh).split(".")
     whole = segments[part]
-    changed = [whole[:at] + ALPHABET[ALPHABET.index(whole[at]) ^ 1] + whole[at + 1 :] for at in (0, len(whole) // 2, -2)]
-    for text in (*changed, whole[:-1], whole[:-4], whole[1:], whole + "A", whole + "AAAA", whole + "=", whole.swapcase(), ""):
+    changed = [
+        whole[:at] + ALPHABET[ALPHABET.index(whole[at]) ^ 1] + whole[at + 1 :] for at in (0, len(whole) // 2, -2)
+    ]
+    for text in (
+        *changed,
+        whole[:-1],
+        whole[:-4],
+        whole[1:],
+        whole + "A",
+        whole + "AAAA",
+        whole + "=",
+        whole.swapcase(),
+        "",
+    ):
         assert_refused(alice.present(".".join([*segments[:part], text, *segments[part + 1 :]])), text)
     assert alice.is_still_valid()
 
@@ -220,7 +238,9 @@ def _wrong_claims() -> Iterator[tuple[str, Any]]:
     yield from (("iss", value) for value in (["http://127.0.0.1:5000"], None, 1, {}))
     for value in ("", "payymo", "payymo-ap", "payymo-api ", "PAYYMO-API", "payymo-refresh", "payymo-api,x", "*"):
         yield "aud", value
-    yield from (("aud", value) for value in ([], [["payymo-api"]], ["payymo-refresh"], None, 1, {"payymo-api": 1}, [None]))
+    yield from (
+        ("aud", value) for value in ([], [["payymo-api"]], ["payymo-refresh"], None, 1, {"payymo-api": 1}, [None])
+    )
     for name in ("sub", "sid", "jti", "tenant_id"):
         yield from ((name, value) for value in ("", "x", "' OR 1=1 --", "../x", None, 1, [], "\x00"))
         yield name, str(uuid.UUID(int=0)) if name == "tenant_id" else "0" * 31
@@ -232,18 +252,22 @@ def _wrong_claims() -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize(("name", "value"), list(_wrong_claims()))
 def test_wrong_claim_under_a_good_signature_is_refused(alice: Holder, name: str, value: Any) -> None:
-    """CVE-2024-53861, CVE-2020-26160: issuer, audience, identifiers and times are compared whole, and have their type."""
+    """CVE-2024-53861, CVE-2020-26160: every claim is compared whole, and has its type."""
     assert_refused(alice.present(alice.forged(alice.header(), alice.claims() | {name: value})), (name, value))
 
 
-@pytest.mark.parametrize("name", ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "sid", "tenant_id", "permissions", "roles"])
+@pytest.mark.parametrize(
+    "name", ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "sid", "tenant_id", "permissions", "roles"]
+)
 def test_missing_claim_under_a_good_signature_is_refused(alice: Holder, name: str) -> None:
     """CVE-2026-55669: what a token does not say can't have been checked."""
     claims = {key: value for key, value in alice.claims().items() if key != name}
     assert_refused(alice.present(alice.forged(alice.header(), claims)))
 
 
-@pytest.mark.parametrize("none", ["none", "None", "NONE", "nOnE", "none ", " none", "none\x00", "n\u043ene", "", None, 0, [], ["none"]])
+@pytest.mark.parametrize(
+    "none", ["none", "None", "NONE", "nOnE", "none ", " none", "none\x00", "n\u043ene", "", None, 0, [], ["none"]]
+)
 @pytest.mark.parametrize("signature", ["", "AA", "own"])
 def test_alg_none_is_refused_in_every_spelling(alice: Holder, none: object, signature: str) -> None:
     """RFC 8725 §3.1: no spelling of "none" lets an unsigned token in, with or without somebody's signature."""
@@ -324,7 +348,7 @@ def _numbers() -> dict[str, str]:
         {"typ": "rt+jwt"},
         {"typ": None},
     ],
-    ids=lambda extra: "+".join(extra),
+    ids="+".join,
 )
 def test_header_that_says_more_is_refused_whoever_signed(alice: Holder, extra: dict[str, Any]) -> None:
     """CVE-2026-27962, CVE-2025-59420: a header can bring no key and change no rule, even under our own signature."""
@@ -384,7 +408,9 @@ def test_next_key_is_known_and_a_key_of_nobody_is_not(alice: Holder) -> None:
         assert_refused(alice.present(f"{text}.{encode_base64url(sign('RS256', RSA_KEY, text.encode())).decode()}"))
 
 
-@pytest.mark.parametrize("algorithm", ["PS256", "ES256", "EdDSA", "RS384", "RS512", "RS1", "rs256", "ES256K", "dir", "RSA1_5"])
+@pytest.mark.parametrize(
+    "algorithm", ["PS256", "ES256", "EdDSA", "RS384", "RS512", "RS1", "rs256", "ES256K", "dir", "RSA1_5"]
+)
 def test_algorithm_is_the_keys_own(alice: Holder, algorithm: str) -> None:
     """CVE-2026-48523: a header can't choose another algorithm for a key, not even one that we know."""
     header = alice.header() | {"alg": algorithm}
@@ -434,10 +460,10 @@ def test_json_serialisation_is_refused(alice: Holder, shape: str) -> None:
     """CVE-2022-39227: only the compact form is a token; JSON around good parts is none."""
     header, payload, signature = alice.access.split(".")
     flat = {"protected": header, "payload": payload, "signature": signature}
-    made: dict[str, Callable[[], object]] = {
-        "flattened": lambda: flat,
-        "general": lambda: {"payload": payload, "signatures": [{"protected": header, "signature": signature}]},
-        "with unprotected header": lambda: flat | {"header": {"alg": "none"}, f"{header}.{payload}.{signature}": ""},
-        "as list": lambda: [header, payload, signature],
+    made: dict[str, object] = {
+        "flattened": flat,
+        "general": {"payload": payload, "signatures": [{"protected": header, "signature": signature}]},
+        "with unprotected header": flat | {"header": {"alg": "none"}, f"{header}.{payload}.{signature}": ""},
+        "as list": [header, payload, signature],
     }
-    assert_refused(alice.present(json.dumps(made[shape]())))
+    assert_refused(alice.present(json.dumps(made[shape])))

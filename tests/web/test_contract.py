@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from werkzeug.test import TestResponse
+
 from payymo.db import migrate
 from payymo.db.work import connect
 from payymo.web.headers import HEADERS
-from payymo.web.routing import MAX_BODY
-from werkzeug.test import TestResponse
-
+from payymo.web.reading import MAX_BODY
 from tests.conftest import SERVICE_ROLE
 from tests.support import services
 from tests.support.house import PASSWORD, Database, House, fresh_name
@@ -115,7 +115,9 @@ def test_transport_security_is_announced_behind_https_only(sqlite_database: Data
         house.close()
 
 
-@pytest.mark.parametrize("origin", ["null", "https://evil.example", "http://127.0.0.1:5000", "http://127.0.0.1:5000.evil"])
+@pytest.mark.parametrize(
+    "origin", ["null", "https://evil.example", "http://127.0.0.1:5000", "http://127.0.0.1:5000.evil"]
+)
 def test_no_origin_is_invited(sqlite_house: House, origin: str) -> None:
     """CVE-2024-41657, CVE-2024-25124: no answer lets another site's scripts read it, preflights neither."""
     client = sqlite_house.client(headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
@@ -226,7 +228,9 @@ def test_key_set_holds_public_signing_keys_of_access_tokens_only(house: House) -
 def test_metadata_names_places_below_the_issuer(sqlite_database: Database) -> None:
     """CVE-2021-30185: every address in it comes from the configuration, whatever the request claims to be."""
     house = House(sqlite_database, issuer="https://login.example/base/")
-    answer = house.client(headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"}).get("/.well-known/payymo")
+    answer = house.client(headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"}).get(
+        "/.well-known/payymo"
+    )
     document = answer.get_json()
     assert document["issuer"] == "https://login.example/base/"
     assert document["audience"] == "payymo-api"
@@ -308,7 +312,9 @@ def _tries(house: House, headers: dict[str, str], peer: str, count: int = 1) -> 
     return [client.post("/api/auth/token/verify", {"token": "x"}).status_code for _ in range(count)]
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP"])
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP"]
+)
 def test_stranger_does_not_choose_their_address(sqlite_database: Database, name: str) -> None:
     """CVE-2026-45045, CVE-2026-33495: without a trusted proxy no header changes who is counted."""
     house = limited(sqlite_database, verify="2/minute")
@@ -347,8 +353,10 @@ def test_untrusted_peer_does_not_forward(sqlite_database: Database) -> None:
     ],
     ids=lambda text: text[:40].encode("unicode_escape").decode(),
 )
-def test_forwarded_addresses_are_counted_from_the_right(sqlite_database: Database, forwarded: str, address: str) -> None:
-    """The nearest address that isn't a trusted proxy's is the client; what stands left of it was written by strangers."""
+def test_forwarded_addresses_are_counted_from_the_right(
+    sqlite_database: Database, forwarded: str, address: str
+) -> None:
+    """The nearest address that isn't a trusted proxy's is the client; strangers wrote what is left of it."""
     house = House(sqlite_database, trusted_proxies=("10.0.0.0/8",))
     house.user("alice")
     client = house.client()
@@ -404,11 +412,17 @@ def test_unknown_account_is_counted_like_a_known_one(database: Database) -> None
 
 
 def test_composed_and_decomposed_spellings_reach_no_account_twice(sqlite_database: Database) -> None:
-    """Addresses are ASCII: neither normal form of another text names an account, so it gives no further tries at one."""
+    """Addresses are ASCII: no normal form of another text names an account, or gives further tries at one."""
     house = limited(sqlite_database, login="2/minute")
     house.user("alice")
     forms = tuple(unicodedata.normalize(form, "al\u00efce@example.com") for form in ("NFC", "NFD"))
-    others = (*forms, "alice@ex\u0430mple.com", "\uff41lice@example.com", "al\u0131ce@example.com", " alice@example.com")
+    others = (
+        *forms,
+        "alice@ex\u0430mple.com",
+        "\uff41lice@example.com",
+        "al\u0131ce@example.com",
+        " alice@example.com",
+    )
     for network, email in enumerate(others):
         client = house.client()
         client.http.environ_base["REMOTE_ADDR"] = f"203.0.113.{network}"
@@ -417,7 +431,7 @@ def test_composed_and_decomposed_spellings_reach_no_account_twice(sqlite_databas
 
 
 def test_right_password_clears_the_account_and_never_the_address(database: Database) -> None:
-    """allauth 65.9: one's own login does not buy an address more tries at other accounts."""
+    """Allauth 65.9: one's own login does not buy an address more tries at other accounts."""
     house = limited(database, login="4/minute")
     house.user("alice")
     client = house.client()
@@ -475,10 +489,8 @@ def own_server() -> Iterator[services.Postgres]:
         yield server
 
 
-def test_database_that_is_gone_is_503_and_never_a_success(
-    own_server: services.Postgres, tmp_path: Path
-) -> None:
-    """Invariant 7, CVE-2020-15222: logout, verify, refresh and login say "unknown" while they can't know, then recover."""
+def test_database_that_is_gone_is_503_and_never_a_success(own_server: services.Postgres, tmp_path: Path) -> None:
+    """Invariant 7, CVE-2020-15222: whoever can't know says so: no logout or refresh succeeds; then all recovers."""
     database = _migrated(own_server, tmp_path)
     house = House(database)
     house.user("alice")

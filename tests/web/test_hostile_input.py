@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from payymo.web.routing import MAX_BODY, Route
+from payymo.web.reading import MAX_BODY
+from payymo.web.routing import Route
 from tests.conftest import SERVICE_ROLE
 from tests.support import services
 from tests.support.house import PASSWORD, Database, House, fresh_name
@@ -111,7 +112,7 @@ def _unreadable(good: dict[str, Any]) -> Iterator[bytes]:
 
 @each_route
 def test_unreadable_body_is_400_and_changes_nothing(scene: Scene, route: Route) -> None:
-    """CVE-2025-6203, CVE-2025-12044: truncated, nested, repeated, mis-encoded or not JSON at all is one small refusal."""
+    """CVE-2025-6203, CVE-2025-12044: truncated, nested, repeated, mis-encoded, or no JSON: one small refusal."""
     before = contents(scene.house)
     for body in _unreadable(scene.body(route)):
         response = scene.send(route, body)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from payymo.web.routing import Route
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import BaseSchema
@@ -19,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from payymo.web.routing import Route
 from tests.support.house import Database, House
 from tests.web.scene import ROUTES, Scene, label, set_scene
 

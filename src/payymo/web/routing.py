@@ -1,42 +1,31 @@
 """Typed routes: pydantic in, pydantic out. Every route names its authentication, its permission and its rate limit.
 
-A body is parsed once, strictly: no unknown or duplicate members, no coercion, the right content type. What a route
-declares is also what `payymo.web.openapi` describes, so the document can't drift from the code.
+What a route declares is also what `payymo.web.openapi` describes, so the document can't drift from the code. How a
+request is read is in `payymo.web.reading`.
 """
 
 import inspect
-import json
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from flask import Blueprint, Response, g, request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import HTTPException
 
 from payymo.entropy import Entropy
-from payymo.errors import (
-    FieldError,
-    InsufficientScope,
-    InvalidInput,
-    MalformedRequest,
-    PayloadTooLarge,
-    PayymoError,
-    TooManyRequests,
-    UnsupportedMediaType,
-)
+from payymo.errors import InsufficientScope, PayymoError, TooManyRequests
 from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
 from payymo.logs import SecurityLog
 from payymo.roles.service import Grants
 from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal
+from payymo.web.reading import read_body, read_query
 from payymo_guard import permits
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-MAX_BODY = 16 * 1024
-MAX_FIELD_ERRORS = 20
 
 
 class Input(BaseModel):
@@ -223,7 +212,7 @@ class Mount:
             quota = None
             try:
                 caller, quota = self.enter(declared)
-                answer = handler(caller, **path, **read_input(declared))
+                answer = handler(caller, **path, **_read(declared))
                 response = answer if isinstance(answer, Response) else render(answer, declared.status)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
                 response = self.refuse(error)
@@ -242,78 +231,14 @@ def render(answer: BaseModel, status: int) -> Response:
     return Response(f'{{"data":{answer.model_dump_json()}}}', status, content_type="application/json")
 
 
-def read_input(declared: Route) -> Mapping[str, Input]:
-    """The body and the query of the present request, as the route declares them.
-
-    Raises MalformedRequest, UnsupportedMediaType, InvalidInput with each problem.
-    """
-    found: dict[str, Input] = {}
+def _read(declared: Route) -> dict[str, BaseModel]:
+    """The body and the query of the present request, as the route declares them."""
+    found: dict[str, BaseModel] = {}
     if declared.body is not None:
-        data = _read_body()
-        if declared.body_is_optional and not data:
-            found["body"] = declared.body()
-        else:
-            found["body"] = _validate(declared.body.model_validate, _read_json(data), strict=True)
+        found["body"] = read_body(declared.body, is_optional=declared.body_is_optional)
     if declared.query is not None:
-        if any(len(request.args.getlist(name)) > 1 for name in request.args):
-            raise MalformedRequest("A parameter is repeated in the query.")
-        found["query"] = _validate(declared.query.model_validate_strings, request.args.to_dict())
+        found["query"] = read_query(declared.query)
     return found
-
-
-def _read_body() -> bytes:
-    """The octets of the body. Raises PayloadTooLarge.
-
-    A body that comes in chunks announces no length, and Werkzeug cuts off what is over the limit: we would believe
-    something that nobody wrote.
-    """
-    request.max_content_length = MAX_BODY
-    data = request.get_data()
-    if len(data) >= MAX_BODY and request.content_length is None and request.environ["wsgi.input"].read(1):
-        raise PayloadTooLarge
-    return data
-
-
-def _read_json(data: bytes) -> Any:
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-    except UnicodeDecodeError:
-        raise MalformedRequest("The body is not UTF-8.") from None
-    except RecursionError:
-        raise MalformedRequest("The body is nested too deeply.") from None
-    except ValueError:
-        raise MalformedRequest("The body is not JSON, or a member stands in it twice.") from None
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """RFC 8259 §4 leaves open which duplicate counts; two readers that disagree are an attack."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("duplicate member")
-    return members
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _validate(parse: Callable[..., Input], data: Any, **options: Any) -> Input:
-    try:
-        return parse(data, **options)
-    except ValidationError as error:
-        found = [
-            FieldError(_pointer(problem["loc"]), problem["msg"])
-            for problem in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise InvalidInput(found[:MAX_FIELD_ERRORS]) from None
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """RFC 6901. Names that strangers chose are cut, and lose what can't be written in UTF-8."""
-    parts = (str(part).encode("utf-8", "replace").decode()[:64] for part in location)
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _add_exhausted(response: Response, tier: Tier, retry_after: int) -> None:
