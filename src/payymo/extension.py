@@ -1,7 +1,7 @@
 """The service inside somebody else's Flask application: `Payymo(app)`, or `Payymo()` and `init_app(app)`.
 
-Settings come from `PAYYMO_…` variables, or from `settings=`. The application keeps its own error pages, configuration
-and limits; only the routes of Payymo get Payymo's.
+Settings come from `PAYYMO_…` variables, or from `settings=`; `services=` takes a service that was built before. The
+application keeps its own error pages, configuration and limits; only the routes of Payymo get Payymo's.
 """
 
 import functools
@@ -24,15 +24,18 @@ R = TypeVar("R")
 class Payymo:
     """Mounts the service's routes, and guards the application's own views."""
 
-    def __init__(self, app: Flask | None = None, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, app: Flask | None = None, *, settings: Settings | None = None, services: Services | None = None
+    ) -> None:
         self._settings = settings
+        self._services = services
         self._mount: Mount | None = None
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> Services:
         """Mount the service in `app`. Raises Misconfigured with every reason why it can't run like this."""
-        services = compose(self._settings or read_settings())
+        services = self._services or compose(self._settings or read_settings())
         blueprint = Blueprint("payymo", __name__)
         mount = mount_services(services, blueprint)
         blueprint.after_request(mount.add_request_id)

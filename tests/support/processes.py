@@ -80,6 +80,14 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(20)
 
+    def pids(self) -> tuple[int, ...]:
+        """The server's process and its workers."""
+        if self._process is None:
+            return ()
+        listed = subprocess.run(["ps", "-o", "pid=,pgid=", "-A"], check=True, capture_output=True, text=True).stdout
+        rows = (line.split() for line in listed.splitlines())
+        return tuple(int(pid) for pid, group in rows if int(group) == self._process.pid)
+
     def client(self) -> httpx.Client:
         """A client with connections of its own."""
         return httpx.Client(base_url=self.base, timeout=20)
