@@ -19,7 +19,7 @@ from payymo.logs import SecurityLog
 from payymo.roles.service import Roles
 from payymo.secrets.encryption import Sealer
 from payymo.secrets.providers import MasterKey, find_master_key, make_development_key
-from payymo.secrets.service import check_master_key
+from payymo.secrets.service import check_master_key, is_sealed
 from payymo.sessions.administration import Administration
 from payymo.sessions.model import RefreshPolicy
 from payymo.sessions.revocations import Revocations
@@ -154,7 +154,7 @@ def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) 
     """The master key. In development one is made; in production each reason against starting is named at once."""
     setting = reveal(settings.master_key)
     if not settings.is_production:
-        return find_master_key(setting, settings.data) or make_development_key(settings.data, entropy)
+        return find_master_key(setting, settings.data) or _make_development_key(settings, engine, entropy)
     reasons = list(reasons_against_production(settings))
     key = None
     try:
@@ -169,6 +169,13 @@ def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) 
     if reasons or key is None:
         raise Misconfigured(reasons)
     return key
+
+
+def _make_development_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
+    """A new key must not be put beside a database that was sealed under another: nothing in it would open again."""
+    if is_sealed(Work(engine)):
+        raise Misconfigured([f"{settings.data}: the database is there and its master key is not: restore master.key"])
+    return make_development_key(settings.data, entropy)
 
 
 _ROLE = sa.text(

@@ -186,6 +186,16 @@ def test_a_wrong_master_key_opens_nothing_and_writes_nothing(database: Database)
     assert "the master key is not the one" in done.stderr
 
 
+def test_no_new_key_is_made_beside_a_sealed_database(sqlite_database: Database) -> None:
+    """Invariant 16: a lost key is reported, and not replaced by one that opens nothing."""
+    shell = Shell(sqlite_database)
+    del shell.environment["PAYYMO_MASTER_KEY"]
+    done = shell.run("user", "list")
+    assert done.exit_code == 1
+    assert "restore master.key" in done.stderr
+    assert not (sqlite_database.data / "master.key").exists()
+
+
 def test_a_generated_master_key_is_accepted(sqlite_database: Database, tmp_path: Path) -> None:
     """What `key generate-master` prints works as the setting, and never twice the same."""
     empty = Database("sqlite", f"sqlite:///{tmp_path / 'new.db'}", f"sqlite:///{tmp_path / 'new.db'}", tmp_path)

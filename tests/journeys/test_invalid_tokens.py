@@ -424,7 +424,7 @@ def test_algorithm_is_the_keys_own(alice: Holder, algorithm: str) -> None:
         assert_refused(alice.present(token))
 
 
-def test_token_of_another_deployment_is_refused(alice: Holder, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_token_of_another_deployment_is_refused(alice: Holder) -> None:
     """The same issuer, audience and claims, signed by another installation's keys: not ours."""
     ring = alice.house.services.ring
     policy = alice.house.services.minter.policy

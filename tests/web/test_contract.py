@@ -16,7 +16,7 @@ from payymo.web.reading import MAX_BODY
 from tests.conftest import SERVICE_ROLE
 from tests.support import services
 from tests.support.house import PASSWORD, Database, House, fresh_name
-from tests.web.scene import NOBODY, ROUTES, contents, faults_of, label, set_scene
+from tests.web.scene import NOBODY, ROUTES, contents, faults_of, label, pointers_of, set_scene
 
 WRONG = "wrong password 1"
 
@@ -239,6 +239,15 @@ def test_metadata_names_places_below_the_issuer(sqlite_database: Database) -> No
     assert len(places) == 6
     assert all(value.startswith("https://login.example/base/") for value in places.values())
     house.close()
+
+
+def test_complaint_about_a_new_password_points_to_the_new_password(sqlite_house: House) -> None:
+    """RFC 6901: the pointer names the member that was sent, of two passwords the right one."""
+    sqlite_house.user("alice")
+    client = sqlite_house.logged_in()
+    answer = client.post("/api/auth/password", {"current_password": PASSWORD, "new_password": "short"})
+    assert not faults_of(answer, 422)
+    assert pointers_of(answer) == ["/new_password"]
 
 
 # ── rate limits ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -497,7 +506,9 @@ def test_database_that_is_gone_is_503_and_never_a_success(own_server: services.P
     client, other = house.logged_in(), house.logged_in()
     own_server.kill()
     for attempt in range(2):  # over a broken connection, and over none
-        house.clock.advance(2)
+        house.clock.advance(
+            2 * attempt
+        )  # at first the tenant is still remembered, and revocation is what can't be asked
         for method, path, body in (
             ("POST", "/api/auth/logout", None),
             ("POST", "/api/auth/logout", {"everywhere": True}),

@@ -258,6 +258,28 @@ def test_registration_decides_nothing_but_its_three_members(sqlite_house: House,
     assert sqlite_house.client().log_in().status_code == 401
 
 
+OPEN = {
+    "POST /api/auth/register",
+    "POST /api/auth/login",
+    "POST /api/auth/refresh",
+    "POST /api/auth/token/verify",
+    "GET /.well-known/jwks.json",
+    "GET /.well-known/payymo",
+    "GET /api/openapi.json",
+    "GET /api/docs",
+    "GET /api/docs.css",
+    "GET /health/live",
+    "GET /health/ready",
+}
+
+
+def test_open_routes_are_these_and_administration_asks_for_a_permission() -> None:
+    """CVE-2026-25748: what nobody has to log in for is a short list, and no administrative route lacks a permission."""
+    assert {label(route) for route in ROUTES if route.authentication is None} == OPEN
+    guarded = {label(route) for route in ROUTES if route.permission and route.authentication == "bearer"}
+    assert guarded == {label(route) for route in ROUTES if route.path.startswith("/api/admin/")}
+
+
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.permission], ids=label)
 def test_every_guarded_route_asks_for_its_permission(sqlite_house: House, route: Any) -> None:
     """CVE-2025-27507: without the permission nothing is looked up, and the answer is RFC 6750's error."""

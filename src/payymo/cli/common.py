@@ -1,16 +1,13 @@
-"""What the commands share: opening the service, printing for people and programs, refusing politely."""
+"""What the commands share: opening the service, asking, refusing politely."""
 
 import functools
-import json
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from payymo.compose import Engine, Services, compose, open_engine
 from payymo.config import Settings, read_settings
@@ -105,31 +102,3 @@ def ask(question: str, *, yes: bool) -> None:
     if not yes and not click.confirm(question):
         click.echo("Nothing was done.", err=True)
         sys.exit(1)
-
-
-def show(facts: Mapping[str, Any], *, json_wanted: bool) -> None:
-    """Print one thing: as JSON, or as a table of two columns."""
-    if json_wanted:
-        click.echo(json.dumps(facts, default=str))
-        return
-    table = Table(show_header=False, box=None)
-    for name, value in facts.items():
-        table.add_row(name, _text(value))
-    Console(soft_wrap=True).print(table)
-
-
-def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_wanted: bool) -> None:
-    """Print several things: as a JSON list, or as a table."""
-    if json_wanted:
-        click.echo(json.dumps(list(rows), default=str))
-        return
-    table = Table(*columns, box=None)
-    for row in rows:
-        table.add_row(*(_text(row[column]) for column in columns))
-    Console(soft_wrap=True).print(table)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(str(part) for part in value)
-    return "-" if value is None else str(value)

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from payymo.cli.common import as_json, database, politely, settings, show
+from payymo.cli.common import as_json, database, politely, settings
+from payymo.cli.output import show
 from payymo.compose import role_reasons
 from payymo.config import describe, reasons_against_production, warnings_about
 from payymo.errors import Misconfigured

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from payymo.cli.common import as_json, ask, confirmed, database, politely, services, settings, show
+from payymo.cli.common import as_json, ask, confirmed, database, politely, services, settings
+from payymo.cli.output import show
 from payymo.db import migrate
 from payymo.db.revision import current_revision
 

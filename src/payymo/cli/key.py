@@ -2,7 +2,8 @@
 
 import click
 
-from payymo.cli.common import as_json, ask, confirmed, politely, services, show, show_all
+from payymo.cli.common import as_json, ask, confirmed, politely, services
+from payymo.cli.output import show, show_all
 from payymo.entropy import Entropy
 from payymo.keys.model import PURPOSES, Purpose
 from payymo.secrets.providers import write_key

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from payymo.cli.common import as_json, ask, confirmed, find_tenant, of_tenant, politely, services, show, show_all
+from payymo.cli.common import as_json, ask, confirmed, find_tenant, of_tenant, politely, services
+from payymo.cli.output import show, show_all
 from payymo.roles.model import Role
 
 OPERATOR = ("*:*",)

@@ -2,24 +2,22 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
+from granian.log import LogLevels
 
 from payymo.app import create_app
 from payymo.cli.common import database, politely, require_current
 from payymo.compose import compose
-from payymo.config import FOREIGN, PREFIX, Settings, read_settings, reveal, warnings_about
-from payymo.db import migrate
+from payymo.config import FOREIGN, PREFIX, Settings, read_settings, warnings_about
 from payymo.db.revision import is_current
-from payymo.entropy import Entropy
-from payymo.errors import Misconfigured
 from payymo.logs import SecurityLog
 from payymo.maintenance import start_maintenance
-from payymo.secrets.providers import find_master_key, make_development_key
 
 SHUTDOWN_SECONDS = 10
 
@@ -38,17 +36,12 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
             os.environ[f"{PREFIX}SERVER__{name}"] = str(value)
     settings = read_settings()
     _prepare(settings)
-    log = SecurityLog(json=as_json or settings.is_production)
+    log = _log(settings, as_json=as_json)
     for warning in warnings_about(settings):
         log.advise("configuration", warning)
     compose(settings, log=log).close()  # refuses now, before anything listens, and makes the first keys
     _forget_environment()
     _greet(settings)
-
-    def load(_target: str) -> Flask:
-        services = compose(settings, log=log)
-        start_maintenance(services)
-        return create_app(settings, services=services)
 
     Granian(
         "payymo",
@@ -58,9 +51,27 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         workers=settings.server.workers,
         blocking_threads=settings.server.threads,
         workers_kill_timeout=SHUTDOWN_SECONDS,
-        log_level="warning",  # type: ignore[arg-type]
+        log_level=LogLevels.error,
+        respawn_failed_workers=True,
         websockets=False,
-    ).serve(target_loader=load)
+    ).serve(target_loader=_Loader(settings, as_json))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loader:
+    """Builds the application in a worker. Where workers are not forked (macOS), it travels to them pickled."""
+
+    settings: Settings
+    as_json: bool
+
+    def __call__(self, _target: str) -> Flask:
+        services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
+        start_maintenance(services)
+        return create_app(self.settings, services=services)
+
+
+def _log(settings: Settings, *, as_json: bool) -> SecurityLog:
+    return SecurityLog(json=as_json or settings.is_production)
 
 
 def _prepare(settings: Settings) -> None:
@@ -69,21 +80,11 @@ def _prepare(settings: Settings) -> None:
         require_current(settings)
         return
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    setting = reveal(settings.master_key)
-    if find_master_key(setting, settings.data) is None:
-        _refuse_to_replace_the_key(settings)
-        make_development_key(settings.data, Entropy())
     with database(settings, as_owner=True) as engine:
         if not is_current(engine):
+            from payymo.db import migrate  # noqa: PLC0415 - Alembic loads slowly, and most starts don't need it
+
             migrate.upgrade(engine)
-
-
-def _refuse_to_replace_the_key(settings: Settings) -> None:
-    """A database without its master key must not get a new one beside it: what is sealed could never be opened."""
-    if (settings.data / "payymo.db").exists():
-        raise Misconfigured(
-            [f"{settings.data}: the database is there and its master key is not: restore master.key beside it"]
-        )
 
 
 def _forget_environment() -> None:

@@ -5,19 +5,8 @@ from typing import Any
 
 import click
 
-from payymo.cli.common import (
-    CONSOLE,
-    as_json,
-    ask,
-    confirmed,
-    find_tenant,
-    find_user_id,
-    of_tenant,
-    politely,
-    services,
-    show,
-    show_all,
-)
+from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, find_user_id, of_tenant, politely, services
+from payymo.cli.output import show, show_all
 from payymo.sessions.model import Session
 
 COLUMNS = ("id", "started_at", "last_seen_at", "expires_at", "address", "user_agent")

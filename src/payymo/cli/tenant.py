@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import click
 
-from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services, show, show_all
+from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services
+from payymo.cli.output import show, show_all
 
 COLUMNS = ("slug", "name", "host", "status", "id")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services, show
+from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services
+from payymo.cli.output import show
 from payymo.compose import Services
 from payymo.errors import InvalidToken, PayymoError
 from payymo_guard import Refused

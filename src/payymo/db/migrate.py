@@ -20,7 +20,9 @@ LOCK = 0x5061_7979_6D6F
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Apply every missing migration. Safe to run again, also after being killed."""
     with engine.connect() as connection:
+        connection.detach()  # its end releases the lock, whatever happens; a pooled connection would keep it
         if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SET statement_timeout = 0"))  # the others wait, however long it takes
             connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
             connection.commit()
         command.upgrade(_config(connection), revision)

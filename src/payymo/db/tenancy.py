@@ -1,20 +1,34 @@
 """The tenant wall for databases without row-level security: no statement runs that doesn't name its tenant.
 
-The rule is syntactic and simple, so that it can be trusted: each tenant table in a statement is compared, as
-`table.tenant_id = TENANT`, in a condition that every row has to meet (the top-level AND of WHERE, or the ON of the join
-that brings the table in). Inserts set `tenant_id` to TENANT, updates never set it. Anything cleverer is refused.
+The rule is syntactic and simple, so that it can be trusted: each tenant table (or alias of one) in a statement is
+compared, as `table.tenant_id = TENANT`, in a condition that every row has to meet: the top-level AND of WHERE, or the
+ON of the join that brings the table in. Inserts set `tenant_id` to TENANT, updates never set it. What may be done to
+which table is the same as what PostgreSQL grants the runtime role. Anything cleverer is refused.
 """
 
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.sql import ClauseElement, operators, visitors
 from sqlalchemy.sql.dml import Delete, Insert, Update
+from sqlalchemy.sql.selectable import FromGrouping
 
 from payymo.db import schema
 from payymo.errors import PayymoError
+
+Act = Literal["SELECT", "INSERT", "UPDATE", "DELETE"]
+ALL_ACTS: Final[frozenset[Act]] = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
+ALLOWED: Final[dict[sa.Table, frozenset[Act]]] = dict.fromkeys(schema.TENANT_TABLES, ALL_ACTS) | {
+    schema.tenants: frozenset[Act]({"SELECT"}),
+    schema.token_revocations: frozenset[Act]({"SELECT", "INSERT"}),
+    schema.revocation_counter: frozenset[Act]({"SELECT", "UPDATE"}),
+}
+"""What tenant work may do to which table. A test holds it to what PostgreSQL grants the runtime role."""
+
+_TEXT_BESIDE = ("_prefixes", "_suffixes", "_hints", "_statement_hints")
+"""Where SQLAlchemy keeps pieces of SQL text that are no elements of the tree."""
 
 
 class TenantWallBreached(PayymoError):
@@ -32,30 +46,39 @@ def require_tenant(statement: sa.Executable) -> None:
     Raises TenantWallBreached. Statements are module constants, so each is examined once.
     """
     whole: Any = statement
-    if not isinstance(whole, ClauseElement) or isinstance(whole, sa.TextClause):
-        raise TenantWallBreached(private="tenant work runs built statements, no text")
+    if not isinstance(whole, sa.Select | sa.CompoundSelect | Insert | Update | Delete):
+        raise TenantWallBreached(private="tenant work runs built statements: no text, functions or definitions")
     if whole in _examined:
         return
     for part in visitors.iterate(whole):
+        _require_no_text(part)
         match part:
             case sa.Select():
                 _require_select(part)
             case Insert():
                 _require_insert(part)
             case Update() | Delete():
-                _require(_tables(part.table) - _named(part.whereclause))
-            case sa.TextClause():
-                raise TenantWallBreached(private="a statement with text inside")
+                _require_change(part)
             case _:
                 pass
-        if isinstance(part, Update) and "tenant_id" in _set_columns(part):
-            raise TenantWallBreached(private="an update sets tenant_id")
     _examined.add(whole)
+
+
+def _require_no_text(part: Any) -> None:
+    """Text could say anything, also where it looks harmless: in a prefix, a hint, an operator, a literal column."""
+    is_text = (
+        isinstance(part, sa.TextClause)
+        or getattr(part, "is_literal", False)
+        or isinstance(getattr(part, "operator", None), operators.custom_op)
+        or any(getattr(part, place, None) for place in _TEXT_BESIDE)
+    )
+    if is_text:
+        raise TenantWallBreached(private="a statement with text inside")
 
 
 def _require_select(select: sa.Select[Any]) -> None:
     named = _named(select.whereclause)
-    missing: set[sa.Table] = set()
+    missing: set[sa.FromClause] = set()
     for source in select.get_final_froms():
         named |= _named_by_joins(source)
         missing |= _tables(source)
@@ -63,12 +86,15 @@ def _require_select(select: sa.Select[Any]) -> None:
 
 
 def _require_insert(insert: Insert) -> None:
+    _require_allowed(insert.table, "INSERT")
+    if insert._post_values_clause is not None:
+        raise TenantWallBreached(private="an insert that may change the row that is in its way")
     if insert.table not in schema.TENANT_TABLES:
         return
     if insert.select is not None:
         names = [column if isinstance(column, str) else column.key for column in insert._select_names or ()]
         values = list(insert.select.exported_columns) if isinstance(insert.select, sa.Select) else []
-        value = dict(zip(names, values, strict=False)).get("tenant_id")
+        value = dict(zip(names, values, strict=True)).get("tenant_id") if len(names) == len(values) else None
         value = getattr(value, "element", value)
     else:
         value = {_key(column): value for column, value in (insert._values or {}).items()}.get("tenant_id")
@@ -76,37 +102,65 @@ def _require_insert(insert: Insert) -> None:
         raise TenantWallBreached(private=f"an insert into {insert.table} does not set its tenant")
 
 
-def _require(unnamed: set[sa.Table]) -> None:
+def _require_change(change: Update | Delete) -> None:
+    """Tables that a condition or a value mentions are joined to the one that is changed (UPDATE … FROM): they count."""
+    _require_allowed(change.table, "UPDATE" if isinstance(change, Update) else "DELETE")
+    values = (change._values or {}).values() if isinstance(change, Update) else ()
+    missing: set[sa.FromClause] = _tables(change.table)
+    for part in (change.whereclause, *values):
+        for source in getattr(part, "_from_objects", ()):
+            missing |= _tables(source)
+    _require(missing - _named(change.whereclause))
+    if isinstance(change, Update) and "tenant_id" in _set_columns(change):
+        raise TenantWallBreached(private="an update sets tenant_id")
+
+
+def _require(unnamed: set[sa.FromClause]) -> None:
     for table in unnamed:
-        raise TenantWallBreached(private=f"a statement on {table.name} does not name its tenant")
+        raise TenantWallBreached(private=f"a statement on {table} does not name its tenant")
 
 
-def _tables(source: Any) -> set[sa.Table]:
-    """The tenant tables that a FROM brings in. Subqueries are selects of their own and examined as such."""
-    found: set[sa.Table] = set()
+def _require_allowed(table: Any, act: Act) -> None:
+    if act not in ALLOWED.get(table, ()):
+        raise TenantWallBreached(private=f"tenant work may not {act} {table}")
+
+
+def _tables(source: Any) -> set[sa.FromClause]:
+    """The tenant tables, and aliases of such, that a FROM brings in.
+
+    Subqueries and CTEs are selects of their own and examined as such. What we don't know is refused.
+    """
+    found: set[sa.FromClause] = set()
     waiting = [source]
     while waiting:
         match waiting.pop():
             case sa.Join(left=left, right=right):
                 waiting += [left, right]
-            case sa.Alias(element=element):
+            case FromGrouping(element=element):
                 waiting.append(element)
-            case sa.Table() as table if table in schema.TENANT_TABLES:
-                found.add(table)
-            case _:
+            case sa.Alias(element=sa.Table() as table) | (sa.Table() as table) as found_here:
+                _require_allowed(table, "SELECT")
+                if table in schema.TENANT_TABLES:
+                    found.add(found_here)
+            case sa.Subquery() | sa.CTE():
                 pass
+            case unknown:
+                raise TenantWallBreached(private=f"a statement reads from {type(unknown).__name__}")
     return found
 
 
-def _named_by_joins(source: Any) -> set[sa.Table]:
-    """Tables whose own ON names the tenant. It restricts only what the join brings in, its right side."""
-    if not isinstance(source, sa.Join):
+def _named_by_joins(source: Any) -> set[sa.FromClause]:
+    """Tables whose own ON names the tenant. It restricts only what the join brings in, its right side.
+
+    A full join keeps the rows of both sides, whatever its ON says.
+    """
+    if not isinstance(source, sa.Join) or source.full:
         return set()
     return (_named(source.onclause) & _tables(source.right)) | _named_by_joins(source.left)
 
 
-def _named(condition: Any) -> set[sa.Table]:
-    """Tables that a condition, which every row has to meet, compares with the tenant."""
+def _named(condition: Any) -> set[sa.FromClause]:
+    """Tables and aliases that a condition, which every row has to meet, compares with the tenant."""
     return {
         part.left.table
         for part in _conjuncts(condition)
@@ -114,7 +168,7 @@ def _named(condition: Any) -> set[sa.Table]:
         and part.operator is operators.eq
         and isinstance(part.left, sa.Column)
         and part.left.key == "tenant_id"
-        and isinstance(part.left.table, sa.Table)
+        and isinstance(part.left.table, sa.Table | sa.Alias)
         and _is_the_tenant(part.right)
     }
 

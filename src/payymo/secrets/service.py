@@ -10,6 +10,12 @@ CHECK = "master-key-check"
 _PLACE = ("service_secrets", CHECK, "sealed")
 
 
+def is_sealed(work: Work) -> bool:
+    """Whether the database holds something that only its own master key opens."""
+    with work.platform(writes=False) as tx:
+        return store.find_sealed(tx, CHECK) is not None
+
+
 def check_master_key(work: Work, sealer: Sealer, clock: Clock) -> None:
     """Raise Misconfigured unless the master key opens what is in the database. Writes only into an empty one."""
     with work.platform() as tx:

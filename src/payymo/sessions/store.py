@@ -89,7 +89,7 @@ _ADD_REVOCATION = sa.insert(r).values(
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 IS_REFUSED = sa.select(
     sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
-    sa.select(sa.literal_column("1"))
+    sa.select(r.c.seq)
     .where(
         r.c.tenant_id == TENANT,
         r.c.subject_id.in_([sa.bindparam("token", type_=sa.Uuid()), sa.bindparam("session", type_=sa.Uuid())]),

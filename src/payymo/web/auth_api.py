@@ -114,7 +114,8 @@ class AuthApi:
     def change_password(self, caller: Caller, body: ChangePasswordBody) -> Nothing:
         """Change one's password. Ends every session of the user, this one too."""
         who = caller.principal
-        account = account_key(who.tenant_id, str(who.user_id))
+        user, _ = self._users.get(who.tenant_id, who.user_id)
+        account = account_key(who.tenant_id, canonical_email(user.email) or "-")  # one count with the tries at login
         for tier in ACCOUNT_TIERS:
             self._limiter.spend(tier, "account", account)
         try:

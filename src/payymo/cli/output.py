@@ -1,0 +1,37 @@
+"""Prints for people (tables) and for programs (JSON)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+
+def show(facts: Mapping[str, Any], *, json_wanted: bool) -> None:
+    """Print one thing: as JSON, or as a table of two columns."""
+    if json_wanted:
+        click.echo(json.dumps(facts, default=str))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, _text(value))
+    Console(soft_wrap=True).print(table)
+
+
+def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_wanted: bool) -> None:
+    """Print several things: as a JSON list, or as a table."""
+    if json_wanted:
+        click.echo(json.dumps(list(rows), default=str))
+        return
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*(_text(row[column]) for column in columns))
+    Console(soft_wrap=True).print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value)
+    return "-" if value is None else str(value)

@@ -1,0 +1,152 @@
+"""Migrations on both databases: from nothing, down and up again, and killed in the middle."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from payymo.db import migrate, schema
+from payymo.db.revision import current_revision, is_current
+from payymo.db.work import connect
+from tests.support import services
+from tests.support.house import Database, fresh_name
+
+TABLES = {table.name for table in schema.metadata.sorted_tables}
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """A database without anything in it."""
+
+    url: str
+
+    def engine(self) -> sa.Engine:
+        """A new engine, as a process of its own would have."""
+        return connect(self.url, pool_size=2)
+
+    def tables(self) -> set[str]:
+        """Our tables that are there."""
+        engine = self.engine()
+        found = set(sa.inspect(engine).get_table_names())
+        engine.dispose()
+        return found & TABLES
+
+    def upgrade(self, *, until: int | None = None) -> int:
+        """Migrate; lose the connection before statement number `until`. Answers how many statements ran."""
+        engine = self.engine()
+        count = 0
+
+        @sa.event.listens_for(engine, "before_cursor_execute")
+        def kill(*given: Any) -> None:
+            nonlocal count
+            if count == until:
+                given[1].connection.close()  # as the end of the process would
+                raise Killed
+            count += 1
+
+        try:
+            migrate.upgrade(engine)
+        finally:
+            engine.dispose()
+        return count
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Empty]:
+    """An empty database of each kind in turn."""
+    if request.param == "sqlite":
+        yield Empty(f"sqlite:///{tmp_path / 'empty.db'}")
+        return
+    server: services.Postgres = request.getfixturevalue("postgres_server")
+    name = fresh_name()
+    server.create_database(name)
+    yield Empty(server.url(name))
+    server.drop_database(name)
+
+
+def test_from_nothing_to_the_schema(empty: Empty) -> None:
+    """An empty database comes to exactly the schema of this version, and upgrading again changes nothing."""
+    engine = empty.engine()
+    assert current_revision(engine) is None
+    assert migrate.differences(engine) != ()
+    for _ in range(2):
+        migrate.upgrade(engine)
+        assert migrate.differences(engine) == ()
+        assert is_current(engine)
+    engine.dispose()
+    assert empty.tables() == TABLES
+
+
+def test_the_schema_is_alembics_newest() -> None:
+    """`schema.REVISION` is the one head that the migrations have; a service compares with it, and never loads them."""
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("payymo.db") / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.REVISION]
+
+
+def test_down_to_nothing_and_up_again(empty: Empty) -> None:
+    """Every migration takes back what it made, and can make it again."""
+    engine = empty.engine()
+    migrate.upgrade(engine)
+    migrate.downgrade(engine, "base")
+    assert current_revision(engine) is None
+    assert empty.tables() == set()
+    migrate.upgrade(engine)
+    assert migrate.differences(engine) == ()
+    engine.dispose()
+
+
+def test_a_difference_is_told(database: Database) -> None:
+    """`differences` sees a column, an index and a table that are missing or too many."""
+    for damage in (
+        "ALTER TABLE users ADD COLUMN extra INTEGER",
+        "DROP INDEX ix_sessions_expires_at",
+        "DROP TABLE rate_limits",
+        "CREATE TABLE stranger (id INTEGER PRIMARY KEY)",
+    ):
+        engine = database.owner()
+        before = migrate.differences(engine)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(damage)
+        assert len(migrate.differences(engine)) > len(before), damage
+        engine.dispose()
+
+
+def test_killed_anywhere_it_leaves_nothing_half_done(empty: Empty) -> None:
+    """A migration that dies before any of its statements has done nothing, and the next attempt does all of it."""
+    statements = empty.upgrade()
+    assert statements > 15
+    for number in range(statements):
+        engine = empty.engine()
+        migrate.downgrade(engine, "base")
+        with engine.begin() as connection:
+            connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
+        engine.dispose()
+        with pytest.raises(Killed):
+            empty.upgrade(until=number)
+        # The last statements come after the commit of the migration: then all of it is there.
+        assert empty.tables() in (set(), TABLES), number
+        empty.upgrade()
+        engine = empty.engine()
+        assert migrate.differences(engine) == (), number
+        engine.dispose()
+
+
+def test_the_lock_goes_with_the_migration(empty: Empty) -> None:
+    """Two engines of one process migrate one after the other: the first keeps no lock that the second waits for."""
+    first, second = empty.engine(), empty.engine()
+    migrate.upgrade(first)
+    migrate.upgrade(second)
+    assert is_current(second)
+    first.dispose()
+    second.dispose()
