@@ -146,11 +146,11 @@ def test_a_host_name_decides_over_the_header(house: House, sides: tuple[Side, Si
     """Invariant 11: a tenant's host name, in any spelling, is its tenant, whatever `X-Tenant` says."""
     a, _ = sides
     tenant = house.services.tenants.create("c", "C", host="c.example")
+    house.user("carol", tenant=tenant)
     for host in ("c.example", "C.Example:8443"):
-        house.user(f"u{len(host)}", tenant=tenant)
         for extra in ({}, {"X-Tenant": "a"}):
             there = house.client(headers={"Host": host, **extra})
-            assert there.log_in(f"u{len(host)}@example.com").status_code == 200
+            assert there.log_in("carol@example.com").status_code == 200
             assert there.get("/api/auth/me").status_code == 200
             assert there.post("/api/auth/token/verify", {"token": a.alice.access_token}).status_code == 401
             assert there.refresh(a.alice.refresh_token).status_code == 401
