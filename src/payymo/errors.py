@@ -129,7 +129,7 @@ class TenantUnknown(PayymoError):
 
 
 class TenantSuspended(PayymoError):
-    """The tenant exists and is suspended: nobody logs in, registers or refreshes."""
+    """The tenant exists and is suspended: nobody logs in or registers, and its tokens are invalid."""
 
     code = "tenant_suspended"
     default_detail = "This tenant is suspended. Ask its operator."

@@ -73,6 +73,10 @@ REFUSED: dict[str, Any] = {
         users.outerjoin(sessions, sa.and_(sessions.c.tenant_id == TENANT, SAME))
     ),
     "full join": EMAILS.select_from(tenants.join(users, OWN, full=True)),
+    "full join under a left join": EMAILS.select_from(
+        sessions.outerjoin(tenants.join(users, OWN, full=True), SAME)
+    ).where(sessions.c.tenant_id == TENANT),
+    "full join over a named one": EMAILS.select_from(tenants.join(users, OWN).join(roles, OWN_ROLES, full=True)),
     "cross join": sa.select(users.c.email).select_from(users, roles).where(OWN),
     # ── selects inside
     "subquery": sa.select(EMAILS.subquery().c.email),
@@ -131,6 +135,7 @@ REFUSED: dict[str, Any] = {
     "update to another table's value": sa.update(roles).where(OWN_ROLES).values(name=users.c.email),
     "update to another's value": sa.update(roles).where(OWN_ROLES).values(name=EMAILS.scalar_subquery()),
     "update returning others": sa.update(roles).where(OWN_ROLES).values(name="x").returning(EMAILS.scalar_subquery()),
+    "update of the counter to another table's value": sa.update(revocation_counter).values(last_seq=users.c.created_at),
     "update of an alias": sa.update(U).where(OWN).values(email="x"),
     "update of a platform table by another's rows": sa.update(tenants).where(tenants.c.name == users.c.email),
     "update of a tenant": sa.update(tenants).where(tenants.c.id == TENANT).values(status="active"),
@@ -156,6 +161,7 @@ REFUSED: dict[str, Any] = {
     "text as a prefix": EMAILS.where(OWN).prefix_with("email FROM users --"),
     "text as a suffix": EMAILS.where(OWN).suffix_with("OR 1 = 1"),
     "text as a hint": EMAILS.where(OWN).with_statement_hint("OR 1 = 1"),
+    "text as a value": sa.update(users).where(OWN).values(email=sa.literal_column("(SELECT email FROM users)")),
     "DDL": sa.DDL("DROP TABLE users"),
     "drop": sa.schema.DropTable(users),
     "a bare function": sa.func.now(),

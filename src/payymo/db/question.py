@@ -27,6 +27,7 @@ class Question:
         self._engine = sa.create_engine(
             engine.url,
             poolclass=sa.NullPool,
+            pool_reset_on_return=None,  # there is no transaction to take back
             connect_args=engine.get_execution_options().get("payymo_connect_args", {}),
             hide_parameters=True,
         )

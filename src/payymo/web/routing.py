@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import HTTPException
 
 from payymo.entropy import Entropy
-from payymo.errors import InsufficientScope, PayymoError, TooManyRequests
+from payymo.errors import InsufficientScope, InvalidToken, PayymoError, TooManyRequests
 from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
 from payymo.logs import SecurityLog
 from payymo.roles.service import Grants
@@ -164,6 +164,9 @@ class Mount:
         if not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
             caller = self._gate.meet(request, self.request_id())
             self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
+        elif isinstance(error, InvalidToken | TooManyRequests):
+            caller = self._gate.meet(request, self.request_id())
+            self._log.event(f"request.{error.code}", "refused", trace=caller.trace, reason=error.private)
         known = error if isinstance(error, PayymoError) else PayymoError()
         response = problems.render(known, request_id=self.request_id())
         if allowed:
