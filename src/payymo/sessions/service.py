@@ -149,7 +149,7 @@ class Sessions:
     def refresh(self, refresh_token: str, *, tenant_id: uuid.UUID | None, trace: Trace) -> TokenPair:
         """Exchange a refresh token for its successor and a new access token.
 
-        `tenant_id`: the tenant that the request named, if it named one. Raises InvalidToken, also in a suspended tenant.
+        `tenant_id`: the tenant that the request named, if any. Raises InvalidToken, also in a suspended tenant.
         """
         claims = self._read_refresh_token(refresh_token, tenant_id)
         own, session_id, presented_id = (uuid.UUID(text) for text in (claims.tenant_id, claims.sid, claims.jti))

@@ -1,0 +1,146 @@
+"""Rate limits: exact under concurrency, on every storage; never none."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from limits.storage import RedisStorage, Storage
+
+from payymo.clock import system_clock
+from payymo.compose import compose
+from payymo.errors import TooManyRequests
+from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, account_key, address_key, parse_limits
+from tests.support import services
+from tests.support.house import FakeClock, House, fresh_name, settings_for
+
+
+def policy(**tiers: str) -> LimitPolicy:
+    named: dict[Tier, str] = tiers  # type: ignore[assignment]
+    return LimitPolicy({tier: parse_limits(text) for tier, text in named.items()}, fallback_percent=25)
+
+
+def passed(limiter: RateLimiter, who: str, tries: int, tier: Tier = "login") -> int:
+    """How many of so many tries are let through, all at once."""
+
+    def attempt(_: int) -> bool:
+        try:
+            limiter.spend(tier, "address", who)
+        except TooManyRequests:
+            return False
+        return True
+
+    with ThreadPoolExecutor(min(tries, 20)) as pool:
+        return sum(pool.map(attempt, range(tries)))
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "valkey", "memory"])
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage | None]:
+    """Every place where counts can live."""
+    match request.param:
+        case "memory":
+            yield None
+        case "valkey":
+            server: services.Valkey = request.getfixturevalue("valkey_server")
+            yield RedisStorage(server.url)
+        case name:
+            database = request.getfixturevalue({"sqlite": "sqlite_database", "postgresql": "postgres_database"}[name])
+            opened = compose(settings_for(database))
+            yield opened.counters
+            opened.close()
+
+
+def test_exactly_as_many_pass_as_the_limit_says(storage: Storage | None) -> None:
+    """Invariant 23: forty at once against a limit of five."""
+    limiter = RateLimiter(storage, policy(login="5/hour"), system_clock)
+    assert passed(limiter, fresh_name(), 40) == 5
+
+
+def test_callers_tiers_and_scopes_are_counted_apart(storage: Storage | None) -> None:
+    """One address does not use up another's tries."""
+    limiter = RateLimiter(storage, policy(login="1/hour", verify="1/hour"), system_clock)
+    one, two = fresh_name(), fresh_name()
+    assert passed(limiter, one, 3) == passed(limiter, two, 3) == passed(limiter, one, 3, "verify") == 1
+    assert limiter.spend("login", "account", one) is not None
+
+
+def test_an_account_is_forgiven_and_an_address_is_not(storage: Storage | None) -> None:
+    """Allauth 65.9: a login of one's own does not clear the address."""
+    limiter = RateLimiter(storage, policy(login="2/hour"), system_clock)
+    who = fresh_name()
+    for _ in range(2):
+        limiter.spend("login", "account", who)
+        limiter.spend("login", "address", who)
+    limiter.forgive(("login",), "account", who)
+    assert limiter.spend("login", "account", who) is not None
+    with pytest.raises(TooManyRequests) as refused:
+        limiter.spend("login", "address", who)
+    assert 1 <= refused.value.retry_after <= 3600
+
+
+def test_every_limit_of_a_tier_counts_and_a_lifted_tier_has_none(storage: Storage | None) -> None:
+    """`5/minute;6/day`: the tighter one refuses first, the wider one later."""
+    limiter = RateLimiter(storage, policy(registration="3/hour;5/day", login=""), system_clock)
+    assert passed(limiter, fresh_name(), 10, "registration") == 3
+    assert limiter.spend("login", "address", "x") is None
+    assert limiter.spend("refresh", "address", "x") is None
+
+
+def test_a_window_slides_with_the_clock(house: House) -> None:
+    """After two windows everything is allowed again; a clock that goes back gives nothing away for free."""
+    clock = FakeClock()
+    counters = compose(settings_for(house.database), clock=clock)
+    limiter = RateLimiter(counters.counters, policy(login="4/minute"), clock)
+    who = fresh_name()
+    assert passed(limiter, who, 6) == 4
+    clock.advance(120)
+    assert passed(limiter, who, 6) == 4
+    clock.advance(-1)
+    assert passed(limiter, who, 6) <= 4
+    counters.close()
+
+
+def test_while_the_counters_are_away_limits_are_smaller_and_never_none() -> None:
+    """Invariant 23 and 25: killed, each process grants a quarter; back again, the shared count counts."""
+    clock = FakeClock()
+    with services.valkey() as server:
+        storage = RedisStorage(server.url, socket_timeout=0.25, socket_connect_timeout=0.25)
+        limiter = RateLimiter(storage, policy(login="8/hour"), clock)
+        assert passed(limiter, "a", 3) == 3
+        server.kill()
+        assert passed(limiter, "a", 20) == 2
+        assert limiter.is_degraded
+        server.start()
+        clock.advance(2)
+        assert not limiter.is_degraded
+        assert passed(limiter, "b", 20) == 8
+        server.pause()
+        clock.advance(2)
+        assert passed(limiter, "c", 20) == 2
+        server.resume()
+        storage.storage.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+        ("'; DROP TABLE", "unknown"),
+    ],
+)
+def test_an_address_stands_for_whoever_can_change_it(address: str, key: str) -> None:
+    """One IPv6 user has 2^64 addresses."""
+    assert address_key(address) == key
+
+
+def test_an_account_key_hides_the_name_and_knows_the_tenant() -> None:
+    """Redis holds no e-mail addresses; the same name in two tenants is two accounts."""
+    one, two = uuid.UUID(int=1), uuid.UUID(int=2)
+    key = account_key(one, "alice@example.com")
+    assert "alice" not in key
+    assert key != account_key(two, "alice@example.com")
+    assert key == account_key(one, "alice@example.com")
