@@ -3,23 +3,33 @@
 import threading
 
 from payymo.compose import Services
-from payymo.errors import PayymoError
 from payymo.logs import Trace
 
 EVERY_SECONDS = 60.0
 TRACE = Trace(request_id="maintenance")
 
 
-def start_maintenance(services: Services, *, every_seconds: float = EVERY_SECONDS) -> threading.Event:
-    """Start a thread that prunes every `every_seconds`. Set the event that is answered to stop it."""
-    stop = threading.Event()
+class Maintenance:
+    """A thread that prunes every `every_seconds`, until it is stopped or the process ends."""
 
-    def run() -> None:
-        while not stop.wait(every_seconds):
+    def __init__(self, services: Services, *, every_seconds: float = EVERY_SECONDS) -> None:
+        self._services = services
+        self._every = every_seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="payymo-maintenance", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with the first round after one interval."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when the round that may be under way has ended."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every):
             try:
-                services.prune()
-            except PayymoError as error:
-                services.log.failure(error, trace=TRACE, private=error.private)
-
-    threading.Thread(target=run, name="payymo-maintenance", daemon=True).start()
-    return stop
+                self._services.prune()
+            except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
+                self._services.log.failure(error, trace=TRACE)

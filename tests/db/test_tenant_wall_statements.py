@@ -24,6 +24,7 @@ from payymo.db.schema import (
     signing_keys,
     tenants,
     token_revocations,
+    user_roles,
     users,
 )
 from payymo.db.tenancy import TenantWallBreached, require_tenant
@@ -77,6 +78,9 @@ REFUSED: dict[str, Any] = {
         sessions.outerjoin(tenants.join(users, OWN, full=True), SAME)
     ).where(sessions.c.tenant_id == TENANT),
     "full join over a named one": EMAILS.select_from(tenants.join(users, OWN).join(roles, OWN_ROLES, full=True)),
+    "join of a join": EMAILS.select_from(
+        users.join(sessions.join(user_roles, user_roles.c.user_id == sessions.c.user_id), SAME)
+    ).where(OWN),
     "cross join": sa.select(users.c.email).select_from(users, roles).where(OWN),
     # ── selects inside
     "subquery": sa.select(EMAILS.subquery().c.email),

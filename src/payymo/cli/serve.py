@@ -17,7 +17,7 @@ from payymo.compose import compose
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings, warnings_about
 from payymo.db.revision import is_current
 from payymo.logs import SecurityLog
-from payymo.maintenance import start_maintenance
+from payymo.maintenance import Maintenance
 
 SHUTDOWN_SECONDS = 10
 
@@ -66,7 +66,7 @@ class _Loader:
 
     def __call__(self, _target: str) -> Flask:
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
-        start_maintenance(services)
+        Maintenance(services).start()
         return create_app(self.settings, services=services)
 
 

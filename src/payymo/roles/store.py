@@ -38,7 +38,6 @@ _HELD = (
 )
 _CLEAR = sa.delete(user_roles).where(_OWN_USERS, _OF_USER)
 _GIVE = sa.insert(user_roles).values(tenant_id=TENANT, user_id=sa.bindparam("of_user"), role_name=sa.bindparam("role"))
-_HOLDERS = sa.select(user_roles.c.user_id).where(_OWN_USERS, user_roles.c.role_name == sa.bindparam("role"))
 
 
 def list_roles(tx: Transaction) -> tuple[Role, ...]:
@@ -82,8 +81,3 @@ def replace_held(tx: Transaction, user_id: uuid.UUID, names: tuple[str, ...]) ->
     tx.execute(_CLEAR, {"of_user": user_id})
     if names:
         tx.execute(_GIVE, [{"of_user": user_id, "role": name} for name in names])
-
-
-def list_holders(tx: Transaction, name: str) -> tuple[uuid.UUID, ...]:
-    """Who holds a role."""
-    return tuple(tx.execute(_HOLDERS, {"role": name}).scalars())
