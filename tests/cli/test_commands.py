@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,16 @@ def test_a_generated_master_key_is_accepted(sqlite_database: Database, tmp_path:
     shell = Shell(empty, PAYYMO_MASTER_KEY=first)
     shell.json("db", "upgrade")
     assert len(shell.json("key", "list")) == 4
+
+
+def test_what_a_command_writes_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    """Also in a folder that was there before, and under a careless umask."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYYMO_")}
+    command = [Path(sys.executable).parent / "payymo", "db", "upgrade"]
+    subprocess.run(command, env=environment | {"PAYYMO_DATA": str(folder)}, check=True, umask=0, capture_output=True)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
 def test_an_upgrade_makes_a_folder_that_nobody_else_can_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Exit codes: 0 success, 1 a negative finding or a refusal, 2 misuse. Every comman
 """
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -51,5 +52,6 @@ def payymo() -> None:
 
 
 def main() -> None:
-    """The entry of the `payymo` command."""
+    """The entry of the `payymo` command. What it writes (a database, logs) is nobody else's to read."""
+    os.umask(0o077)
     sys.exit(payymo.main(prog_name="payymo", standalone_mode=True))
