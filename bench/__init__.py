@@ -1,1 +1,1 @@
-"""Benchmarks: every figure is a ratio to a floor of this machine, measured in the same run, turn by turn."""
+"""Benchmarks: every figure is held against a floor of this machine, measured in the same run, turn by turn."""

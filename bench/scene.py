@@ -1,10 +1,14 @@
-"""What is measured: the service inside an application, on each database, called as a server would call it."""
+"""What is measured: the service inside an application, on each database, called as a server would call it.
 
+Nothing is started before somebody asks for it, so that a part of the benchmark costs no more than its part.
+"""
+
+import io
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,8 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import EnvironBuilder
 
+from bench import floors
+from bench.measure import Act
 from payymo.compose import Services, compose
 from payymo.db import migrate
 from payymo.db.work import connect
@@ -21,93 +27,156 @@ from tests.support import services as launcher
 from tests.support.house import PASSWORD, Database, settings_for
 
 EMAIL = "alice@example.com"
+DATABASES = ("sqlite", "postgresql")
+ROLE = "bench"
+
+
+class Request:
+    """One request through WSGI, again and again. What a client would do is done once, and beforehand."""
+
+    def __init__(self, app: Flask, path: str, *, token: str | None = None, is_post: bool = False) -> None:
+        headers = [("Authorization", f"Bearer {token}")] if token else []
+        method, kind = ("POST", "application/json") if is_post else ("GET", None)
+        self._app = app
+        self._path = path
+        self._environ = EnvironBuilder(path, method=method, headers=headers, content_type=kind).get_environ()
+
+    def send(self, body: bytes = b"") -> bytes:
+        """The body of the answer. Raises RuntimeError when the request is refused."""
+        status = ""
+
+        def start(line: str, _headers: object, _error: object = None) -> Callable[[bytes], object]:
+            nonlocal status
+            status = line
+            return io.BytesIO().write
+
+        environ = self._environ | {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        chunks = self._app.wsgi_app(environ, start)
+        try:
+            text = b"".join(chunks)
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        if not status.startswith("200"):
+            raise RuntimeError(f"{self._path}: {status}: {text[:300]!r}")
+        return text
 
 
 class Scene:
-    """An application with an open route, a protected one, and Payymo's own."""
+    """An application with an open route, a protected one, and Payymo's own. No rate limits, no lockout."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.app = Flask("bench")
-        log = SecurityLog(stream=(database.data / "log").open("w"))
-        self.services: Services = compose(settings_for(database), log=log)
+        self._log = (database.data / "log").open("w")
+        self.services: Services = compose(settings_for(database), log=SecurityLog(stream=self._log))
         guard = Payymo(self.app, services=self.services)
-        self.app.add_url_rule("/open", view_func=lambda: {"ok": True})
-        self.app.add_url_rule("/protected", endpoint="protected", view_func=guard.require()(lambda: {"ok": True}))
-        tenant = self.services.tenants.get_by_slug("default")
-        self.user = self.services.users.create(tenant.id, email=EMAIL, username="alice", password=PASSWORD)
-
-    def call(self, path: str, *, token: str | None = None, body: Any = None) -> dict[str, Any]:
-        """One request through WSGI. Raises when it is refused."""
-        status, text = run(self.app, environ(path, token=token, body=body))
-        if not status.startswith("200"):
-            raise RuntimeError(f"{path}: {status}: {text[:300]!r}")
-        found: dict[str, Any] = json.loads(text)
-        return found
+        self.app.add_url_rule("/open", view_func=_say_ok)
+        self.app.add_url_rule("/protected", endpoint="protected", view_func=guard.require()(_say_ok))
+        self.tenant = self.services.tenants.get_by_slug("default")
+        self.user = self.services.users.create(self.tenant.id, email=EMAIL, username="alice", password=PASSWORD)
+        self._login = Request(self.app, "/api/auth/login", is_post=True)
+        self._refresh = Request(self.app, "/api/auth/refresh", is_post=True)
 
     def log_in(self) -> dict[str, Any]:
         """The tokens of a login."""
-        found: dict[str, Any] = self.call("/api/auth/login", body={"email": EMAIL, "password": PASSWORD})["data"]
+        found: dict[str, Any] = json.loads(self._login.send(_LOGIN))["data"]
         return found
 
-    def refresher(self) -> Callable[[], None]:
+    def refresher(self) -> Act:
         """An act that refreshes, each time with the successor of the time before."""
-        token = [self.log_in()["refresh_token"]]
+        token: str = self.log_in()["refresh_token"]
 
         def refresh() -> None:
-            token[0] = self.call("/api/auth/refresh", body={"refresh_token": token[0]})["data"]["refresh_token"]
+            nonlocal token
+            token = json.loads(self._refresh.send(b'{"refresh_token":"%b"}' % token.encode()))["data"]["refresh_token"]
 
         return refresh
 
+    def getter(self, path: str, *, token: str | None = None) -> Act:
+        """An act that asks for a path."""
+        return Request(self.app, path, token=token).send
 
-def environ(path: str, *, token: str | None = None, body: Any = None) -> dict[str, Any]:
-    """A WSGI environment."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    builder = EnvironBuilder(path, method="GET" if body is None else "POST", json=body, headers=headers)
-    return builder.get_environ()
+    def close(self) -> None:
+        """Give everything back."""
+        self.services.close()
+        self._log.close()
 
 
-def run(app: Flask, request: dict[str, Any]) -> tuple[str, bytes]:
-    """The status and the body that the application answers."""
-    status: list[str] = []
-    chunks = app.wsgi_app(request, lambda line, _headers, _error=None: status.append(line))
-    text = b"".join(chunks)
-    return status[0], text
+def _say_ok() -> dict[str, bool]:
+    return {"ok": True}
+
+
+_LOGIN = json.dumps({"email": EMAIL, "password": PASSWORD}).encode()
+
+
+class Stage:
+    """The servers, folders and scenes of one run."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._postgres: launcher.Postgres | None = None
+        self._scenes: dict[str, Scene] = {}
+        self._rotations: dict[str, Act] = {}
+
+    def scene(self, kind: str, name: str = "main") -> Scene:
+        """The scene of this name on this kind of database."""
+        key = f"{kind}-{name}"
+        if key not in self._scenes:
+            data = self._folder / key
+            data.mkdir(mode=0o700)
+            database = _sqlite(data) if kind == "sqlite" else _postgres(self._server(), f"bench_{name}", data)
+            self._scenes[key] = Scene(database)
+            self._stack.callback(self._scenes[key].close)
+        return self._scenes[key]
+
+    def rotation(self, kind: str) -> Act:
+        """The floor of a rotation on this kind of database."""
+        if kind not in self._rotations:
+            opened = (
+                floors.rotating_sqlite(self._folder) if kind == "sqlite" else floors.rotating_postgres(self._server())
+            )
+            self._rotations[kind] = self._stack.enter_context(opened)
+        return self._rotations[kind]
+
+    def _server(self) -> launcher.Postgres:
+        """PostgreSQL as in production: an answered commit is on the disk."""
+        if self._postgres is None:
+            self._postgres = self._stack.enter_context(launcher.postgres(durable=True))
+            with sa.create_engine(self._postgres.url()).begin() as connection:
+                connection.execute(sa.text(f"CREATE ROLE {ROLE} LOGIN"))
+        return self._postgres
 
 
 @contextmanager
-def scenes() -> Iterator[dict[str, Scene]]:
-    """The scene on SQLite, and on a PostgreSQL whose commits are durable."""
+def stage() -> Iterator[Stage]:
+    """A stage, cleared afterwards whatever happened."""
     folder = Path(tempfile.mkdtemp(prefix="payymo-bench-"))
     try:
-        with launcher.postgres(durable=True) as server:
-            found = {"sqlite": Scene(_sqlite(folder)), "postgresql": Scene(_postgres(server, folder))}
-            try:
-                yield found
-            finally:
-                for scene in found.values():
-                    scene.services.close()
+        with ExitStack() as stack:
+            yield Stage(folder, stack)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sqlite(folder: Path) -> Database:
-    data = folder / "sqlite"
-    data.mkdir(mode=0o700)
+def _sqlite(data: Path) -> Database:
     url = f"sqlite:///{data / 'payymo.db'}"
-    engine = connect(url)
-    migrate.upgrade(engine)
-    engine.dispose()
+    _migrate(url)
     return Database("sqlite", url, url, data)
 
 
-def _postgres(server: launcher.Postgres, folder: Path) -> Database:
-    data = folder / "postgresql"
-    data.mkdir(mode=0o700)
-    server.create_database("bench")
-    engine = connect(server.url("bench"))
+def _postgres(server: launcher.Postgres, name: str, data: Path) -> Database:
+    server.create_database(name)
+    _migrate(server.url(name), f"GRANT payymo_runtime, payymo_platform TO {ROLE}")
+    return Database("postgresql", server.url(name, ROLE), server.url(name), data)
+
+
+def _migrate(url: str, *more: str) -> None:
+    engine = connect(url)
     migrate.upgrade(engine)
     with engine.begin() as connection:
-        connection.execute(sa.text("CREATE ROLE bench LOGIN IN ROLE payymo_runtime, payymo_platform"))
+        for statement in more:
+            connection.execute(sa.text(statement))
     engine.dispose()
-    return Database("postgresql", server.url("bench", "bench"), server.url("bench"), data)

@@ -1,207 +1,226 @@
 """The questions that are measured, each against a floor of this machine."""
 
 import os
-import subprocess
-import time
-import uuid
-from collections.abc import Callable
-from pathlib import Path
+import statistics
+from collections.abc import Callable, Iterator
+from itertools import islice
 
-import argon2
-import httpx
 import sqlalchemy as sa
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from nacl import pwhash
 
-from bench.measure import Act, Figure, rates, seconds_each
-from bench.scene import EMAIL, Scene, environ, run
-from payymo.db.schema import token_revocations
-from payymo.users.passwords import MEMORY_BYTES, OPS_LIMIT
-from tests.support.house import PASSWORD
-from tests.support.processes import Server, environment
+from bench import floors
+from bench.measure import (
+    Act,
+    Effort,
+    Figure,
+    difference,
+    interleave,
+    milliseconds,
+    per_second,
+    rated,
+    ratio,
+    timed,
+)
+from bench.scene import DATABASES, Scene, Stage
+from bench.server import serving
 
 CORES = os.cpu_count() or 1
-_HASH = pwhash.argon2id.str(PASSWORD.encode(), opslimit=OPS_LIMIT, memlimit=MEMORY_BYTES)
-_OTHER_HASHER = argon2.PasswordHasher(time_cost=OPS_LIMIT, memory_cost=MEMORY_BYTES // 1024, parallelism=1)
-_KEY = rsa.generate_private_key(65537, 3072)
+FAR_AWAY = 4_000_000_000
+BATCH = 50_000
+_COLUMNS = ("tenant_id", "seq", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")
+_NAMES = ", ".join(_COLUMNS)
+Row = tuple[str, int, str, str, str, str, int, int]
 
 
-def hash_once() -> object:
-    """The floor of a login: one Argon2id verification by libsodium."""
-    return pwhash.verify(_HASH, PASSWORD.encode())
-
-
-def hash_otherwise() -> object:
-    """What a server pays at least that hashes with argon2-cffi."""
-    return _OTHER_HASHER.verify(_HASH.decode(), PASSWORD)
-
-
-def sign_once() -> object:
-    """The floor of a refresh: one RSA-3072 signature."""
-    return _KEY.sign(b"x" * 800, padding.PKCS1v15(), hashes.SHA256())
-
-
-def floors(scenes: dict[str, Scene], *, rounds: int) -> list[str]:
+def floor(stage: Stage, effort: Effort) -> list[Figure]:
     """The machine's own speed, for the record."""
-    acts: dict[str, Act] = {"one Argon2id verification": hash_once, "one RSA-3072 signature": sign_once}
-    for name, scene in scenes.items():
-        acts[f"one rotation statement, {name}, bare driver"] = _bare_rotation(scene)
-    return [f"{name}: {seconds * 1000:.2f} ms" for name, seconds in seconds_each(acts, rounds=rounds).items()]
+    acts: dict[str, Act] = {
+        "one Argon2id verification": floors.hash_once,
+        "one Argon2id verification, argon2-cffi": floors.hash_otherwise,
+        "one RSA-3072 signature": floors.signing(),
+    }
+    acts |= {f"one rotation statement, {kind}, bare driver": stage.rotation(kind) for kind in DATABASES}
+    found = interleave({name: timed(act) for name, act in acts.items()}, rounds=effort.rounds * 4)
+    return [Figure(name, statistics.median(values) * 1000, "ms") for name, values in found.items()]
 
 
-def _bare_rotation(scene: Scene) -> Act:
-    """One durable UPDATE of a session by primary key, without anything of ours around it."""
-    scene.log_in()
-    engine = sa.create_engine(scene.database.owner_url)
-    raw = engine.raw_connection()
-    with engine.connect() as connection:
-        found = connection.exec_driver_sql("SELECT tenant_id, id FROM sessions LIMIT 1").one()
-    mark = "?" if engine.dialect.name == "sqlite" else "%s"
-    text = f"UPDATE sessions SET replays = replays + 1 WHERE tenant_id = {mark} AND id = {mark}"
-
-    def rotate() -> None:
-        raw.cursor().execute(text, tuple(found))
-        raw.commit()
-
-    return rotate
-
-
-def login(scenes: dict[str, Scene], *, rounds: int) -> list[Figure]:
+def login(stage: Stage, effort: Effort) -> list[Figure]:
     """What a login costs beyond the hash, and how many fit while all cores are busy."""
     figures = []
-    for name, scene in scenes.items():
-        times = seconds_each({"hash": hash_once, "login": scene.log_in}, rounds=rounds * 2)
-        beyond = (times["login"] - times["hash"]) * 1000
-        figures.append(Figure(f"login beyond the hash, {name}", beyond, 3.0, at_most=True, unit=" ms"))
-        found = rates(
+    for kind in DATABASES:
+        scene = stage.scene(kind)
+        found = interleave(
+            {"login": timed(scene.log_in), "hash": timed(floors.hash_once)},
+            rounds=effort.rounds * 4,
+        )
+        beyond = difference(found, "login", "hash") * 1000
+        figures.append(Figure(f"login beyond the hash, {kind}", beyond, "ms", at_most=3.0, parts=milliseconds(found)))
+        rates = interleave(
             {
-                "hash": lambda _: hash_once,
-                "login": lambda _, scene=scene: scene.log_in,
-                "other": lambda _: hash_otherwise,
+                "login": _rated(_always(scene.log_in), effort),
+                "hash": _rated(_always(floors.hash_once), effort),
+                "argon2-cffi": _rated(_always(floors.hash_otherwise), effort),
             },
-            threads=CORES,
-            seconds=2.0,
-            rounds=max(2, rounds // 5),
+            rounds=effort.rounds,
         )
         figures += [
-            Figure(f"logins / bare hashes, all cores, {name}", found["login"] / found["hash"], 0.9, at_most=False),
-            Figure(f"logins / argon2-cffi hashes, {name}", found["login"] / found["other"], 1.4, at_most=False),
+            Figure(
+                f"logins / bare hashes, all cores, {kind}",
+                ratio(rates, "login", "hash"),
+                at_least=0.9,
+                parts=per_second(rates),
+            ),
+            Figure(
+                f"logins / argon2-cffi hashes, all cores, {kind}", ratio(rates, "login", "argon2-cffi"), at_least=1.4
+            ),
+            Figure(
+                f"bare hashes / argon2-cffi hashes, all cores, {kind}",
+                ratio(rates, "hash", "argon2-cffi"),
+                parts="the most that the line above could be",
+            ),
         ]
     return figures
 
 
-def refresh(scenes: dict[str, Scene], *, rounds: int) -> list[Figure]:
-    """Refreshes with rotation, durable, against bare signatures, in one process with as many threads as cores."""
+def refresh(stage: Stage, effort: Effort) -> list[Figure]:
+    """Refreshes with rotation, durable, in one process with as many threads as cores; and one at a time."""
     figures = []
-    for name, scene in scenes.items():
-        found = rates(
-            {"sign": lambda _: sign_once, "refresh": lambda _, scene=scene: scene.refresher()},
-            threads=CORES,
-            seconds=2.0,
-            rounds=max(2, rounds // 5),
+    sign = floors.signing()
+    for kind in DATABASES:
+        scene, rotate = stage.scene(kind), stage.rotation(kind)
+        rates = interleave(
+            {"refresh": _rated(scene.refresher, effort), "sign": _rated(_always(sign), effort)}, rounds=effort.rounds
         )
-        ratio = found["refresh"] / found["sign"]
-        figures.append(Figure(f"refreshes / bare RSA-3072 signatures, {name}", ratio, 0.4, at_most=False))
+        found = interleave(
+            {"refresh": timed(scene.refresher(), repeat=5), "sign and rotate": timed(_both(sign, rotate), repeat=5)},
+            rounds=effort.rounds * 2,
+        )
+        figures += [
+            Figure(
+                f"refreshes / bare RSA-3072 signatures, {kind}",
+                ratio(rates, "refresh", "sign"),
+                at_least=0.4,
+                parts=per_second(rates),
+            ),
+            Figure(
+                f"one refresh / signature and rotation, {kind}",
+                ratio(found, "refresh", "sign and rotate"),
+                parts=milliseconds(found),
+            ),
+        ]
     return figures
 
 
-def protected(scenes: dict[str, Scene], *, rounds: int) -> list[Figure]:
+def protected(stage: Stage, effort: Effort) -> list[Figure]:
     """A protected route, revocation checked, against an open one of the same application, in process.
 
     In process there is no HTTP server to hide behind: over one, the ratio is better.
     """
     figures = []
-    for name, scene in scenes.items():
+    for kind in DATABASES:
+        scene = stage.scene(kind)
         token = scene.log_in()["access_token"]
-        acts: dict[str, Act] = {
-            "open": _caller(scene, None, "/open"),
-            "protected": _caller(scene, token, "/protected"),
-        }
-        times = seconds_each(acts, rounds=rounds * 5, repeat=50)
-        ratio = times["open"] / times["protected"]
-        figures.append(Figure(f"protected / open route, {name}, in process", ratio, 0.7, at_most=False))
+        found = interleave(
+            {
+                "open": timed(scene.getter("/open"), repeat=50),
+                "protected": timed(scene.getter("/protected", token=token), repeat=50),
+            },
+            rounds=effort.rounds * 5,
+        )
+        speed = ratio(found, "open", "protected")
+        figures.append(Figure(f"protected / open route, {kind}", speed, at_least=0.7, parts=milliseconds(found)))
     return figures
 
 
-def _caller(scene: Scene, token: str | None, path: str) -> Callable[[], None]:
-    prepared = environ(path, token=token)
-
-    def call() -> None:
-        status, _ = run(scene.app, dict(prepared))
-        if not status.startswith("200"):
-            raise RuntimeError(status)
-
-    return call
-
-
-def revocations(scenes: dict[str, Scene], *, rounds: int, few: int = 1000, many: int = 1_000_000) -> list[Figure]:
-    """Whether looking a token up stays flat while the table grows a thousandfold."""
+def revocations(stage: Stage, effort: Effort) -> list[Figure]:
+    """Whether looking a token up stays flat while the table grows a thousandfold. Two databases take turns."""
     figures = []
-    for name, scene in scenes.items():
-        tenant_id, user_id = scene.user.tenant_id, scene.user.id
-
-        def ask(scene: Scene = scene, tenant_id: uuid.UUID = tenant_id) -> object:
-            made = scene.services.entropy.uuid()
-            return scene.services.revocations.is_refused(tenant_id, token_id=made, session_id=made)
-
-        _fill(scene, user_id, few)
-        small = seconds_each({"ask": ask, "hash": hash_once}, rounds=rounds * 5, repeat=5)
-        _fill(scene, user_id, many - few)
-        large = seconds_each({"ask": ask, "hash": hash_once}, rounds=rounds * 5, repeat=5)
-        drift = large["hash"] / small["hash"]
-        ratio = large["ask"] / small["ask"] / drift
-        figures.append(Figure(f"look-up among {many:,} / {few:,} revocations, {name}", ratio, 1.5, at_most=True))
+    for kind in DATABASES:
+        small, large = stage.scene(kind, "few"), stage.scene(kind, "many")
+        _fill(small, effort.few)
+        _fill(large, effort.many)
+        found = interleave(
+            {"many": timed(_asker(large), repeat=20), "few": timed(_asker(small), repeat=20)},
+            rounds=effort.rounds * 10,
+        )
+        name = f"look-up among {effort.many:,} / {effort.few:,} revocations, {kind}"
+        figures.append(Figure(name, ratio(found, "many", "few"), at_most=1.5, parts=milliseconds(found)))
     return figures
 
 
-def _fill(scene: Scene, user_id: uuid.UUID, count: int) -> None:
-    engine = sa.create_engine(scene.database.owner_url)
-    batch = 20_000
-    with engine.begin() as connection:
-        last = connection.execute(sa.select(sa.func.max(token_revocations.c.seq))).scalar() or 0
-        for start in range(0, count, batch):
-            rows = [
-                {
-                    "tenant_id": scene.user.tenant_id,
-                    "seq": last + start + number + 1,
-                    "kind": "session",
-                    "subject_id": scene.services.entropy.uuid(),
-                    "user_id": user_id,
-                    "reason": "logout",
-                    "revoked_at": 0,
-                    "expires_at": 4_000_000_000,
-                }
-                for number in range(min(batch, count - start))
-            ]
-            connection.execute(sa.insert(token_revocations), rows)
-    engine.dispose()
-
-
-def server(scenes: dict[str, Scene], *, rounds: int) -> list[Figure]:
-    """A server process of its own: how much memory, and how soon the first answer."""
-    database = scenes["sqlite"].database
-    starts, memory = [], 0.0
-    for _ in range(max(2, rounds // 5)):
-        process = Server(database, environment(database))
-        begun = time.perf_counter()
-        process.start()
-        starts.append(time.perf_counter() - begun)
-        try:
-            httpx.post(f"{process.base}/api/auth/login", json={"email": EMAIL, "password": PASSWORD})
-            memory = max(memory, *(_resident_megabytes(pid) for pid in process.pids()))
-        finally:
-            process.terminate()
+def server(stage: Stage, effort: Effort) -> list[Figure]:
+    """A server of its own: how soon the first answer, and how much memory after a login."""
+    database = stage.scene("sqlite").database
+    starts, parents, workers = [], [], []
+    for _ in range(max(2, effort.rounds // 2)):
+        with serving(database) as running:
+            starts.append(running.started_in)
+            running.log_in()
+            parent, worker = running.resident_megabytes()
+            parents.append(parent)
+            workers.append(worker)
+    seen = f"{len(starts)} starts, {min(starts):.2f} to {max(starts):.2f} s"
     return [
-        Figure("cold start to the first answer", sorted(starts)[len(starts) // 2], 1.5, at_most=True, unit=" s"),
-        Figure("memory of one process, Argon2 idle", memory, 120.0, at_most=True, unit=" MB"),
+        Figure("cold start to the first answer", statistics.median(starts), "s", at_most=1.5, parts=seen),
+        Figure("memory of a worker, Argon2 idle", max(workers), "MB", at_most=120.0),
+        Figure("memory of its parent", max(parents), "MB", at_most=120.0),
     ]
 
 
-def _resident_megabytes(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
-    done = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=True, capture_output=True, text=True)
-    return int(done.stdout) / 1024
+SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
+    "floors": floor,
+    "login": login,
+    "refresh": refresh,
+    "protected": protected,
+    "server": server,
+    "revocations": revocations,
+}
+
+
+def _rated(make: Callable[[], Act], effort: Effort) -> Callable[[], float]:
+    return rated(make, threads=CORES, seconds=effort.slice_seconds)
+
+
+def _always(act: Act) -> Callable[[], Act]:
+    """Every thread gets the same act: there is nothing in it that they could disturb."""
+    return lambda: act
+
+
+def _both(first: Act, second: Act) -> Act:
+    def act() -> None:
+        first()
+        second()
+
+    return act
+
+
+def _asker(scene: Scene) -> Act:
+    """An act: is a token refused of which nobody has heard? Each time another one, so that no page is a favourite."""
+    new_id, is_refused, tenant_id = scene.services.entropy.uuid, scene.services.revocations.is_refused, scene.tenant.id
+    return lambda: is_refused(tenant_id, token_id=new_id(), session_id=new_id())
+
+
+def _fill(scene: Scene, count: int) -> None:
+    """Live revocations, past everything that would make them one by one."""
+    rows = _revocations(scene, count)
+    engine = sa.create_engine(scene.database.owner_url)
+    connection = engine.raw_connection()
+    cursor = connection.cursor()
+    if scene.database.is_postgres:
+        with cursor.copy(f"COPY token_revocations ({_NAMES}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    else:
+        marks = ", ".join("?" * len(_COLUMNS))
+        while batch := list(islice(rows, BATCH)):
+            cursor.executemany(f"INSERT INTO token_revocations ({_NAMES}) VALUES ({marks})", batch)
+    connection.commit()
+    connection.close()
+    if scene.database.is_postgres:  # what autovacuum would get to in a minute, and then in the middle of our rounds
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as own:
+            own.execute(sa.text("VACUUM ANALYZE token_revocations"))
+    engine.dispose()
+
+
+def _revocations(scene: Scene, count: int) -> Iterator[Row]:
+    tenant, user, new_id = scene.tenant.id.hex, scene.user.id.hex, scene.services.entropy.uuid
+    return ((tenant, number, "session", new_id().hex, user, "logout", 0, FAR_AWAY) for number in range(1, count + 1))

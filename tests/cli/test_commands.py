@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -227,3 +228,17 @@ def test_an_upgrade_makes_a_folder_that_nobody_else_can_read(tmp_path: Path) -> 
     assert CliRunner().invoke(payymo, ["key", "list"], env=environment).exit_code == 0
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "master.key").stat().st_mode) == 0o600
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
+    """Two servers would share the port in silence, and each answer half of the requests."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAYYMO_")}
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        command = [Path(sys.executable).parent / "payymo", "serve", "--port", port]
+        settings = environment | {"PAYYMO_DATA": str(tmp_path)}
+        done = subprocess.run(command, env=settings, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}: Address already in use" in done.stderr

@@ -1,6 +1,7 @@
 """`payymo serve`: everything that a service needs, made where it is missing, and then the service."""
 
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from payymo.cli.common import database, politely, require_current
 from payymo.compose import compose
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings, warnings_about
 from payymo.db.revision import is_current
+from payymo.errors import Misconfigured
 from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
 
@@ -40,6 +42,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
     for warning in warnings_about(settings):
         log.advise("configuration", warning)
     compose(settings, log=log).close()  # refuses now, before anything listens, and makes the first keys
+    _require_free_port(settings)
     _forget_environment()
     _greet(settings)
 
@@ -72,6 +75,17 @@ class _Loader:
 
 def _log(settings: Settings, *, as_json: bool) -> SecurityLog:
     return SecurityLog(json=as_json or settings.is_production)
+
+
+def _require_free_port(settings: Settings) -> None:
+    """Workers share the port (SO_REUSEPORT): a second server would join in silently and answer half of the requests."""
+    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.server.host, settings.server.port))
+        except OSError as error:
+            raise Misconfigured([f"{settings.server.host}:{settings.server.port}: {error.strerror}"]) from None
 
 
 def _prepare(settings: Settings) -> None:

@@ -61,6 +61,13 @@ def new_role(name: str, permissions: Iterable[str]) -> Role:
     return Role(name, wanted)
 
 
+def common(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:
+    """What both sets of permissions grant. Where two wildcards cross (`*:read`, `users:*`) it answers too little."""
+    one, other = tuple(one), tuple(other)
+    shared = {permission for permission in one if covers(other, (permission,))}
+    return tuple(sorted(shared | {permission for permission in other if covers(one, (permission,))}))
+
+
 def covers(granted: Iterable[str], wanted: Iterable[str]) -> bool:
     """Whether somebody with `granted` may hand out `wanted`: nobody gives what they don't have.
 

@@ -14,7 +14,7 @@ from payymo.roles.service import Roles
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant
 from payymo.tenants.service import Tenants
-from payymo.users.model import UserStatus
+from payymo.users.model import User, UserStatus
 from payymo.users.service import Users
 
 
@@ -54,9 +54,7 @@ class Administration:
         Disabling and a new password end the user's sessions. Nobody changes a user who may do more than they may:
         taking over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope.
         """
-        user, grants = self._users.get(tenant_id, user_id)
-        if by is not None and not covers(by, grants.permissions):
-            raise InsufficientScope("This user may do more than you may.")
+        user = self.require_authority(tenant_id, user_id, by=by)
         if status is None and roles is None and password is None:
             raise InvalidInput([FieldError("", "give at least one of status, roles, password")])
         new_hash = None if password is None else self._users.new_password_hash(user, password)
@@ -81,6 +79,13 @@ class Administration:
                 user_id=user_id,
                 reason="by-administrator",
             )
+
+    def require_authority(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Sequence[str] | None) -> User:
+        """The user, who may do no more than the actor. Raises NotFound, InsufficientScope."""
+        user, grants = self._users.get(tenant_id, user_id)
+        if by is not None and not covers(by, grants.permissions):
+            raise InsufficientScope("This user may do more than you may.")
+        return user
 
     def suspend(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
         """Suspend a tenant and end all of its sessions. Raises NotFound."""

@@ -56,7 +56,7 @@ class UsersApi:
             username=body.username,
             password=body.password,
             roles=body.roles,
-            by=who.claims.permissions,
+            by=caller.authority,
         )
         return UserOut.of(*self._users.get(who.tenant_id, user.id))
 
@@ -77,7 +77,7 @@ class UsersApi:
             status=body.status,
             roles=body.roles,
             password=body.password,
-            by=who.claims.permissions,
+            by=caller.authority,
             trace=caller.trace,
         )
         return UserOut.of(*self._users.get(who.tenant_id, user_id))
@@ -106,6 +106,8 @@ class UsersApi:
     def end_session(self, caller: Caller, user_id: uuid.UUID, session_id: uuid.UUID) -> Nothing:
         """End a user's session."""
         tenant_id = caller.principal.tenant_id
+        self._sessions.get(tenant_id, session_id)
+        self._administration.require_authority(tenant_id, user_id, by=caller.authority)
         self._sessions.end(tenant_id, user_id, session_id, by_owner=False, trace=caller.trace)
         return Nothing()
 
@@ -126,13 +128,13 @@ class RolesApi:
     def create_role(self, caller: Caller, body: NewRoleBody) -> RoleOut:
         """Create a role from permissions that one has oneself."""
         who = caller.principal
-        return RoleOut.of(self._roles.create(who.tenant_id, body.name, body.permissions, by=who.claims.permissions))
+        return RoleOut.of(self._roles.create(who.tenant_id, body.name, body.permissions, by=caller.authority))
 
     @route("PUT", "/api/admin/roles/<string:name>", limit="default", authentication="bearer", permission="roles:write")
     def change_role(self, caller: Caller, name: str, body: RoleBody) -> RoleOut:
         """Replace a role's permissions."""
         who = caller.principal
-        return RoleOut.of(self._roles.change(who.tenant_id, name, body.permissions, by=who.claims.permissions))
+        return RoleOut.of(self._roles.change(who.tenant_id, name, body.permissions, by=caller.authority))
 
     @route(
         "DELETE", "/api/admin/roles/<string:name>", limit="default", authentication="bearer", permission="roles:write"
@@ -140,7 +142,7 @@ class RolesApi:
     def remove_role(self, caller: Caller, name: str) -> Nothing:
         """Remove a role, also from those who hold it."""
         who = caller.principal
-        self._roles.remove(who.tenant_id, name, by=who.claims.permissions)
+        self._roles.remove(who.tenant_id, name, by=caller.authority)
         return Nothing()
 
 

@@ -42,6 +42,8 @@ class Caller:
     address: str
     tenants: Tenants
     user: Principal | None = None
+    authority: tuple[str, ...] = ()
+    """What the caller may hand out: in the token, and still granted. Known on routes that name a permission."""
     _resolved: tuple[Tenant, bool] | None = field(default=None, init=False)
 
     @property
@@ -76,7 +78,7 @@ class Caller:
     def _resolve(self) -> tuple[Tenant, bool]:
         if self._resolved is None:
             host = self.request.host.lower()
-            name = host if host.startswith("[") else host.partition(":")[0]
+            name = host if host.startswith("[") else host.partition(":")[0].removesuffix(".")
             slug = self.request.headers.get("X-Tenant")
             if slug is not None and not (len(slug) <= SLUG_MAX and slug.isascii() and slug.isprintable()):
                 raise TenantUnknown  # not even asked: PostgreSQL fails on NUL, and what was asked is remembered

@@ -18,6 +18,7 @@ from payymo.entropy import Entropy
 from payymo.errors import InsufficientScope, InvalidToken, PayymoError, TooManyRequests
 from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
 from payymo.logs import SecurityLog
+from payymo.roles.model import common
 from payymo.roles.service import Grants
 from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal
@@ -199,7 +200,9 @@ class Mount:
     def _require(self, caller: Caller, permission: str) -> None:
         """The permission has to be in the token, and still be granted: what was taken away since does not count."""
         principal = caller.principal
-        if not (principal.claims.allows(permission) and permits(self._grants_of(principal).permissions, permission)):
+        granted = self._grants_of(principal).permissions
+        caller.authority = common(principal.claims.permissions, granted)
+        if not (principal.claims.allows(permission) and permits(granted, permission)):
             self._log.event(
                 "permission.required",
                 "refused",
