@@ -1,13 +1,16 @@
 """Races inside one process, on both databases: refresh against refresh, against logout, against an administrator."""
 
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import pytest
 import sqlalchemy as sa
+from werkzeug.security import generate_password_hash
 
-from payymo.db.schema import sessions, signing_keys, token_revocations
+from payymo.db.schema import sessions, signing_keys, token_revocations, users
 from payymo.logs import Trace
 from tests.support.house import PASSWORD, Client, House
 
@@ -192,3 +195,111 @@ def test_revocations_become_visible_in_order_and_without_gaps(house: House) -> N
         assert following.result() == 24
     assert statuses == [200] * 24
     assert seen == list(range(1, 25))
+
+
+def test_parallel_logins_with_an_older_hash_all_succeed(house: House) -> None:
+    """A hash that somebody else has just replaced is still the same password: nobody is refused for it."""
+    user = house.user("alice")
+    owner = house.database.owner()
+    for _ in range(3):
+        older = generate_password_hash(PASSWORD, "pbkdf2:sha256:1000")
+        with owner.begin() as connection:
+            connection.execute(sa.update(users).where(users.c.id == user.id).values(password_hash=older))
+        assert at_once(*[lambda: house.client().log_in().status_code] * 4) == [200] * 4
+    owner.dispose()
+
+
+def test_parallel_revocations_of_one_token_all_succeed_and_count_once(house: House) -> None:
+    """Revoking twice succeeds, also at the same time, and leaves one entry and no gap."""
+    house.user("alice")
+    for number in range(4):
+        claims = house.services.verifier.verify(house.logged_in().access_token or "")
+        token_id, user_id = uuid.UUID(claims.jti), uuid.UUID(claims.sub)
+
+        def revoke(token_id: uuid.UUID = token_id, user_id: uuid.UUID = user_id, expires_at: int = claims.exp) -> None:
+            house.services.revocations.revoke_token(
+                house.default.id, user_id, token_id=token_id, expires_at=expires_at, reason="ended-by-administrator"
+            )
+
+        at_once(*[revoke] * 6)
+        owner = house.database.owner()
+        with owner.connect() as connection:
+            numbers = connection.execute(sa.select(token_revocations.c.seq).order_by(token_revocations.c.seq))
+            assert list(numbers.scalars()) == list(range(1, number + 2))
+        owner.dispose()
+
+
+@pytest.mark.parametrize("act", ["password", "disable", "everywhere", "suspend"])
+def test_no_refresh_outlives_what_ends_its_session(house: House, act: str) -> None:
+    """Invariant 2: refreshes that race the end of everything leave no token that works, whoever came first."""
+    user = house.user("alice")
+    admin = house.services.administration
+    for number in range(3):
+        admin.resume(house.default.id, trace=Trace())
+        admin.change_user(house.default.id, user.id, status="active", password=PASSWORD, by=None, trace=Trace())
+        client = house.logged_in()
+        racers = [Client(house.app.test_client(), {}) for _ in range(3)]
+
+        def end(client: Client = client) -> int:
+            match act:
+                case "password":
+                    new = "another fine Passw0rd"
+                    admin.change_user(house.default.id, user.id, password=new, by=None, trace=Trace())
+                case "disable":
+                    admin.change_user(house.default.id, user.id, status="disabled", by=None, trace=Trace())
+                case "everywhere":
+                    return client.post("/api/auth/logout", {"everywhere": True}).status_code
+                case "suspend":
+                    admin.suspend(house.default.id, trace=Trace())
+            return 200
+
+        def refresh(racer: Client, token: str | None = client.refresh_token) -> int:
+            return racer.refresh(token).status_code
+
+        done = at_once(end, *[lambda racer=racer: refresh(racer) for racer in racers])
+        assert done[0] == 200
+        assert set(done[1:]) <= {200, 401}
+        for racer in racers:
+            if racer.access_token is not None:
+                assert racer.get("/api/auth/me").status_code == 401
+                assert racer.refresh().status_code == 401
+        assert living_sessions(house) == 0, number
+
+
+def test_every_moment_of_parallel_rotations_has_one_active_and_one_next_key(house: House) -> None:
+    """Invariant 14: somebody who looks all the time never sees two or none, and refreshes go on."""
+    house.user("alice")
+    client = house.logged_in()
+    done = threading.Event()
+
+    def watch() -> set[tuple[str, int]]:
+        seen = set()
+        owner = house.database.owner()
+        query = (
+            sa.select(signing_keys.c.state, sa.func.count())
+            .where(signing_keys.c.purpose == "refresh", signing_keys.c.state.in_(("active", "next")))
+            .group_by(signing_keys.c.state)
+        )
+        while not done.is_set():
+            with owner.connect() as connection:
+                rows = [(row[0], row[1]) for row in connection.execute(query)]
+            seen.update(rows or [("none", 0)])
+            if len(rows) != 2:
+                seen.add(("missing", 0))
+        owner.dispose()
+        return seen
+
+    def refresh_on() -> set[int]:
+        statuses = set()
+        while not done.is_set():
+            statuses.add(client.refresh().status_code)
+        return statuses
+
+    with ThreadPoolExecutor(2) as pool:
+        watching, refreshing = pool.submit(watch), pool.submit(refresh_on)
+        try:
+            at_once(*[lambda: [house.services.ring.rotate("refresh") for _ in range(3)]] * 4)
+        finally:
+            done.set()
+        assert watching.result() == {("active", 1), ("next", 1)}
+        assert refreshing.result() == {200}

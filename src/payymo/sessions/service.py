@@ -243,7 +243,7 @@ class Sessions:
         with self._work.reading(tenant_id) as tx:
             found = store.find_session(tx, session_id)
         if found is None:
-            raise NotFound("There is no such session.")
+            raise NotFound
         return found
 
     def end(
@@ -257,7 +257,7 @@ class Sessions:
                 reason: Reason = "ended-by-user" if by_owner else "ended-by-administrator"
                 self._revocations.end_one(tx, session_id, of_user=user_id, reason=reason)
         if not is_theirs:
-            raise NotFound("There is no such session.")
+            raise NotFound
         self._log.event(
             "session.ended", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, session_id=session_id
         )

@@ -124,7 +124,7 @@ class Users:
         """Step: the user. Raises NotFound."""
         found = store.find_user(tx, user_id)
         if found is None:
-            raise NotFound("There is no such user.")
+            raise NotFound
         return found
 
     def change_status(self, tx: Transaction, user_id: uuid.UUID, status: UserStatus) -> None:
