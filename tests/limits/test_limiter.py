@@ -1,10 +1,14 @@
 """Rate limits: exact under concurrency, on every storage; never none."""
 
+import ipaddress
+import pickle
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from limits.storage import RedisStorage, Storage
 
 from payymo.clock import system_clock
@@ -12,7 +16,7 @@ from payymo.compose import compose
 from payymo.errors import TooManyRequests
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, account_key, address_key, parse_limits
 from tests.support import services
-from tests.support.house import FakeClock, House, fresh_name, settings_for
+from tests.support.house import PASSWORD, Database, FakeClock, House, fresh_name, settings_for
 
 
 def policy(**tiers: str) -> LimitPolicy:
@@ -144,3 +148,119 @@ def test_an_account_key_hides_the_name_and_knows_the_tenant() -> None:
     assert "alice" not in key
     assert key != account_key(two, "alice@example.com")
     assert key == account_key(one, "alice@example.com")
+
+
+def pass_one_by_one(limiter: RateLimiter, who: str, tries: int) -> int:
+    """How many of so many tries are let through, one after the other."""
+    count = 0
+    for _ in range(tries):
+        try:
+            limiter.spend("login", "address", who)
+        except TooManyRequests:
+            continue
+        count += 1
+    return count
+
+
+BOMBS = [
+    pickle.dumps({"hits": 0}),
+    b"cos\nsystem\n(S'touch /tmp/owned'\ntR.",
+    b"nan",
+    b"inf",
+    b"1.5",
+    b"\xff\xfe",
+    b"",
+]
+
+
+@pytest.mark.parametrize("place", ["", "/-1"], ids=["current", "previous"])
+@pytest.mark.parametrize("bomb", BOMBS, ids=["pickle", "opcode", "nan", "inf", "fraction", "bytes", "empty"])
+def test_a_counter_that_somebody_wrote_over_is_never_a_free_pass_or_a_failure(
+    valkey_server: services.Valkey, bomb: bytes, place: str
+) -> None:
+    """Invariant 23: what can't be read as a number is not read as anything else; the limit holds, smaller or whole."""
+    storage = RedisStorage(valkey_server.url)
+    limiter = RateLimiter(storage, policy(login="8/hour"), FakeClock())
+    who = fresh_name()
+    limiter.spend("login", "address", who)
+    [key] = storage.storage.keys(f"*{who}*")
+    storage.storage.delete(key)
+    storage.storage.set(key + place.encode(), bomb, px=7_000_000)
+    assert 0 <= pass_one_by_one(limiter, who, 20) <= 8
+    storage.storage.close()
+
+
+def test_a_clock_that_goes_back_does_not_keep_the_limits_small() -> None:
+    """Invariant 25: the shared counters are asked again after a second, whatever the clock shows meanwhile."""
+    clock = FakeClock()
+    with services.valkey() as server:
+        storage = RedisStorage(server.url, socket_timeout=0.25, socket_connect_timeout=0.25)
+        limiter = RateLimiter(storage, policy(login="8/hour"), clock)
+        server.kill()
+        assert passed(limiter, "a", 8) == 2
+        server.start()
+        clock.advance(-3600)
+        assert not limiter.is_degraded
+        assert passed(limiter, "b", 20) == 8
+        storage.storage.close()
+
+
+def test_a_clock_that_goes_back_gives_no_second_helping(house: House) -> None:
+    """Invariant 18, for counts: who used up a window has used it up, whichever way the clock goes."""
+    clock = FakeClock()
+    counters = compose(settings_for(house.database), clock=clock)
+    limiter = RateLimiter(counters.counters, policy(login="4/minute"), clock)
+    who = fresh_name()
+    assert pass_one_by_one(limiter, who, 6) == 4
+    clock.advance(-3)
+    clock.advance(3)
+    assert pass_one_by_one(limiter, who, 6) == 0
+    counters.close()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "alike"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("2001:DB8:1:2::1", "2001:db8:0001:0002::2", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+    ],
+)
+def test_a_64_is_one_caller_and_its_neighbour_another(*, left: str, right: str, alike: bool) -> None:
+    """The last address of a /64 and the first of the next."""
+    assert (address_key(left) == address_key(right)) is alike
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_whatever_the_lower_half_says(network: int, host: int) -> None:
+    """One IPv6 user has 2^64 addresses, and one key."""
+    prefix = (0x2001 << 112) | ((network & (2**48 - 1)) << 64)
+    assert address_key(str(ipaddress.IPv6Address(prefix | host))) == address_key(str(ipaddress.IPv6Address(prefix)))
+
+
+def test_an_account_is_one_account_however_its_address_is_written(database: Database) -> None:
+    """Invariant 23: other letters are no second set of tries, also for an account that isn't there."""
+    house = House(database, lockout={"enabled": True, "failures": 5})
+    for address in ("alice@example.com", "nobody@example.com", "not an address"):
+        if address.startswith("alice"):
+            house.user("alice")
+        spellings = [address, address.upper(), address.title(), address.swapcase(), address.capitalize(), address]
+        statuses = [house.client().log_in(spelling, "wrong password 1").status_code for spelling in spellings]
+        assert statuses == [401] * 5 + [429]
+    house.close()
+
+
+def test_a_login_of_ones_own_does_not_clear_the_address(database: Database) -> None:
+    """An attacker who logs in to their own account between guesses gets no more guesses."""
+    house = House(database, limits={"enabled": True, "login": "4/hour", "store": "database"})
+    house.user("mallory")
+    house.user("alice")
+    statuses = []
+    for number in range(6):
+        name = "mallory" if number % 2 else "alice"
+        word = PASSWORD if number % 2 else "wrong password 1"
+        statuses.append(house.client().log_in(f"{name}@example.com", word).status_code)
+    assert statuses == [401, 200, 401, 200, 429, 429]
+    house.close()

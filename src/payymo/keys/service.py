@@ -179,7 +179,7 @@ class KeyRing:
 
     def _fresh(self) -> _Ring:
         ring = self._ring
-        if self._clock() - ring.read_at < FRESH_SECONDS:
+        if 0 <= self._clock() - ring.read_at < FRESH_SECONDS:  # a clock that went back makes nothing fresh
             return ring
         if not self._reading.acquire(blocking=not ring.keys):
             return ring  # another thread is reading; what we have is a second old at most

@@ -77,7 +77,8 @@ class RateLimiter:
 
     def __init__(self, storage: Storage | None, policy: LimitPolicy, clock: Clock) -> None:
         self._shared = None if storage is None else Strategy(storage)
-        self._failures: tuple[type[Exception], ...] = (OSError,)
+        self._failures: tuple[type[Exception], ...] = (OSError, ValueError)
+        """A counter that somebody else wrote over can't be read as a number: no reason to answer 500, or to count."""
         if storage is not None:
             base = storage.base_exceptions
             self._failures += base if isinstance(base, tuple) else (base,)
@@ -90,7 +91,7 @@ class RateLimiter:
     @property
     def is_degraded(self) -> bool:
         """Whether the shared counters did not answer a moment ago."""
-        return self._clock() < self._away_until
+        return 0 < self._away_until - self._clock() <= RETRY_STORAGE_SECONDS  # also when the clock goes back
 
     def spend(self, tier: Tier, scope: Literal["address", "account"], who: str) -> Quota | None:
         """Count one try. Answers what is left of the tier's shortest limit, or None when the tier is lifted.

@@ -12,7 +12,7 @@ from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import covers
 from payymo.roles.service import Roles
 from payymo.sessions.revocations import Revocations
-from payymo.tenants.model import Tenant
+from payymo.tenants.model import Tenant, TenantStatus
 from payymo.tenants.service import Tenants
 from payymo.users.model import User, UserStatus
 from payymo.users.service import Users
@@ -95,11 +95,20 @@ class Administration:
         """Let a tenant's users log in again. Sessions from before stay ended. Raises NotFound."""
         return self._set_status(tenant_id, "active", trace)
 
-    def _set_status(self, tenant_id: uuid.UUID, status: str, trace: Trace) -> Tenant:
-        """On the way back, too, sessions end: a login that was under way at the suspension may have left one."""
-        with self._work.platform() as tx:
-            self._tenants.change_status(tx, tenant_id, "suspended" if status == "suspended" else "active")
+    def _set_status(self, tenant_id: uuid.UUID, status: TenantStatus, trace: Trace) -> Tenant:
+        """Sessions end while the tenant is suspended, when nothing in it works and nobody logs in.
+
+        On the way back, too: a login that was under way at the suspension may have left one.
+        """
+        if status == "suspended":
+            self._write_status(tenant_id, "suspended")
         with self._work(tenant_id) as tx:
             self._revocations.end_all(tx, reason="tenant-suspended")
+        if status == "active":
+            self._write_status(tenant_id, "active")
         self._log.event(f"tenant.{status}", "success", trace=trace, tenant_id=tenant_id)
         return self._tenants.get(tenant_id)
+
+    def _write_status(self, tenant_id: uuid.UUID, status: TenantStatus) -> None:
+        with self._work.platform() as tx:
+            self._tenants.change_status(tx, tenant_id, status)

@@ -11,6 +11,10 @@ from payymo.db.work import Transaction, Work
 from payymo.sessions import store
 from payymo.sessions.model import Reason
 
+MARGIN_SECONDS = 60
+"""How much longer than a token an entry is kept: a refresh may overtake whoever waits for the session's lock, and the
+clocks of several nodes don't agree to the second."""
+
 
 class Revocations:
     """Ends sessions and remembers it for as long as one of their access tokens could live."""
@@ -31,11 +35,9 @@ class Revocations:
     ) -> None:
         """Refuse one access token from now on; its session goes on. Revoking twice succeeds."""
         with self._work(tenant_id) as tx:
-            if not store.is_revoked(tx, token_id):
-                now = int(self._clock())
-                store.add_revocations(
-                    tx, [(token_id, user_id)], kind="token", reason=reason, now=now, expires_at=expires_at
-                )
+            if not store.lock_is_revoked(tx, token_id):
+                now, until = int(self._clock()), expires_at + MARGIN_SECONDS
+                store.add_revocations(tx, [(token_id, user_id)], kind="token", reason=reason, now=now, expires_at=until)
 
     def end_one(self, tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, reason: Reason) -> int:
         """Step: end one session of a user. Answers how many ended."""
@@ -54,7 +56,7 @@ class Revocations:
 
     def _record(self, tx: Transaction, ended: list[tuple[uuid.UUID, uuid.UUID]], reason: Reason, now: int) -> int:
         if ended:
-            expires_at = now + self._access_ttl
+            expires_at = now + self._access_ttl + MARGIN_SECONDS
             store.add_revocations(tx, ended, kind="session", reason=reason, now=now, expires_at=expires_at)
         return len(ended)
 

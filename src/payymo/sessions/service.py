@@ -153,10 +153,12 @@ class Sessions:
         """
         claims = self._read_refresh_token(refresh_token, tenant_id)
         own, session_id, presented_id = (uuid.UUID(text) for text in (claims.tenant_id, claims.sid, claims.jti))
-        now = int(self._clock())
-        successor = self._new_refresh_token(now, now)
+        successor_id, kid = self._entropy.uuid(), self._minter.active_refresh_kid()
         with self._work(own) as tx:
             session = store.lock_session(tx, session_id)
+            # Only now: the clock of somebody who waited would show a time before the successor was issued.
+            now = int(self._clock())
+            successor = RefreshToken(successor_id, kid, now, now)
             outcome = Over() if session is None else decide(session, presented_id, now, self._policy)
             if session is not None:
                 session = self._apply(tx, session, outcome, successor)

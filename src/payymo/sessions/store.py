@@ -79,6 +79,7 @@ _TAKE_NUMBERS = (
     .values(last_seq=revocation_counter.c.last_seq + sa.bindparam("count"))
     .returning(revocation_counter.c.last_seq)
 )
+_LOCK_NUMBERS = sa.select(revocation_counter.c.last_seq).where(revocation_counter.c.id == 1).with_for_update()
 _ADD_REVOCATION = sa.insert(r).values(
     tenant_id=TENANT,
     **{
@@ -231,8 +232,9 @@ def _read(row: Mapping[Any, Any]) -> Session:
     return Session(live=live, **facts)
 
 
-def is_revoked(tx: Transaction, token_id: uuid.UUID) -> bool:
-    """Whether there is an entry for this token."""
+def lock_is_revoked(tx: Transaction, token_id: uuid.UUID) -> bool:
+    """Whether there is an entry for this token. Nobody adds one before this transaction ends."""
+    tx.execute(_LOCK_NUMBERS)
     return tx.execute(_IS_REVOKED, {"token": token_id}).scalar() is not None
 
 

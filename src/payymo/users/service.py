@@ -91,7 +91,9 @@ class Users:
             return proof
         replacement = self._passwords.hash(password)
         with self._work(tenant_id) as tx:
-            store.replace_hash(tx, proof.user_id, old=proof.password_hash, new=replacement)
+            replaced = store.replace_hash(tx, proof.user_id, old=proof.password_hash, new=replacement)
+        if not replaced:  # a login beside this one was faster, or the password is another one now
+            return self.prove_again(tenant_id, proof.user_id, password)
         return replace(proof, password_hash=replacement)
 
     def new_password_hash(self, user: User, password: str) -> str:

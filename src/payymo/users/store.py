@@ -120,6 +120,6 @@ def set_password(tx: Transaction, user_id: uuid.UUID, password_hash: str, *, now
     tx.execute(_SET_PASSWORD, {"of_id": user_id, "new_hash": password_hash, "moment": now})
 
 
-def replace_hash(tx: Transaction, user_id: uuid.UUID, *, old: str, new: str) -> None:
-    """The same password under a newer scheme; nothing happens when the password has changed meanwhile."""
-    tx.execute(_REPLACE_HASH, {"of_id": user_id, "old_hash": old, "new_hash": new})
+def replace_hash(tx: Transaction, user_id: uuid.UUID, *, old: str, new: str) -> bool:
+    """The same password under a newer scheme. False, and nothing happens, when the hash has changed meanwhile."""
+    return tx.execute(_REPLACE_HASH, {"of_id": user_id, "old_hash": old, "new_hash": new}).rowcount == 1

@@ -1,0 +1,176 @@
+"""What falls between two statements: time that passes, another request, a kill. Each moment is made, not waited for."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from payymo.db.schema import sessions, tenants, token_revocations
+from payymo.logs import Trace
+from tests.support.house import Client, House
+
+SECOND = 1
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@contextmanager
+def before(house: House, is_the_moment: Callable[[str], bool], act: Callable[[], object]) -> Iterator[None]:
+    """Let `act` happen once, right before the first statement that is the moment."""
+    waiting = [act]
+
+    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if waiting and is_the_moment(statement):
+            waiting.pop()()
+
+    event.listen(house.services.engine, "before_cursor_execute", look)
+    try:
+        yield
+    finally:
+        event.remove(house.services.engine, "before_cursor_execute", look)
+    assert not waiting, "the moment never came"
+
+
+@contextmanager
+def killed_at(house: House, number: int) -> Iterator[Callable[[], bool]]:
+    """Die right before so many statements have begun. Answers whether the end was reached alive."""
+    begun, died = 0, False
+
+    def look(*_: object) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == number:
+            raise Killed
+
+    event.listen(house.services.engine, "before_cursor_execute", look)
+    try:
+        yield lambda: not died
+    except Killed:
+        died = True
+    finally:
+        event.remove(house.services.engine, "before_cursor_execute", look)
+
+
+def takes_the_lock(statement: str) -> bool:
+    """A row's lock on PostgreSQL, the one write lock on SQLite."""
+    return statement == "BEGIN IMMEDIATE" or ("FOR UPDATE" in statement and "FROM sessions" in statement)
+
+
+def ends_a_session(statement: str) -> bool:
+    return statement == "BEGIN IMMEDIATE" or statement.startswith("UPDATE sessions SET ended_at")
+
+
+@pytest.fixture
+def alice(house: House) -> Client:
+    """Alice, logged in."""
+    house.user("alice")
+    return house.logged_in()
+
+
+def test_a_refresh_that_waited_while_the_second_turned_is_a_retry_and_no_reuse(house: House, alice: Client) -> None:
+    """Invariant 3: the time that counts is the time at which the lock was got.
+
+    A client that sends its refresh twice around the turn of a second is not logged out: whoever waited for the lock
+    must not look at the successor with a clock from before it was issued.
+    """
+    first = alice.refresh_token
+    other = Client(house.app.test_client(), {})
+
+    def overtake() -> None:
+        house.clock.advance(SECOND)
+        assert other.refresh(first).status_code == 200
+
+    with before(house, takes_the_lock, overtake):
+        assert alice.refresh(first).status_code == 200
+    assert alice.refresh_token == other.refresh_token
+    assert alice.refresh().status_code == 200
+
+
+def test_a_token_from_a_refresh_that_overtook_the_logout_stays_refused_until_it_has_expired(
+    house: House, alice: Client
+) -> None:
+    """Invariant 1: a revocation is kept longer than the youngest access token that it refuses lives."""
+    logout = alice.access_token
+    other = Client(house.app.test_client(), {})
+
+    def overtake() -> None:
+        house.clock.advance(SECOND)
+        assert other.refresh(alice.refresh_token).status_code == 200
+
+    alice.access_token = logout
+    with before(house, ends_a_session, overtake):
+        assert alice.post("/api/auth/logout").status_code == 200
+    for seconds in (898, 1, 1):
+        house.clock.advance(seconds)
+        house.services.prune()
+        assert other.get("/api/auth/me").status_code == 401
+
+
+def test_a_session_that_a_suspension_missed_never_works_again_wherever_the_resumption_dies(house: House) -> None:
+    """Invariant 2, at every kill point: first everything ends, then the tenant is active again.
+
+    A login that was under way at the suspension may have left a session.
+    """
+    admin, tenant = house.services.administration, house.tenant("acme")
+    house.user("alice", tenant=tenant)
+    leftover = house.logged_in("alice", tenant=tenant)
+    admin.suspend(tenant.id, trace=Trace())
+    owner = house.database.owner()
+    for limit in range(1, 30):
+        with owner.begin() as connection:
+            connection.execute(sa.delete(token_revocations))
+            connection.execute(sa.update(sessions).values(ended_at=None, end_reason=None))
+            connection.execute(sa.update(tenants).where(tenants.c.id == tenant.id).values(status="suspended"))
+        with killed_at(house, limit) as survived:
+            admin.resume(tenant.id, trace=Trace())
+        house.clock.advance(2)
+        assert leftover.get("/api/auth/me").status_code == 401
+        assert Client(house.app.test_client(), {}).refresh(leftover.refresh_token).status_code == 401
+        if survived():
+            break
+    else:
+        pytest.fail("never reached the end")
+    owner.dispose()
+
+
+def test_a_refresh_that_dies_at_any_statement_leaves_the_chain_whole(house: House, alice: Client) -> None:
+    """Invariants 3 and 4: whatever the moment, the client's retry goes on, and by one step."""
+    for limit in range(1, 30):
+        token = alice.refresh_token
+        assert token is not None
+        with killed_at(house, limit) as survived:
+            house.services.sessions.refresh(token, tenant_id=None, trace=Trace())
+        assert alice.refresh(token).status_code == 200
+        assert alice.refresh_token != token
+        if survived():
+            return
+    pytest.fail("never reached the end")
+
+
+def test_a_logout_that_dies_at_any_statement_has_ended_everything_or_nothing(house: House) -> None:
+    """Invariants 7 and 9: the end of the session and its revocation commit together."""
+    house.user("alice")
+    owner = house.database.owner()
+    for limit in range(1, 30):
+        client = house.logged_in()
+        principal = house.services.verifier.verify(client.access_token or "")
+        user_id, session_id = uuid.UUID(principal.sub), uuid.UUID(principal.sid)
+        with killed_at(house, limit) as survived:
+            house.services.sessions.log_out(house.default.id, user_id, session_id, everywhere=False, trace=Trace())
+        with owner.connect() as connection:
+            ended = connection.execute(sa.select(sessions.c.ended_at).where(sessions.c.id == session_id)).scalar()
+            revoked = connection.execute(
+                sa.select(token_revocations.c.seq).where(token_revocations.c.subject_id == session_id)
+            ).scalar()
+        assert (ended is None) is (revoked is None)
+        assert client.get("/api/auth/me").status_code == (401 if survived() else 200)
+        if survived():
+            break
+    else:
+        pytest.fail("never reached the end")
+    owner.dispose()
