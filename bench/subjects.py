@@ -22,8 +22,11 @@ from bench.measure import (
 )
 from bench.scene import DATABASES, Scene, Stage
 from bench.server import serving
+from payymo.config import Server
 
 CORES = os.cpu_count() or 1
+THREADS = Server().threads
+"""As many as one server process has: while one waits for a commit, others work."""
 FAR_AWAY = 4_000_000_000
 BATCH = 50_000
 _COLUMNS = ("tenant_id", "seq", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")
@@ -82,13 +85,17 @@ def login(stage: Stage, effort: Effort) -> list[Figure]:
 
 
 def refresh(stage: Stage, effort: Effort) -> list[Figure]:
-    """Refreshes with rotation, durable, in one process with as many threads as cores; and one at a time."""
+    """Refreshes with rotation, durable, in one process with all of its threads; and one at a time."""
     figures = []
     sign = floors.signing()
     for kind in DATABASES:
         scene, rotate = stage.scene(kind), stage.rotation(kind)
         rates = interleave(
-            {"refresh": _rated(scene.refresher, effort), "sign": _rated(_always(sign), effort)}, rounds=effort.rounds
+            {
+                "refresh": _rated(scene.refresher, effort, threads=THREADS),
+                "sign": _rated(_always(sign), effort, threads=THREADS),
+            },
+            rounds=effort.rounds,
         )
         found = interleave(
             {"refresh": timed(scene.refresher(), repeat=5), "sign and rotate": timed(_both(sign, rotate), repeat=5)},
@@ -176,8 +183,8 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
 }
 
 
-def _rated(make: Callable[[], Act], effort: Effort) -> Callable[[], float]:
-    return rated(make, threads=CORES, seconds=effort.slice_seconds)
+def _rated(make: Callable[[], Act], effort: Effort, *, threads: int = CORES) -> Callable[[], float]:
+    return rated(make, threads=threads, seconds=effort.slice_seconds)
 
 
 def _always(act: Act) -> Callable[[], Act]:

@@ -58,7 +58,7 @@ def killed_at(house: House, number: int) -> Iterator[Callable[[], bool]]:
 
 def takes_the_lock(statement: str) -> bool:
     """A row's lock on PostgreSQL, the one write lock on SQLite."""
-    return statement == "BEGIN IMMEDIATE" or ("FOR UPDATE" in statement and "FROM sessions" in statement)
+    return statement == "BEGIN IMMEDIATE" or statement.startswith("UPDATE sessions SET last_seen_at")
 
 
 def ends_a_session(statement: str) -> bool:

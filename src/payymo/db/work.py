@@ -62,13 +62,13 @@ class Work:
     @contextmanager
     def __call__(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
         """A transaction that sees and writes one tenant's rows."""
-        with self._transaction(schema.RUNTIME_ROLE, str(tenant_id), writes=True) as connection:
+        with self._transaction(schema.RUNTIME_ROLE, tenant_id.hex, writes=True) as connection:
             yield Transaction(connection, tenant_id, checked=not self._is_postgres)
 
     @contextmanager
     def reading(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
         """The same for look-ups alone. On SQLite it does not wait for a writer."""
-        with self._transaction(schema.RUNTIME_ROLE, str(tenant_id), writes=False) as connection:
+        with self._transaction(schema.RUNTIME_ROLE, tenant_id.hex, writes=False) as connection:
             yield Transaction(connection, tenant_id, checked=not self._is_postgres)
 
     @contextmanager
@@ -91,10 +91,9 @@ class Work:
 
     @contextmanager
     def _transaction(self, role: str, tenant: str, *, writes: bool) -> Iterator[sa.Connection]:
+        first = _ENTER.format(role=role, tenant=tenant) if self._is_postgres else _WRITE if writes else "BEGIN"
         try:
-            with self._engine.connect().execution_options(payymo_writes=writes) as connection, connection.begin():
-                if self._is_postgres:
-                    connection.execute(_ENTER, {"role": role, "tenant": tenant})
+            with self._engine.connect().execution_options(payymo_begin=first) as connection, _begin(connection):
                 yield connection
         except (OperationalError, PoolTimeout) as error:
             raise Unavailable(private=type(error).__name__) from error
@@ -104,7 +103,23 @@ class Work:
             raise
 
 
-_ENTER = sa.text("SELECT set_config('role', :role, true), set_config('payymo.tenant', :tenant, true)")
+def _begin(connection: sa.Connection) -> sa.Transaction:
+    """A connection that lay idle may have died unnoticed, as after a restart of the database.
+
+    Nothing has happened on it yet, so another one may be begun on. The pool throws away all that are as old.
+    """
+    try:
+        return connection.begin()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        return connection.begin()
+
+
+_ENTER = "BEGIN; SET LOCAL ROLE {role}; SET LOCAL payymo.tenant = '{tenant}'"
+"""One round trip. What is filled in is a constant, and an identifier in hexadecimal digits."""
+_WRITE = "BEGIN IMMEDIATE"
+"""A writer on SQLite takes the write lock at once: two that upgrade a read lock would fail instead of waiting."""
 
 
 def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.Engine:
@@ -119,22 +134,24 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
             execution_options={"payymo_connect_args": arguments},
         )
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", _say_begin)
         return engine
     arguments = {
         "connect_timeout": timeout_seconds,
         "options": f"-c statement_timeout={timeout_seconds * 1000} -c idle_in_transaction_session_timeout=10000",
     }
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_seconds,
-        pool_pre_ping=True,
         connect_args=arguments,
         execution_options={"payymo_connect_args": arguments},
         hide_parameters=True,
     )
+    event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "begin", _say_begin)
+    return engine
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -144,7 +161,10 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: sa.Connection) -> None:
-    """A writer takes the write lock at once: two that upgrade a read lock would fail instead of waiting."""
-    writes = connection.get_execution_options().get("payymo_writes", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    connection.autocommit = True  # we say BEGIN ourselves, together with what else a transaction begins with
+
+
+def _say_begin(connection: sa.Connection) -> None:
+    default = _WRITE if connection.dialect.name == "sqlite" else "BEGIN"
+    connection.exec_driver_sql(connection.get_execution_options().get("payymo_begin", default))

@@ -37,6 +37,14 @@ class RefreshToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """Whose session goes on, and the refresh token that it goes on with."""
+
+    user_id: uuid.UUID
+    token: RefreshToken
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One login on one device."""
 
@@ -60,9 +68,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Rotate:
-    """Consume the presented token, issue a successor that expires at `expires_at`."""
-
-    expires_at: int
+    """Consume the presented token, issue a successor. Neither outlives the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ def decide(session: Session, presented_id: uuid.UUID, now: int, policy: RefreshP
     if presented_id == session.live.id:
         if now >= session.live.expires_at:
             return Over()
-        return Rotate(min(now + policy.refresh_ttl_seconds, session.expires_at))
+        return Rotate()
     within_grace = 0 <= now - session.live.issued_at < policy.grace_seconds
     if presented_id == session.consumed_id and within_grace and session.replays < policy.grace_replays:
         return Replay(session.live)

@@ -5,7 +5,7 @@ transaction would roll the memory back, and the thief's next token would work.
 """
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from payymo.clock import Clock
@@ -17,6 +17,7 @@ from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
 from payymo.sessions.model import (
     Decision,
+    Live,
     Over,
     Reason,
     RefreshPolicy,
@@ -112,10 +113,11 @@ class Sessions:
         started: tuple[Session, User, Grants] | None = None
         if proof is not None:
             with self._work(tenant_id) as tx:
-                if self._users.lock_proven(tx, proof) and store.find_tenant_status(tx) == "active":
-                    session = self._new_session(tenant_id, proof.user_id, device)
+                user = self._users.lock_proven(tx, proof)
+                if user is not None:
+                    session = self._new_session(tenant_id, user.id, device)
                     store.add_session(tx, session)
-                    started = session, self._users.get_in(tx, proof.user_id), self._roles.grants_of(tx, proof.user_id)
+                    started = session, user, self._roles.grants_of(tx, user.id)
         if started is None:
             whose = None if proof is None else proof.user_id
             self._log.event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
@@ -124,7 +126,8 @@ class Sessions:
         self._log.event(
             "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=session.id
         )
-        return LoggedIn(user, grants, self._pair(session, grants, session.live.issued_at))
+        subject = Subject(tenant_id, user.id, session.id, grants.roles, grants.permissions)
+        return LoggedIn(user, grants, self._pair(subject, session.live, session.live.issued_at))
 
     def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
         now = int(self._clock())
@@ -138,12 +141,13 @@ class Sessions:
             ended_at=None,
             address=device.address,
             user_agent=device.user_agent[:USER_AGENT_MAX],
-            live=self._new_refresh_token(now, now + self._policy.refresh_ttl_seconds),
+            live=self._new_refresh_token(now),
             consumed_id=None,
             replays=0,
         )
 
-    def _new_refresh_token(self, now: int, expires_at: int) -> RefreshToken:
+    def _new_refresh_token(self, now: int) -> RefreshToken:
+        expires_at = now + self._policy.refresh_ttl_seconds
         return RefreshToken(self._entropy.uuid(), self._minter.active_refresh_kid(), now, expires_at)
 
     def refresh(self, refresh_token: str, *, tenant_id: uuid.UUID | None, trace: Trace) -> TokenPair:
@@ -153,39 +157,40 @@ class Sessions:
         """
         claims = self._read_refresh_token(refresh_token, tenant_id)
         own, session_id, presented_id = (uuid.UUID(text) for text in (claims.tenant_id, claims.sid, claims.jti))
-        successor_id, kid = self._entropy.uuid(), self._minter.active_refresh_kid()
         with self._work(own) as tx:
-            session = store.lock_session(tx, session_id)
-            # Only now: the clock of somebody who waited would show a time before the successor was issued.
-            now = int(self._clock())
-            successor = RefreshToken(successor_id, kid, now, now)
-            outcome = Over() if session is None else decide(session, presented_id, now, self._policy)
-            if session is not None:
-                session = self._apply(tx, session, outcome, successor)
-            succeeded = isinstance(outcome, Rotate | Replay)
-            grants = self._roles.grants_of(tx, session.user_id) if session is not None and succeeded else None
+            live = store.rotate(tx, session_id, presented_id, self._new_refresh_token(int(self._clock())))
+            outcome: Decision = Rotate()
+            if live is None:
+                live, outcome = self._decide(tx, session_id, presented_id)
+            grants = self._roles.grants_of(tx, live.user_id) if live else None
         # Only now, after the commit, may a refusal be raised.
         self._record_refresh(outcome, claims, trace)
-        if session is None or grants is None:
+        if live is None or grants is None:
             raise InvalidToken(private=type(outcome).__name__)
-        return self._pair(session, grants, now)
+        subject = Subject(own, live.user_id, session_id, grants.roles, grants.permissions)
+        return self._pair(subject, live.token, int(self._clock()))
 
-    def _apply(self, tx: Transaction, session: Session, outcome: Decision, successor: RefreshToken) -> Session:
-        """Write a decision down. Answers the session as it is then."""
+    def _decide(self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID) -> tuple[Live | None, Decision]:
+        """What comes of a token that could not simply be rotated; and what lives on, if anything does."""
+        session = store.lock_session(tx, session_id)
+        if session is None:
+            return None, Over()
+        # Only now: the clock of somebody who waited would show a time before the successor was issued.
+        now = int(self._clock())
+        outcome = decide(session, presented_id, now, self._policy)
         match outcome:
-            case Rotate(expires_at):
-                live = replace(successor, expires_at=expires_at)
-                store.rotate(tx, session.id, live)
-                return replace(session, live=live)
-            case Replay():
-                store.count_replay(tx, session.id)
+            case Rotate():  # its tenant was resumed a moment ago
+                return store.rotate(tx, session_id, presented_id, self._new_refresh_token(now)), outcome
+            case Replay(successor):
+                store.count_replay(tx, session_id)
+                return Live(session.user_id, successor), outcome
             case Reused():
-                self._revocations.end_one(tx, session.id, of_user=session.user_id, reason="refresh-reuse")
+                self._revocations.end_one(tx, session_id, of_user=session.user_id, reason="refresh-reuse")
+                return None, outcome
             case Over():
-                pass
+                return None, outcome
             case _:
                 assert_never(outcome)
-        return session
 
     def _read_refresh_token(self, text: str, tenant_id: uuid.UUID | None) -> RefreshClaims:
         """The signature keeps garbage away from the database; what counts is the session's row."""
@@ -206,9 +211,7 @@ class Sessions:
             reason=type(outcome).__name__.lower(),
         )
 
-    def _pair(self, session: Session, grants: Grants, now: int) -> TokenPair:
-        subject = Subject(session.tenant_id, session.user_id, session.id, grants.roles, grants.permissions)
-        live = session.live
+    def _pair(self, subject: Subject, live: RefreshToken, now: int) -> TokenPair:
         return TokenPair(
             access_token=self._minter.mint_access(subject, now),
             refresh_token=self._minter.mint_refresh(
@@ -274,7 +277,7 @@ class Sessions:
         if proof is not None:
             new_hash = self._users.new_password_hash(user, new)
             with self._work(tenant_id) as tx:
-                if changed := self._users.lock_proven(tx, proof):
+                if changed := self._users.lock_proven(tx, proof) is not None:
                     self._users.change_password(tx, user_id, new_hash)
                     self._revocations.end_of_user(tx, user_id, reason="password-changed")
         outcome: Outcome = "success" if changed else "refused"

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,12 +11,13 @@ from payymo.db.schema import TENANT, revocation_counter, tenants
 from payymo.db.schema import sessions as s
 from payymo.db.schema import token_revocations as r
 from payymo.db.work import Transaction
-from payymo.sessions.model import Reason, RefreshToken, Session
+from payymo.sessions.model import Live, Reason, RefreshToken, Session
 
 _OWN = s.c.tenant_id == TENANT
 _OF_ID = s.c.id == sa.bindparam("of_id")
 _OF_USER = s.c.user_id == sa.bindparam("of_user")
 _ALIVE = sa.and_(s.c.ended_at.is_(None), s.c.expires_at > sa.bindparam("moment"))
+_IN_ACTIVE_TENANT = sa.select(tenants.c.id).where(tenants.c.id == TENANT, tenants.c.status == "active").exists()
 _NAMES = (
     "id",
     "tenant_id",
@@ -35,9 +37,7 @@ _NAMES = (
 )
 _SELECT = sa.select(*(s.c[name] for name in _NAMES))
 _FIND = _SELECT.where(_OWN, _OF_ID)
-_LOCK = _FIND.where(
-    sa.select(tenants.c.id).where(tenants.c.id == TENANT, tenants.c.status == "active").exists()
-).with_for_update(of=s)
+_LOCK = _FIND.where(_IN_ACTIVE_TENANT).with_for_update(of=s)
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
 _ADD = sa.insert(s).values(
     tenant_id=TENANT,
@@ -49,7 +49,8 @@ _ADD = sa.insert(s).values(
 )
 _ROTATE = (
     sa.update(s)
-    .where(_OWN, _OF_ID)
+    .where(_OWN, _OF_ID, _ALIVE, _IN_ACTIVE_TENANT)
+    .where(s.c.refresh_id == sa.bindparam("presented"), s.c.refresh_expires_at > sa.bindparam("moment"))
     .values(
         consumed_id=s.c.refresh_id,
         replays=0,
@@ -57,9 +58,13 @@ _ROTATE = (
         refresh_id=sa.bindparam("new_id"),
         refresh_kid=sa.bindparam("new_kid"),
         refresh_issued_at=sa.bindparam("moment"),
-        refresh_expires_at=sa.bindparam("new_expires_at"),
+        refresh_expires_at=sa.case(
+            (s.c.expires_at < sa.bindparam("new_expires_at"), s.c.expires_at), else_=sa.bindparam("new_expires_at")
+        ),
     )
+    .returning(s.c.user_id, s.c.refresh_expires_at)
 )
+"""Where, and what to, is what `model.decide` says of `Rotate`; a test holds the two together."""
 _COUNT_REPLAY = sa.update(s).where(_OWN, _OF_ID).values(replays=s.c.replays + 1)
 _RETURNING = (s.c.id, s.c.user_id)
 
@@ -121,7 +126,7 @@ def find_session(tx: Transaction, session_id: uuid.UUID) -> Session | None:
 def lock_session(tx: Transaction, session_id: uuid.UUID) -> Session | None:
     """The session of an active tenant, locked until the transaction ends, or None.
 
-    Of parallel refreshes, one decides at a time.
+    Of parallel refreshes that do not rotate, one decides at a time.
     """
     row = tx.execute(_LOCK, {"of_id": session_id}).mappings().one_or_none()
     return None if row is None else _read(row)
@@ -151,16 +156,22 @@ def add_session(tx: Transaction, session: Session) -> None:
     tx.execute(_ADD, values)
 
 
-def rotate(tx: Transaction, session_id: uuid.UUID, successor: RefreshToken) -> None:
-    """The successor becomes the live token, and the token that was live the consumed one."""
+def rotate(tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, successor: RefreshToken) -> Live | None:
+    """The successor becomes the live token, and the presented one the consumed one: if it still was the live one.
+
+    Of parallel refreshes, one rotates. The successor lives no longer than the session. Answers what lives
+    then, or None when nothing happened.
+    """
     values = {
         "of_id": session_id,
+        "presented": presented_id,
         "moment": successor.issued_at,
         "new_id": successor.id,
         "new_kid": successor.kid,
         "new_expires_at": successor.expires_at,
     }
-    tx.execute(_ROTATE, values)
+    row = tx.execute(_ROTATE, values).one_or_none()
+    return None if row is None else Live(row.user_id, replace(successor, expires_at=row.refresh_expires_at))
 
 
 def count_replay(tx: Transaction, session_id: uuid.UUID) -> None:

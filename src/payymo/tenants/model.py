@@ -8,8 +8,22 @@ from typing import Literal
 from payymo.errors import FieldError, InvalidInput
 
 TenantStatus = Literal["active", "suspended"]
+HEADER_MAX = 260
+"""A host name, a final dot, and a port."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+"""RFC 1123 §2.1, in small letters."""
+_HOST_HEADER = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?(?::[0-9]{1,5})?")
+
+
+def host_of(header: str) -> str | None:
+    """The host of a Host header (RFC 9110 §7.2) as tenants' hosts are written: in small letters, without port or root.
+
+    None when it is none that we take: what can't be read must not be taken for the default tenant's.
+    """
+    found = _HOST_HEADER.fullmatch(header) if len(header) <= HEADER_MAX else None
+    return None if found is None else found[1].lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,13 +76,14 @@ class Users:
             proof = store.find_proof_of(tx, user_id)
         return proof and self._check(tenant_id, proof, password)
 
-    def lock_proven(self, tx: Transaction, proof: Proof) -> bool:
-        """Step: whether what was proven still holds. Nobody changes it before this transaction ends.
+    def lock_proven(self, tx: Transaction, proof: Proof) -> User | None:
+        """Step: the user, if what was proven still holds. Nobody changes them before this transaction ends.
 
-        A login that was under way while the password was changed, or the user disabled, must not start a session.
+        A login that was under way while the password was changed, or the user or the tenant disabled, must not start a
+        session.
         """
-        now = store.lock_proof_of(tx, proof.user_id)
-        return now is not None and now.status == "active" and now.password_hash == proof.password_hash
+        user, password_hash = store.lock_active(tx, proof.user_id) or (None, None)
+        return user if password_hash == proof.password_hash else None
 
     def _check(self, tenant_id: uuid.UUID, proof: Proof, password: str) -> Proof | None:
         if not self._passwords.verify(password, proof.password_hash) or proof.status != "active":

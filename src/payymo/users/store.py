@@ -5,7 +5,7 @@ import uuid
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from payymo.db.schema import TENANT
+from payymo.db.schema import TENANT, tenants
 from payymo.db.schema import users as t
 from payymo.db.work import Transaction
 from payymo.errors import AlreadyTaken
@@ -19,7 +19,12 @@ _PROOF = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, t.c.email_
 _PROOF_BY_ID = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, _OF_ID)
 _FIND = sa.select(*_COLUMNS).where(_OWN, _OF_ID)
 _FIND_BY_EMAIL = sa.select(*_COLUMNS).where(_OWN, t.c.email_key == sa.bindparam("of_email"))
-_LOCK_PROOF = _PROOF_BY_ID.with_for_update()
+_LOCK = (
+    sa.select(*_COLUMNS, t.c.password_hash)
+    .where(_OWN, _OF_ID, t.c.status == "active")
+    .where(sa.select(tenants.c.id).where(tenants.c.id == TENANT, tenants.c.status == "active").exists())
+    .with_for_update(of=t)
+)
 _LIST = (
     sa.select(*_COLUMNS)
     .where(_OWN, t.c.username_key > sa.bindparam("after"))
@@ -80,10 +85,10 @@ def find_by_email(tx: Transaction, email_key: str) -> User | None:
     return None if row is None else User(*row)
 
 
-def lock_proof_of(tx: Transaction, user_id: uuid.UUID) -> Proof | None:
-    """The same, locked until the transaction ends."""
-    row = tx.execute(_LOCK_PROOF, {"of_id": user_id}).one_or_none()
-    return None if row is None else Proof(*row)
+def lock_active(tx: Transaction, user_id: uuid.UUID) -> tuple[User, str] | None:
+    """An active user of an active tenant, and their password hash; locked until the transaction ends."""
+    row = tx.execute(_LOCK, {"of_id": user_id}).one_or_none()
+    return None if row is None else (User(*row[:-1]), row.password_hash)
 
 
 def list_users(tx: Transaction, *, after: str, count: int) -> tuple[User, ...]:

@@ -4,8 +4,10 @@ Nothing that the client claims is believed: addresses come from the connection u
 tenant of a protected route comes from the token, and a host name or `X-Tenant` that says otherwise refuses the token.
 """
 
+import functools
 import ipaddress
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import Request
@@ -14,7 +16,7 @@ from payymo.errors import InvalidToken, MissingToken, TenantUnknown
 from payymo.logs import Trace
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Device
-from payymo.tenants.model import Tenant
+from payymo.tenants.model import Tenant, host_of
 from payymo.tenants.service import Tenants
 from payymo_guard import Claims, Refused, Verifier
 
@@ -35,16 +37,31 @@ class Principal:
 
 @dataclass(slots=True)
 class Caller:
-    """One request, as the routes see it."""
+    """One request, as the routes see it. What most requests don't need is found out when it is asked for."""
 
     request: Request
-    request_id: str
-    address: str
+    name_request: Callable[[], str]
     tenants: Tenants
+    trusted_proxies: tuple[Network, ...]
     user: Principal | None = None
     authority: tuple[str, ...] = ()
     """What the caller may hand out: in the token, and still granted. Known on routes that name a permission."""
+    _address: str | None = field(default=None, init=False)
     _resolved: tuple[Tenant, bool] | None = field(default=None, init=False)
+
+    @property
+    def request_id(self) -> str:
+        """The identifier of the request, in the log and in `X-Request-ID`."""
+        return self.name_request()
+
+    @property
+    def address(self) -> str:
+        """The client's address, as far as it can be believed."""
+        if self._address is None:
+            peer = self.request.environ.get("REMOTE_ADDR", "")
+            forwarded = self.request.headers.get("X-Forwarded-For") if self.trusted_proxies else None
+            self._address = client_address(peer, forwarded, self.trusted_proxies)
+        return self._address
 
     @property
     def principal(self) -> Principal:
@@ -77,13 +94,16 @@ class Caller:
 
     def _resolve(self) -> tuple[Tenant, bool]:
         if self._resolved is None:
-            host = self.request.host.lower()
-            name = host if host.startswith("[") else host.partition(":")[0].removesuffix(".")
+            host = host_of(str(self.request.environ.get("HTTP_HOST", self.request.environ["SERVER_NAME"])))
             slug = self.request.headers.get("X-Tenant")
-            if slug is not None and not (len(slug) <= SLUG_MAX and slug.isascii() and slug.isprintable()):
+            if host is None or (slug is not None and not _may_be_slug(slug)):
                 raise TenantUnknown  # not even asked: PostgreSQL fails on NUL, and what was asked is remembered
-            self._resolved = self.tenants.resolve(name[:253], slug)
+            self._resolved = self.tenants.resolve(host, slug)
         return self._resolved
+
+
+def _may_be_slug(text: str) -> bool:
+    return len(text) <= SLUG_MAX and text.isascii() and text.isprintable()
 
 
 class Gate:
@@ -102,11 +122,9 @@ class Gate:
         self._revocations = revocations
         self._trusted = trusted_proxies
 
-    def meet(self, request: Request, request_id: str) -> Caller:
+    def meet(self, request: Request, name_request: Callable[[], str]) -> Caller:
         """The caller behind a request, not authenticated."""
-        peer = request.environ.get("REMOTE_ADDR", "")
-        forwarded = request.headers.get("X-Forwarded-For") if self._trusted else None
-        return Caller(request, request_id, client_address(peer, forwarded, self._trusted), self._tenants)
+        return Caller(request, name_request, self._tenants, self._trusted)
 
     def authenticate(self, caller: Caller) -> Principal:
         """The user behind the bearer token (RFC 6750 §2.1). Raises MissingToken, InvalidToken."""
@@ -125,9 +143,7 @@ class Gate:
         """
         try:
             claims = self._verifier.verify(token, tenant_id=str(named_tenant_id) if named_tenant_id else None)
-            principal = Principal(
-                claims, *(uuid.UUID(x) for x in (claims.tenant_id, claims.sub, claims.sid, claims.jti))
-            )
+            principal = Principal(claims, *map(_read_uuid, (claims.tenant_id, claims.sub, claims.sid, claims.jti)))
         except Refused as refused:
             raise InvalidToken(private=refused.code) from None
         except ValueError:
@@ -137,6 +153,10 @@ class Gate:
         ):
             raise InvalidToken(private="token_revoked")
         return principal
+
+
+_read_uuid = functools.lru_cache(4096)(uuid.UUID)
+"""The same few tokens come again and again; reading an identifier costs a tenth of a whole check."""
 
 
 def client_address(peer: str, forwarded: str | None, trusted: tuple[Network, ...]) -> str:

@@ -163,10 +163,10 @@ class Mount:
         if isinstance(error, HTTPException):
             error = problems.from_http(error)
         if not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
-            caller = self._gate.meet(request, self.request_id())
+            caller = self._gate.meet(request, self.request_id)
             self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
         elif isinstance(error, InvalidToken | TooManyRequests):
-            caller = self._gate.meet(request, self.request_id())
+            caller = self._gate.meet(request, self.request_id)
             self._log.event(f"request.{error.code}", "refused", trace=caller.trace, reason=error.private)
         known = error if isinstance(error, PayymoError) else PayymoError()
         response = problems.render(known, request_id=self.request_id())
@@ -176,7 +176,7 @@ class Mount:
 
     def enter(self, declared: Route) -> tuple[Caller, Quota | None]:
         """The caller, counted, authenticated and permitted, in this order."""
-        caller = self._gate.meet(request, self.request_id())
+        caller = self._gate.meet(request, self.request_id)
         quota = None
         if declared.limit is not None:
             quota = self._limiter.spend(declared.limit, "address", address_key(caller.address))
@@ -189,7 +189,7 @@ class Mount:
     def admit(self, guarded: Guarded) -> tuple[Response | None, Caller | None]:
         """The caller of a view that is not ours, or the refusal."""
         try:
-            caller = self._gate.meet(request, self.request_id())
+            caller = self._gate.meet(request, self.request_id)
             caller.user = self._gate.authenticate(caller)
             for permission in guarded.permissions:
                 self._require(caller, permission)
