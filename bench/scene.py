@@ -22,7 +22,7 @@ from payymo.compose import Services, compose
 from payymo.db import migrate
 from payymo.db.work import connect
 from payymo.extension import Payymo
-from payymo.logs import SecurityLog
+from payymo.logs import SecurityLog, Trace
 from tests.support import services as launcher
 from tests.support.house import PASSWORD, Database, settings_for
 
@@ -75,7 +75,9 @@ class Scene:
         self.app.add_url_rule("/open", view_func=_say_ok)
         self.app.add_url_rule("/protected", endpoint="protected", view_func=guard.require()(_say_ok))
         self.tenant = self.services.tenants.get_by_slug("default")
-        self.user = self.services.users.create(self.tenant.id, email=EMAIL, username="alice", password=PASSWORD)
+        self.user = self.services.users.create(
+            self.tenant.id, email=EMAIL, username="alice", password=PASSWORD, by=None, trace=Trace()
+        )
         self._login = Request(self.app, "/api/auth/login", is_post=True)
         self._refresh = Request(self.app, "/api/auth/refresh", is_post=True)
 

@@ -17,10 +17,14 @@ Outcome = Literal["success", "refused", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where an event comes from: the request that caused it and the address behind it."""
+    """Where an event comes from: the request that caused it, the address behind it, and the user who is known by then.
+
+    `request_id` is `console` for what the operator does at the command line.
+    """
 
     request_id: str = "-"
     address: str = "-"
+    actor_id: uuid.UUID | None = None
 
 
 class SecurityLog:
@@ -43,15 +47,24 @@ class SecurityLog:
         tenant_id: uuid.UUID | None = None,
         user_id: uuid.UUID | None = None,
         session_id: uuid.UUID | None = None,
+        role: str | None = None,
+        kid: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Write one event. `reason` is a code from our own vocabulary, never input."""
+        """Write one event.
+
+        `user_id`: whom it is about. `role`: a role's name. `kid`: a key's public identifier. `reason`: a code from our
+        own vocabulary, never input.
+        """
         members = {
             "outcome": outcome,
             "tenant_id": tenant_id,
             "user_id": user_id,
             "session_id": session_id,
+            "role": role,
+            "kid": kid,
             "reason": reason,
+            "actor_id": trace.actor_id,
             "request_id": trace.request_id,
             "address": trace.address,
         }

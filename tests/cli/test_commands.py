@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from payymo.cli import COMMANDS, payymo
 from payymo.clock import system_clock
+from payymo.logs import Trace
 from tests.support.house import MASTER_KEY, PASSWORD, Database, House
 
 
@@ -116,7 +117,7 @@ def test_one_token_is_revoked_and_its_session_goes_on(shell: Shell, house: House
 def test_destructive_commands_ask_and_a_no_changes_nothing(shell: Shell, house: House, words: tuple[str, ...]) -> None:
     """A slip of the fingers costs nothing; `--yes` is for scripts."""
     house.user("alice")
-    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=["*:*"])
+    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=["*:*"], trace=Trace())
     client = house.logged_in()
     kid = house.services.ring.active_kid("access")
     done = shell.run(*words, stdin="n\n")

@@ -111,7 +111,7 @@ def test_each_tenant_table_has_the_two_policies_for_reading_and_writing(postgres
     """Invariant 10: both policies say what may be seen and what may be written, for every command."""
     found = catalogue(postgres_database, "SELECT * FROM pg_policies WHERE schemaname = 'public'")
     assert {(row["tablename"], row["policyname"]) for row in found} == {
-        (name, policy) for name in NAMES for policy in ("own_tenant", "platform")
+        (table.name, policy) for table in schema.WALLED for policy in ("own_tenant", "platform")
     }
     for row in found:
         assert row["cmd"] == "ALL"
@@ -276,6 +276,21 @@ def test_the_login_role_itself_sees_nothing(walls: Walls, table: str) -> None:
     """Invariant 10: being a member of both roles opens nothing: a policy asks who one is, not who one could be."""
     with walls.login.connect() as connection:
         assert connection.execute(sa.text(f"SELECT * FROM {table}")).all() == []
+
+
+@pytest.mark.parametrize("which", ["b", "", None], ids=["own", "empty", "never set"])
+def test_a_tenant_sees_no_tenant_but_itself(walls: Walls, which: str | None) -> None:
+    """Invariant 10: who else is a customer, and under which host, is nobody's business."""
+    tenant = str(walls.b.tenant.id) if which == "b" else which
+    seen = walls.acting_as(tenant, "SELECT id FROM tenants").scalars().all()
+    assert seen == ([walls.b.tenant.id] if which == "b" else [])
+    with walls.login.connect() as connection:
+        assert connection.execute(sa.select(schema.tenants)).all() == []
+    [row] = catalogue(
+        walls.house.database,
+        "SELECT relrowsecurity AND relforcerowsecurity AS walled FROM pg_class WHERE oid = 'tenants'::regclass",
+    )
+    assert row["walled"]
 
 
 def test_a_reference_into_another_tenant_is_refused(walls: Walls) -> None:

@@ -212,6 +212,10 @@ PLATFORM = {
     ("payymo.sessions.store", "_PRUNE_REVOCATIONS"),
     ("payymo.sessions.store", "_PRUNE_SESSIONS"),
     ("payymo.tenants.store", "_ADD"),
+    ("payymo.tenants.store", "_BY_HOST"),
+    ("payymo.tenants.store", "_BY_ID"),
+    ("payymo.tenants.store", "_BY_SLUG"),
+    ("payymo.tenants.store", "_LIST"),
     ("payymo.tenants.store", "_SET_STATUS"),
 }
 """Run by `work.platform()` alone: keys, secrets, tenants, and the cleaner that goes through all tenants."""
@@ -245,6 +249,21 @@ def test_every_tenant_table_is_examined(table: sa.Table) -> None:
     with pytest.raises(TenantWallBreached):
         require_tenant(sa.select(sa.literal(1)).where(sa.exists(sa.select(table))))
     assert {found for found in metadata.sorted_tables if "tenant_id" in found.c} == set(TENANT_TABLES)
+
+
+def test_the_table_of_tenants_is_examined_too() -> None:
+    """Invariant 10: the tenant's own row, by its own identifier, whatever the table is called meanwhile."""
+    other = tenants.alias("other")
+    for bare in (
+        sa.select(tenants),
+        sa.select(tenants).where(tenants.c.slug == "acme"),
+        sa.select(tenants, other).where(tenants.c.id == TENANT),
+        sa.select(sa.literal(1)).where(sa.exists(sa.select(other.c.id))),
+    ):
+        with pytest.raises(TenantWallBreached):
+            require_tenant(bare)
+    require_tenant(sa.select(tenants.c.status).where(tenants.c.id == TENANT))
+    require_tenant(sa.select(other.c.status).where(other.c.id == TENANT))
 
 
 def store_statements() -> Iterator[tuple[str, str, sa.Executable]]:

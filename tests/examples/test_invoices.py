@@ -11,6 +11,7 @@ from flask import Flask
 
 from payymo.compose import Services
 from payymo.extension import Payymo
+from payymo.logs import Trace
 from tests.support.house import PASSWORD, Client, Database, settings_for
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "invoices.py"
@@ -31,13 +32,22 @@ def app(database: Database) -> Iterator[Flask]:
 def test_views_are_guarded_by_permission_and_tenant(app: Flask) -> None:
     """A clerk of one tenant sees its invoices; a stranger, a member without the permission and another tenant don't."""
     services: Services = app.extensions["payymo"]
-    acme, other = services.tenants.create("acme", "Acme"), services.tenants.create("other", "Other")
+    acme, other = (
+        services.tenants.create("acme", "Acme", trace=Trace()),
+        services.tenants.create("other", "Other", trace=Trace()),
+    )
     for tenant in (acme, other):
-        services.roles.create(tenant.id, "clerk", ["invoices:read", "invoices:write"], by=["*:*"])
+        services.roles.create(tenant.id, "clerk", ["invoices:read", "invoices:write"], by=["*:*"], trace=Trace())
         services.users.create(
-            tenant.id, email="carl@example.com", username="carl", password=PASSWORD, roles=["member", "clerk"]
+            tenant.id,
+            email="carl@example.com",
+            username="carl",
+            password=PASSWORD,
+            roles=["member", "clerk"],
+            by=None,
+            trace=Trace(),
         )
-    services.users.create(acme.id, email="mia@example.com", username="mia", password=PASSWORD)
+    services.users.create(acme.id, email="mia@example.com", username="mia", password=PASSWORD, by=None, trace=Trace())
 
     clerk, stranger, member, foreigner = (
         Client(app.test_client(), {"X-Tenant": slug}) for slug in ("acme", "acme", "acme", "other")

@@ -4,13 +4,16 @@ import pytest
 
 from payymo.logs import Trace
 from payymo.roles.model import common
+from payymo.web.mount import list_routes
 from tests.support.house import PASSWORD, Client, House
 
 
 @pytest.fixture
 def demoted(house: House) -> tuple[Client, str]:
     """An administrator who was made a helpdesk a moment ago and still holds the old token, and their id."""
-    house.services.roles.create(house.default.id, "helpdesk", ["users:write", "users:read", "account:read"], by=["*:*"])
+    house.services.roles.create(
+        house.default.id, "helpdesk", ["users:write", "users:read", "account:read"], by=["*:*"], trace=Trace()
+    )
     user = house.user("adam", roles=("tenant-administrator",))
     client = house.logged_in("adam")
     change = house.services.administration.change_user
@@ -47,7 +50,7 @@ def test_a_tenant_administrator_can_not_end_a_platform_administrators_sessions(h
 
 def test_a_host_name_with_a_trailing_dot_is_the_same_host(house: House) -> None:
     """DNS writes the root as a dot; a tenant's users must not land in the default tenant by it."""
-    tenant = house.services.tenants.create("acme", "Acme", host="acme.example")
+    tenant = house.services.tenants.create("acme", "Acme", host="acme.example", trace=Trace())
     house.user("alice", tenant=tenant)
     for host in ("acme.example", "ACME.example.", "acme.example.:8443"):
         client = house.client(headers={"Host": host})
@@ -66,3 +69,51 @@ def test_a_host_name_with_a_trailing_dot_is_the_same_host(house: House) -> None:
 def test_what_is_common_is_in_both(one: tuple[str, ...], other: tuple[str, ...], shared: tuple[str, ...]) -> None:
     """The order does not matter, and nothing is made up."""
     assert common(one, other) == common(other, one) == shared
+
+
+def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: House) -> None:
+    """Invariant 22: whom it is about, and who did it, for every route that changes something; never a name."""
+    boss = house.user("root", roles=("platform-administrator",))
+    house.user("alice")
+    root, alice = house.logged_in("root"), house.logged_in("alice")
+    me = alice.get("/api/auth/me").get_json()["data"]
+    user, session = f"/api/admin/users/{me['user']['id']}", me["session"]["id"]
+    new_user = {"email": "bob@example.com", "username": "bob", "password": PASSWORD, "roles": ["member"]}
+    acme = root.post("/api/admin/tenants", {"slug": "acme", "name": "Acme"}).get_json()["data"]["id"]
+    acts: dict[tuple[str, str], tuple[str, object, str]] = {
+        ("POST", "/api/admin/users"): ("/api/admin/users", new_user, "user.created"),
+        ("DELETE", "/api/admin/users/<uuid:user_id>/sessions/<uuid:session_id>"): (
+            f"{user}/sessions/{session}",
+            None,
+            "session.ended",
+        ),
+        ("PATCH", "/api/admin/users/<uuid:user_id>"): (user, {"status": "disabled"}, "user.status-changed"),
+        ("POST", "/api/admin/roles"): ("/api/admin/roles", {"name": "clerk", "permissions": ["a:b"]}, "role.created"),
+        ("PUT", "/api/admin/roles/<string:name>"): (
+            "/api/admin/roles/clerk",
+            {"permissions": ["a:c"]},
+            "role.changed",
+        ),
+        ("DELETE", "/api/admin/roles/<string:name>"): ("/api/admin/roles/clerk", None, "role.removed"),
+        ("POST", "/api/admin/tenants"): ("/api/admin/tenants", {"slug": "b", "name": "B"}, "tenant.created"),
+        ("POST", "/api/admin/tenants/<uuid:tenant_id>/suspend"): (
+            f"/api/admin/tenants/{acme}/suspend",
+            None,
+            "tenant.suspended",
+        ),
+        ("POST", "/api/admin/tenants/<uuid:tenant_id>/resume"): (
+            f"/api/admin/tenants/{acme}/resume",
+            None,
+            "tenant.active",
+        ),
+    }
+    changing = {(route.method, route.path) for route in list_routes() if route.permission and route.method != "GET"}
+    assert set(acts) == {act for act in changing if act[1].startswith("/api/admin/")}
+    for (method, _), (path, body, name) in acts.items():
+        before = len(house.events())
+        answer = root.call(method, path, body)
+        assert answer.status_code < 300, answer.get_data(as_text=True)
+        [event] = house.events()[before:]
+        assert (event["event"], event["outcome"], event["actor_id"]) == (name, "success", str(boss.id))
+        assert event["request_id"] == answer.headers["X-Request-ID"]
+        assert "@" not in str(event)

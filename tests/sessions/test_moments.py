@@ -1,5 +1,6 @@
 """What falls between two statements: time that passes, another request, a kill. Each moment is made, not waited for."""
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from payymo.db.schema import sessions, tenants, token_revocations
+from payymo.errors import InsufficientScope
 from payymo.logs import Trace
-from tests.support.house import Client, House
+from tests.support.house import Client, Database, House
 
 SECOND = 1
 
@@ -63,6 +65,10 @@ def takes_the_lock(statement: str) -> bool:
 
 def ends_a_session(statement: str) -> bool:
     return statement == "BEGIN IMMEDIATE" or statement.startswith("UPDATE sessions SET ended_at")
+
+
+def locks_a_user(statement: str) -> bool:
+    return statement == "BEGIN IMMEDIATE" or ("FOR UPDATE" in statement and "FROM users" in statement)
 
 
 @pytest.fixture
@@ -174,3 +180,46 @@ def test_a_logout_that_dies_at_any_statement_has_ended_everything_or_nothing(hou
     else:
         pytest.fail("never reached the end")
     owner.dispose()
+
+
+def test_nobody_takes_over_a_user_who_was_raised_above_them_a_moment_ago(house: House) -> None:
+    """Invariant 11: what counts is what the user may do when the change is written, not when it was asked for."""
+    user = house.user("alice")
+    change = house.services.administration.change_user
+
+    def promote() -> None:
+        change(house.default.id, user.id, roles=("platform-administrator",), by=None, trace=Trace())
+
+    with before(house, locks_a_user, promote), pytest.raises(InsufficientScope):
+        change(house.default.id, user.id, password="another Password 1", by=("users:*", "account:*"), trace=Trace())
+    assert house.logged_in().get("/api/auth/me").status_code == 200
+
+
+def test_a_role_is_not_removed_between_being_found_and_being_assigned(postgres_database: Database) -> None:
+    """Invariant 11: else its name would stay with the user, and mean whatever is made under that name later.
+
+    SQLite has one writer at a time, so there is no such moment.
+    """
+    house = House(postgres_database)
+    user, tenant, roles = house.user("alice"), house.default.id, house.services.roles
+    roles.create(tenant, "clerk", ["invoices:read"], by=("*:*",), trace=Trace())
+    removal = threading.Thread(target=lambda: roles.remove(tenant, "clerk", by=("*:*",), trace=Trace()))
+    owner = postgres_database.owner()
+
+    def remove() -> None:
+        removal.start()
+        with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while removal.is_alive() and not connection.execute(_WAITING).scalar_one():
+                pass
+
+    with before(house, lambda statement: statement.startswith("DELETE FROM user_roles"), remove):
+        house.services.administration.change_user(tenant, user.id, roles=("clerk",), by=None, trace=Trace())
+    removal.join()
+    assert house.services.users.get(tenant, user.id)[1].roles == ()
+    owner.dispose()
+    house.close()
+
+
+_WAITING = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from payymo.app import create_app
 from payymo.compose import Services, compose
 from payymo.config import Settings
-from payymo.logs import SecurityLog
+from payymo.logs import SecurityLog, Trace
 from payymo.tenants.model import Tenant
 from payymo.users.model import User
 
@@ -94,12 +94,18 @@ class House:
 
     def tenant(self, slug: str) -> Tenant:
         """A new tenant."""
-        return self.services.tenants.create(slug, slug.title())
+        return self.services.tenants.create(slug, slug.title(), trace=Trace())
 
     def user(self, name: str = "alice", *, tenant: Tenant | None = None, roles: tuple[str, ...] = ("member",)) -> User:
         """A new user `name@example.com` with the usual password."""
         return self.services.users.create(
-            (tenant or self.default).id, email=f"{name}@example.com", username=name, password=PASSWORD, roles=roles
+            (tenant or self.default).id,
+            email=f"{name}@example.com",
+            username=name,
+            password=PASSWORD,
+            roles=roles,
+            by=None,
+            trace=Trace(),
         )
 
     def logged_in(self, name: str = "alice", *, tenant: Tenant | None = None) -> "Client":

@@ -145,7 +145,7 @@ def test_identifier_of_another_tenant_names_nothing_here(house: House, route: An
 def test_token_of_one_tenant_is_refused_where_another_is_named(sqlite_house: House, route: Any) -> None:
     """CVE-2026-9094: keys are shared by all tenants, so each token is held to its own, by header and by host name."""
     alice, _bob, theirs = _two_tenants(sqlite_house)
-    sqlite_house.services.tenants.create("hosted", "Hosted", host="hosted.example")
+    sqlite_house.services.tenants.create("hosted", "Hosted", host="hosted.example", trace=Trace())
     path = route.path
     for kind in ("uuid", "string"):
         for name, value in theirs.items():

@@ -2,7 +2,7 @@
 
 import click
 
-from payymo.cli.common import as_json, ask, confirmed, politely, services
+from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services
 from payymo.cli.output import show, show_all
 from payymo.entropy import Entropy
 from payymo.keys.model import PURPOSES, Purpose
@@ -35,7 +35,9 @@ def rotate(*, purpose: Purpose, yes: bool, as_json: bool) -> None:
     """Let the next key sign from now on. Tokens that the present one has signed stay valid until they expire."""
     ask(f"Rotate the {purpose} signing key?", yes=yes)
     with services() as opened:
-        show({"purpose": purpose, "active": opened.ring.rotate(purpose)}, json_wanted=as_json)
+        active = opened.ring.rotate(purpose)
+        opened.log.event("key.rotated", "success", trace=CONSOLE, kid=active)
+        show({"purpose": purpose, "active": active}, json_wanted=as_json)
 
 
 @key.command(name="generate-master")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from payymo.cli.common import as_json, ask, confirmed, find_tenant, of_tenant, politely, services
+from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, of_tenant, politely, services
 from payymo.cli.output import show, show_all
 from payymo.roles.model import Role
 
@@ -42,7 +42,8 @@ def create(*, name: str, permissions: tuple[str, ...], tenant_slug: str | None, 
     """Create a role, such as: payymo role create clerk invoices:read invoices:write."""
     with services() as opened:
         tenant = find_tenant(opened, tenant_slug)
-        show(_facts(opened.roles.create(tenant.id, name, permissions, by=OPERATOR)), json_wanted=as_json)
+        made = opened.roles.create(tenant.id, name, permissions, by=OPERATOR, trace=CONSOLE)
+        show(_facts(made), json_wanted=as_json)
 
 
 @role.command()
@@ -55,7 +56,8 @@ def change(*, name: str, permissions: tuple[str, ...], tenant_slug: str | None, 
     """Replace a role's permissions."""
     with services() as opened:
         tenant = find_tenant(opened, tenant_slug)
-        show(_facts(opened.roles.change(tenant.id, name, permissions, by=OPERATOR)), json_wanted=as_json)
+        changed = opened.roles.change(tenant.id, name, permissions, by=OPERATOR, trace=CONSOLE)
+        show(_facts(changed), json_wanted=as_json)
 
 
 @role.command()
@@ -69,5 +71,5 @@ def remove(*, name: str, yes: bool, tenant_slug: str | None, as_json: bool) -> N
     with services() as opened:
         tenant = find_tenant(opened, tenant_slug)
         ask(f"Remove the role {name!r} from everybody in {tenant.slug!r}?", yes=yes)
-        opened.roles.remove(tenant.id, name, by=OPERATOR)
+        opened.roles.remove(tenant.id, name, by=OPERATOR, trace=CONSOLE)
     show({"removed": name}, json_wanted=as_json)

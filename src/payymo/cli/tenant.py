@@ -24,7 +24,7 @@ def tenant() -> None:
 def create(*, slug: str, name: str | None, host: str | None, as_json: bool) -> None:
     """Create a tenant."""
     with services() as opened:
-        show(asdict(opened.tenants.create(slug, name or slug, host=host)), json_wanted=as_json)
+        show(asdict(opened.tenants.create(slug, name or slug, host=host, trace=CONSOLE)), json_wanted=as_json)
 
 
 @tenant.command(name="list")

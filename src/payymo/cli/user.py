@@ -62,8 +62,9 @@ def create(
         tenant = find_tenant(opened, tenant_slug)
         password = _read_password(from_stdin=password_stdin)
         name = username or email.partition("@")[0]
-        made = opened.users.create(tenant.id, email=email, username=name, password=password, roles=roles)
-        opened.log.event("user.created", "success", trace=CONSOLE, tenant_id=tenant.id, user_id=made.id)
+        made = opened.users.create(
+            tenant.id, email=email, username=name, password=password, roles=roles, by=None, trace=CONSOLE
+        )
         show(_facts(*opened.users.get(tenant.id, made.id)), json_wanted=as_json)
 
 

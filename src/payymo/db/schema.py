@@ -188,17 +188,21 @@ rate_limits = sa.Table(
 sa.Index("ix_rate_limits_expires_at", rate_limits.c.expires_at)
 
 TENANT_TABLES: Final = tuple(table for table in metadata.sorted_tables if "tenant_id" in table.c)
-"""Each of these has forced row-level security on PostgreSQL and a checked statement on SQLite."""
+"""The tables that hold what belongs to a tenant."""
+
+WALLED: Final = {table: table.c.tenant_id for table in TENANT_TABLES} | {tenants: tenants.c.id}
+"""What each tenant sees only its own rows of, and the column that says whose they are: forced row-level security on
+PostgreSQL, checked statements on SQLite."""
 
 
-def wall_off(table: str) -> tuple[str, ...]:
-    """The PostgreSQL statements that wall a tenant table off.
+def wall_off(table: str, column: str = "tenant_id") -> tuple[str, ...]:
+    """The PostgreSQL statements that wall a table off.
 
     `current_user` is compared instead of writing `TO payymo_platform`, because a policy for a role also applies to
     every member of it: the service's login role is a member of both. `nullif`: a transaction-local setting is the
     empty string, not NULL, once a pooled connection has used it.
     """
-    own = "tenant_id = nullif(current_setting('payymo.tenant', true), '')::uuid"
+    own = f"{column} = nullif(current_setting('payymo.tenant', true), '')::uuid"
     everything = f"current_user = '{PLATFORM_ROLE}'"
     return (
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",

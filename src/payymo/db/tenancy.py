@@ -1,9 +1,10 @@
 """The tenant wall for databases without row-level security: no statement runs that doesn't name its tenant.
 
-The rule is syntactic and simple, so that it can be trusted: each tenant table (or alias of one) in a statement is
-compared, as `table.tenant_id = TENANT`, in a condition that every row has to meet: the top-level AND of WHERE, or the
-ON of the join that brings the table in. Inserts set `tenant_id` to TENANT, updates never set it. What may be done to
-which table is the same as what PostgreSQL grants the runtime role. Anything cleverer is refused.
+The rule is syntactic and simple, so that it can be trusted: each walled table (or alias of one) in a statement is
+compared, as `table.tenant_id = TENANT` or `tenants.id = TENANT`, in a condition that every row has to meet: the
+top-level AND of WHERE, or the ON of the join that brings the table in. Inserts set `tenant_id` to TENANT, updates never
+set it. What may be done to which table is the same as what PostgreSQL grants the runtime role. Anything cleverer is
+refused.
 """
 
 import weakref
@@ -140,7 +141,7 @@ def _tables(source: Any) -> set[sa.FromClause]:
                 waiting.append(element)
             case sa.Alias(element=sa.Table() as table) | (sa.Table() as table) as found_here:
                 _require_allowed(table, "SELECT")
-                if table in schema.TENANT_TABLES:
+                if table in schema.WALLED:
                     found.add(found_here)
             case sa.Subquery() | sa.CTE():
                 pass
@@ -167,10 +168,15 @@ def _named(condition: Any) -> set[sa.FromClause]:
         if isinstance(part, sa.BinaryExpression)
         and part.operator is operators.eq
         and isinstance(part.left, sa.Column)
-        and part.left.key == "tenant_id"
         and isinstance(part.left.table, sa.Table | sa.Alias)
+        and _says_whose(part.left)
         and _is_the_tenant(part.right)
     }
+
+
+def _says_whose(column: sa.Column[Any]) -> bool:
+    table = column.table.element if isinstance(column.table, sa.Alias) else column.table
+    return table in schema.WALLED and schema.WALLED[table].key == column.key
 
 
 def _conjuncts(condition: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import FieldError, InsufficientScope, InvalidInput, NotFound
+from payymo.logs import SecurityLog, Trace
 from payymo.roles import store
 from payymo.roles.model import BUILT_IN, Role, covers, is_role_name, new_role
 
@@ -22,9 +23,10 @@ class Grants:
 class Roles:
     """The roles of each tenant."""
 
-    def __init__(self, work: Work, clock: Clock) -> None:
+    def __init__(self, work: Work, clock: Clock, *, log: SecurityLog) -> None:
         self._work = work
         self._clock = clock
+        self._log = log
 
     def list_roles(self, tenant_id: uuid.UUID) -> tuple[Role, ...]:
         """The built-in roles and the tenant's own."""
@@ -32,36 +34,45 @@ class Roles:
             own = store.list_roles(tx)
         return tuple(Role(name, permissions, is_built_in=True) for name, permissions in BUILT_IN.items()) + own
 
-    def create(self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str]) -> Role:
+    def create(
+        self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str], trace: Trace
+    ) -> Role:
         """A new role, made by somebody with the permissions `by`. Raises InvalidInput, Conflict, InsufficientScope."""
         role = new_role(name, permissions)
         _require_covered(by, role.permissions)
         with self._work(tenant_id) as tx:
             store.add_role(tx, role, now=int(self._clock()))
+        self._log.event("role.created", "success", trace=trace, tenant_id=tenant_id, role=role.name)
         return role
 
-    def change(self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str]) -> Role:
+    def change(
+        self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str], trace: Trace
+    ) -> Role:
         """Replace a role's permissions. Raises NotFound, InvalidInput, InsufficientScope."""
         _require_own(name)
         role = new_role(name, permissions)
         with self._work(tenant_id) as tx:
-            before = store.find_role(tx, name)
-            if before is None:
-                raise NotFound("There is no such role.")
-            _require_covered(by, before.permissions)
+            _require_covered(by, self._lock(tx, name).permissions)
             _require_covered(by, role.permissions)
             store.change_role(tx, role)
+        self._log.event("role.changed", "success", trace=trace, tenant_id=tenant_id, role=name)
         return role
 
-    def remove(self, tenant_id: uuid.UUID, name: str, *, by: Sequence[str]) -> None:
+    def remove(self, tenant_id: uuid.UUID, name: str, *, by: Sequence[str], trace: Trace) -> None:
         """Remove a role, also from those who hold it. Raises NotFound, InsufficientScope."""
         _require_own(name)
         with self._work(tenant_id) as tx:
-            before = store.find_role(tx, name)
-            if before is None:
-                raise NotFound("There is no such role.")
-            _require_covered(by, before.permissions)
+            _require_covered(by, self._lock(tx, name).permissions)
             store.remove_role(tx, name)
+        self._log.event("role.removed", "success", trace=trace, tenant_id=tenant_id, role=name)
+
+    @staticmethod
+    def _lock(tx: Transaction, name: str) -> Role:
+        """The role; nobody else assigns, changes or removes it before this transaction ends. Raises NotFound."""
+        found = store.lock_role(tx, name, to_change=True)
+        if found is None:
+            raise NotFound("There is no such role.")
+        return found
 
     def grants_of(self, tx: Transaction, user_id: uuid.UUID) -> Grants:
         """Step: what a user holds now. A role name that stands for nothing grants nothing."""
@@ -74,7 +85,8 @@ class Roles:
     def assign(self, tx: Transaction, user_id: uuid.UUID, names: Iterable[str], *, by: Sequence[str] | None) -> None:
         """Step: give a user exactly these roles, on the word of somebody with `by` (None: the operator at the console).
 
-        Both what is given and what is taken away has to be covered. Raises InvalidInput, InsufficientScope.
+        Both what is given and what is taken away has to be covered. The user is locked, or new; the roles stay what
+        they are until this transaction ends. Raises InvalidInput, InsufficientScope.
         """
         wanted = tuple(sorted(set(names)))
         found = {name: self._permissions_of(tx, name) for name in wanted}
@@ -90,7 +102,7 @@ class Roles:
     def _permissions_of(tx: Transaction, name: str) -> tuple[str, ...] | None:
         if name in BUILT_IN:
             return BUILT_IN[name]
-        found = store.find_role(tx, name) if is_role_name(name) else None
+        found = store.lock_role(tx, name, to_change=False) if is_role_name(name) else None
         return None if found is None else found.permissions
 
 

@@ -17,6 +17,7 @@ _OF_USER = user_roles.c.user_id == sa.bindparam("of_user")
 
 _LIST = sa.select(roles.c.name, roles.c.permissions).where(_OWN).order_by(roles.c.name)
 _FIND = sa.select(roles.c.name, roles.c.permissions).where(_OWN, _NAMED)
+_LOCK = {True: _FIND.with_for_update(), False: _FIND.with_for_update(read=True)}
 _ADD = sa.insert(roles).values(
     tenant_id=TENANT,
     name=sa.bindparam("role"),
@@ -45,9 +46,12 @@ def list_roles(tx: Transaction) -> tuple[Role, ...]:
     return tuple(Role(name, tuple(permissions)) for name, permissions in tx.execute(_LIST))
 
 
-def find_role(tx: Transaction, name: str) -> Role | None:
-    """The tenant's own role with this name, or None."""
-    row = tx.execute(_FIND, {"role": name}).one_or_none()
+def lock_role(tx: Transaction, name: str, *, to_change: bool) -> Role | None:
+    """The tenant's own role with this name, or None.
+
+    Until the transaction ends nobody else changes or removes it; `to_change`: nor assigns it.
+    """
+    row = tx.execute(_LOCK[to_change], {"role": name}).one_or_none()
     return None if row is None else Role(row.name, tuple(row.permissions))
 
 

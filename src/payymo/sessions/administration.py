@@ -10,7 +10,7 @@ from payymo.db.work import Work
 from payymo.errors import FieldError, InsufficientScope, InvalidInput
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import covers
-from payymo.roles.service import Roles
+from payymo.roles.service import Grants, Roles
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant, TenantStatus
 from payymo.tenants.service import Tenants
@@ -59,6 +59,8 @@ class Administration:
             raise InvalidInput([FieldError("", "give at least one of status, roles, password")])
         new_hash = None if password is None else self._users.new_password_hash(user, password)
         with self._work(tenant_id) as tx:
+            self._users.lock(tx, user_id)
+            _require_covered(by, self._roles.grants_of(tx, user_id))  # somebody may have raised them meanwhile
             if roles is not None:
                 self._roles.assign(tx, user_id, roles, by=by)
             if status is not None:
@@ -83,8 +85,7 @@ class Administration:
     def require_authority(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Sequence[str] | None) -> User:
         """The user, who may do no more than the actor. Raises NotFound, InsufficientScope."""
         user, grants = self._users.get(tenant_id, user_id)
-        if by is not None and not covers(by, grants.permissions):
-            raise InsufficientScope("This user may do more than you may.")
+        _require_covered(by, grants)
         return user
 
     def suspend(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
@@ -112,3 +113,8 @@ class Administration:
     def _write_status(self, tenant_id: uuid.UUID, status: TenantStatus) -> None:
         with self._work.platform() as tx:
             self._tenants.change_status(tx, tenant_id, status)
+
+
+def _require_covered(by: Sequence[str] | None, grants: Grants) -> None:
+    if by is not None and not covers(by, grants.permissions):
+        raise InsufficientScope("This user may do more than you may.")

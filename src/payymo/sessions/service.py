@@ -97,11 +97,9 @@ class Sessions:
     def register(
         self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, device: Device, trace: Trace
     ) -> LoggedIn:
-        """A new user of the tenant, logged in. Raises what `Users.create` raises, TenantSuspended."""
+        """A new user of the tenant, logged in. Raises what `Users.register` raises, TenantSuspended."""
         self._require_active_tenant(tenant_id)
-        user = self._users.create(tenant_id, email=email, username=username, password=password)
-        self._log.event("user.registered", "success", trace=trace, tenant_id=tenant_id, user_id=user.id)
-        proof = self._users.prove_again(tenant_id, user.id, password)
+        proof = self._users.register(tenant_id, email=email, username=username, password=password, trace=trace)
         return self._start(tenant_id, proof, device, trace)
 
     def log_in(self, tenant_id: uuid.UUID, *, email: str, password: str, device: Device, trace: Trace) -> LoggedIn:

@@ -9,6 +9,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import NotFound, TenantUnknown
+from payymo.logs import SecurityLog, Trace
 from payymo.tenants import store
 from payymo.tenants.model import Tenant, TenantStatus
 
@@ -19,11 +20,12 @@ REMEMBER_AT_MOST = 1024
 class Tenants:
     """The tenants of this deployment."""
 
-    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, default_slug: str) -> None:
+    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, default_slug: str, log: SecurityLog) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._default_slug = default_slug
+        self._log = log
         self._resolved: dict[tuple[str, str | None], tuple[float, Tenant, bool]] = {}
 
     def resolve(self, host: str, slug: str | None) -> tuple[Tenant, bool]:
@@ -51,11 +53,12 @@ class Tenants:
             raise TenantUnknown
         return found, slug is not None
 
-    def create(self, slug: str, name: str, *, host: str | None = None) -> Tenant:
+    def create(self, slug: str, name: str, *, host: str | None = None, trace: Trace) -> Tenant:
         """A new, active tenant. Raises InvalidInput, Conflict."""
         tenant = Tenant(self._entropy.uuid(), slug, name, host, "active", int(self._clock()))
         with self._work.platform() as tx:
             store.add_tenant(tx, tenant)
+        self._log.event("tenant.created", "success", trace=trace, tenant_id=tenant.id)
         return tenant
 
     def ensure_default(self) -> Tenant:

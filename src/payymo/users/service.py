@@ -8,6 +8,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidInput, NotFound
+from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import MEMBER
 from payymo.roles.service import Grants, Roles
 from payymo.users import store
@@ -18,12 +19,15 @@ from payymo.users.passwords import Passwords, needs_replacement, password_proble
 class Users:
     """The users of each tenant."""
 
-    def __init__(self, work: Work, clock: Clock, entropy: Entropy, passwords: Passwords, roles: Roles) -> None:
+    def __init__(
+        self, work: Work, clock: Clock, entropy: Entropy, *, passwords: Passwords, roles: Roles, log: SecurityLog
+    ) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._passwords = passwords
         self._roles = roles
+        self._log = log
 
     def create(
         self,
@@ -33,14 +37,36 @@ class Users:
         username: str,
         password: str,
         roles: Sequence[str] = (MEMBER,),
-        by: Sequence[str] | None = None,
+        by: Sequence[str] | None,
+        trace: Trace,
     ) -> User:
-        """A new, active user.
+        """A new, active user, made by somebody who may do `by`; None is the operator at the console.
 
-        `by`: what the maker may do; None when users register themselves, or for the operator at the console. Raises
-        InvalidInput with each problem, AlreadyTaken, InsufficientScope, Overloaded. A taken name costs the same time as
-        a free one: the password is hashed either way.
+        Raises InvalidInput with each problem, AlreadyTaken, InsufficientScope, Overloaded. A taken name costs the same
+        time as a free one: the password is hashed either way.
         """
+        user, _ = self._add(tenant_id, email=email, username=username, password=password, roles=roles, by=by)
+        self._log.event("user.created", "success", trace=trace, tenant_id=tenant_id, user_id=user.id)
+        return user
+
+    def register(self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, trace: Trace) -> Proof:
+        """A new user by their own wish, and the proof that it is them. Raises what `create` raises."""
+        user, password_hash = self._add(
+            tenant_id, email=email, username=username, password=password, roles=(MEMBER,), by=None
+        )
+        self._log.event("user.registered", "success", trace=trace, tenant_id=tenant_id, user_id=user.id)
+        return Proof(user.id, password_hash, user.status)
+
+    def _add(
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        email: str,
+        username: str,
+        password: str,
+        roles: Sequence[str],
+        by: Sequence[str] | None,
+    ) -> tuple[User, str]:
         problems = [
             *name_problems(email, username),
             *password_problems(password, email=email, username=username),
@@ -53,7 +79,7 @@ class Users:
         with self._work(tenant_id) as tx:
             store.add_user(tx, user, email_key=email_key, username_key=username_key, password_hash=password_hash)
             self._roles.assign(tx, user.id, roles, by=by)
-        return user
+        return user, password_hash
 
     def prove(self, tenant_id: uuid.UUID, email: str, password: str) -> Proof | None:
         """The proof that these are a user's e-mail address and password, or None.
@@ -129,6 +155,11 @@ class Users:
         if found is None:
             raise NotFound
         return found
+
+    def lock(self, tx: Transaction, user_id: uuid.UUID) -> None:
+        """Step: nobody else changes this user, or what they hold, before this transaction ends. Raises NotFound."""
+        if not store.lock(tx, user_id):
+            raise NotFound
 
     def change_status(self, tx: Transaction, user_id: uuid.UUID, status: UserStatus) -> None:
         """Step: disable or enable."""

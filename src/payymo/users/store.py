@@ -25,6 +25,7 @@ _LOCK = (
     .where(sa.select(tenants.c.id).where(tenants.c.id == TENANT, tenants.c.status == "active").exists())
     .with_for_update(of=t)
 )
+_LOCK_ID = sa.select(t.c.id).where(_OWN, _OF_ID).with_for_update()
 _LIST = (
     sa.select(*_COLUMNS)
     .where(_OWN, t.c.username_key > sa.bindparam("after"))
@@ -89,6 +90,11 @@ def lock_active(tx: Transaction, user_id: uuid.UUID) -> tuple[User, str] | None:
     """An active user of an active tenant, and their password hash; locked until the transaction ends."""
     row = tx.execute(_LOCK, {"of_id": user_id}).one_or_none()
     return None if row is None else (User(*row[:-1]), row.password_hash)
+
+
+def lock(tx: Transaction, user_id: uuid.UUID) -> bool:
+    """Lock the user until the transaction ends. Answers whether there is one."""
+    return tx.execute(_LOCK_ID, {"of_id": user_id}).scalar() is not None
 
 
 def list_users(tx: Transaction, *, after: str, count: int) -> tuple[User, ...]:

@@ -57,6 +57,7 @@ class UsersApi:
             password=body.password,
             roles=body.roles,
             by=caller.authority,
+            trace=caller.trace,
         )
         return UserOut.of(*self._users.get(who.tenant_id, user.id))
 
@@ -127,22 +128,21 @@ class RolesApi:
     @route("POST", "/api/admin/roles", limit="default", authentication="bearer", permission="roles:write", status=201)
     def create_role(self, caller: Caller, body: NewRoleBody) -> RoleOut:
         """Create a role from permissions that one has oneself."""
-        who = caller.principal
-        return RoleOut.of(self._roles.create(who.tenant_id, body.name, body.permissions, by=caller.authority))
+        tenant_id, by = caller.principal.tenant_id, caller.authority
+        return RoleOut.of(self._roles.create(tenant_id, body.name, body.permissions, by=by, trace=caller.trace))
 
     @route("PUT", "/api/admin/roles/<string:name>", limit="default", authentication="bearer", permission="roles:write")
     def change_role(self, caller: Caller, name: str, body: RoleBody) -> RoleOut:
         """Replace a role's permissions."""
-        who = caller.principal
-        return RoleOut.of(self._roles.change(who.tenant_id, name, body.permissions, by=caller.authority))
+        tenant_id, by = caller.principal.tenant_id, caller.authority
+        return RoleOut.of(self._roles.change(tenant_id, name, body.permissions, by=by, trace=caller.trace))
 
     @route(
         "DELETE", "/api/admin/roles/<string:name>", limit="default", authentication="bearer", permission="roles:write"
     )
     def remove_role(self, caller: Caller, name: str) -> Nothing:
         """Remove a role, also from those who hold it."""
-        who = caller.principal
-        self._roles.remove(who.tenant_id, name, by=caller.authority)
+        self._roles.remove(caller.principal.tenant_id, name, by=caller.authority, trace=caller.trace)
         return Nothing()
 
 
@@ -166,8 +166,7 @@ class TenantsApi:
     )
     def create_tenant(self, caller: Caller, body: NewTenantBody) -> TenantOut:
         """Create a tenant."""
-        del caller
-        return TenantOut.of(self._tenants.create(body.slug, body.name, host=body.host))
+        return TenantOut.of(self._tenants.create(body.slug, body.name, host=body.host, trace=caller.trace))
 
     @route(
         "POST",

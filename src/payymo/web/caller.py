@@ -73,7 +73,7 @@ class Caller:
     @property
     def trace(self) -> Trace:
         """For the log."""
-        return Trace(self.request_id, self.address)
+        return Trace(self.request_id, self.address, self.user.user_id if self.user else None)
 
     @property
     def device(self) -> Device:

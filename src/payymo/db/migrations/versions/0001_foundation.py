@@ -37,7 +37,9 @@ ROLES = {
     )
     | {"alembic_version": "SELECT"},
 }
-TENANT_TABLES = ("users", "roles", "user_roles", "sessions", "token_revocations")
+WALLED = {"tenants": "id"} | dict.fromkeys(
+    ("users", "roles", "user_roles", "sessions", "token_revocations"), "tenant_id"
+)
 
 
 def upgrade() -> None:
@@ -47,8 +49,8 @@ def upgrade() -> None:
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
-        for table in TENANT_TABLES:
-            for statement in schema.wall_off(table):
+        for table, column in WALLED.items():
+            for statement in schema.wall_off(table, column):
                 op.execute(statement)
 
 
