@@ -113,7 +113,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     tenants.ensure_default()
     roles = Roles(work, clock, log=log)
     users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)
-    revocations = Revocations(work, clock, access_ttl_seconds=settings.tokens.access_ttl_seconds)
+    revocations = Revocations(work, clock)
     minter = TokenMinter(ring, entropy, _token_policy(settings))
     counters = _counters(settings, engine, clock)
     return Services(

@@ -47,15 +47,15 @@ class TokenMinter:
         self.policy = policy
         self._headers: dict[str, bytes] = {}
 
-    def mint_access(self, subject: Subject, now: int) -> str:
-        """An access token that lives `access_ttl_seconds`, in compact form (RFC 7515 §3.1)."""
+    def mint_access(self, subject: Subject, *, issued_at: int, expires_at: int) -> str:
+        """A new access token in compact form (RFC 7515 §3.1)."""
         claims = {
             "iss": self.policy.issuer,
             "aud": self.policy.audience,
             "sub": str(subject.user_id),
-            "exp": now + self.policy.access_ttl_seconds,
-            "nbf": now,
-            "iat": now,
+            "exp": expires_at,
+            "nbf": issued_at,
+            "iat": issued_at,
             "jti": str(self._entropy.uuid()),
             "client_id": CLIENT_ID,
             "sid": str(subject.session_id),

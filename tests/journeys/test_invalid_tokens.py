@@ -431,10 +431,15 @@ def test_token_of_another_deployment_is_refused(alice: Holder) -> None:
     claims = alice.claims()
     subject = Subject(*(uuid.UUID(claims[name]) for name in ("tenant_id", "sub", "sid")))
     now = int(alice.house.clock.now)
-    ours = TokenMinter(ring, alice.house.services.entropy, policy).mint_access(subject, now)
-    assert alice.present(ours)[0].status_code == 200
-    other = TokenPolicy("https://elsewhere.example", policy.audience, policy.refresh_audience, 900)
-    assert_refused(alice.present(TokenMinter(ring, alice.house.services.entropy, other).mint_access(subject, now)))
+
+    def mint(by: TokenPolicy) -> str:
+        minter = TokenMinter(ring, alice.house.services.entropy, by)
+        return minter.mint_access(subject, issued_at=now, expires_at=now + 900)
+
+    assert alice.present(mint(policy))[0].status_code == 200
+    assert_refused(
+        alice.present(mint(TokenPolicy("https://elsewhere.example", policy.audience, policy.refresh_audience, 900)))
+    )
     text = f"{_encode(alice.header() | {'kid': 'theirs'})}.{_encode(claims)}"
     assert_refused(alice.present(f"{text}.{encode_base64url(sign('RS256', RSA_KEY, text.encode())).decode()}"))
 

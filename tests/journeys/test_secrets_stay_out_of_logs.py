@@ -207,7 +207,7 @@ def test_one_event_is_one_line(sqlite_database: Database, agent: str, *, is_json
     client.log_in(f"{agent}@example.com")
     client.post("/api/auth/register", {"email": "a@example.com", "username": agent, "password": PASSWORD})
     lines = house.log_lines.getvalue().splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert all(line.isprintable() for line in lines)
     assert not any("forged" in line for line in lines)
     assert client.get("/api/auth/me").get_json()["data"]["session"]["user_agent"].isprintable()
@@ -219,9 +219,10 @@ def test_log_line_has_members_from_the_list_alone(house: House) -> None:
     house.user("alice")
     client = house.logged_in()
     client.log_in(password=WRONG_PASSWORD)
+    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=["*:*"], trace=Trace())
     client.post("/api/auth/logout")
     members = {name for event in house.events() for name in event}
-    identifiers = {"tenant_id", "user_id", "session_id", "request_id", "address"}
+    identifiers = {"tenant_id", "user_id", "actor_id", "session_id", "role", "kid", "request_id", "address"}
     assert members <= {"event", "outcome", "reason", "timestamp"} | identifiers
     assert {event["request_id"] for event in house.events()} - {"-"}
 

@@ -28,6 +28,7 @@ SESSION = Session(
     started_at=T,
     last_seen_at=T,
     expires_at=T + 6000,
+    access_expires_at=T + 60,
     ended_at=None,
     address="192.0.2.1",
     user_agent="test",

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from payymo.db.schema import sessions, token_revocations
 from payymo.logs import Trace
-from tests.support.house import Client, House
+from tests.support.house import Client, Database, House
 
 
 @pytest.fixture
@@ -155,3 +155,44 @@ def test_pruning_forgets_what_expired_and_nothing_else(house: House, alice: Clie
     assert bob.refresh().status_code == 200
     house.clock.advance(30 * 86_400)
     assert house.services.prune() >= 2
+
+
+def test_a_shorter_lifetime_does_not_shorten_the_memory_of_revocations(database: Database) -> None:
+    """Invariant 1: a token from before the change stays refused for as long as it would have lived."""
+    longer = House(database, tokens={"access_ttl_seconds": 3600})
+    longer.user("alice")
+    shorter = House(database, clock=longer.clock, tokens={"access_ttl_seconds": 600})
+    old, overtaken = longer.logged_in(), longer.logged_in()
+    token = overtaken.access_token
+    renewed = Client(shorter.app.test_client(), {})
+    assert renewed.refresh(overtaken.refresh_token).status_code == 200
+    renewed.access_token, old_logout = token, Client(shorter.app.test_client(), {})
+    old_logout.access_token = old.access_token
+    for client in (old_logout, renewed):
+        assert client.post("/api/auth/logout").status_code == 200
+    for seconds in (660, 2939, 1):
+        longer.clock.advance(seconds)
+        shorter.services.prune()
+        for client in (old_logout, renewed):
+            assert client.get("/api/auth/me").status_code == 401
+    longer.clock.advance(60)
+    assert shorter.services.prune() == 2
+    shorter.close()
+    longer.close()
+
+
+def test_no_access_token_outlives_its_session(database: Database) -> None:
+    """The session's end is absolute, for access tokens too, and `expires_in` says what the token says."""
+    tokens = {"access_ttl_seconds": 600, "refresh_ttl_seconds": 1000, "session_ttl_seconds": 1000}
+    house = House(database, tokens=tokens)
+    house.user("alice")
+    client = house.logged_in()
+    house.clock.advance(700)
+    answer = client.refresh()
+    assert answer.get_json()["data"]["expires_in"] == 300
+    house.clock.advance(299)
+    assert client.get("/api/auth/me").status_code == 200
+    house.clock.advance(1)
+    assert client.get("/api/auth/me").status_code == 401
+    assert client.refresh().status_code == 401
+    house.close()

@@ -23,7 +23,8 @@ def test_the_statement_and_the_state_machine_agree(house: House, ended_at: int |
     user = house.user("alice")
     tenant, new_id = house.default.id, house.services.entropy.uuid
     live, consumed, older, successor = (new_id() for _ in range(4))
-    for session_edge, token_edge, presented in itertools.product(EDGES, EDGES, (live, consumed, older)):
+    edges = itertools.product(EDGES, EDGES, (live, consumed, older))
+    for (session_edge, token_edge, presented), access in zip(edges, itertools.cycle((60, 900, 1200)), strict=False):
         session = Session(
             id=new_id(),
             tenant_id=tenant,
@@ -31,6 +32,7 @@ def test_the_statement_and_the_state_machine_agree(house: House, ended_at: int |
             started_at=NOW - 5,
             last_seen_at=NOW - 5,
             expires_at=NOW + session_edge,
+            access_expires_at=NOW + 900,
             ended_at=ended_at,
             address="192.0.2.1",
             user_agent="test",
@@ -45,7 +47,13 @@ def test_the_statement_and_the_state_machine_agree(house: House, ended_at: int |
                 .where(sessions.c.tenant_id == store.TENANT, sessions.c.id == session.id)
                 .values(ended_at=ended_at, consumed_id=consumed)
             )
-            found = store.rotate(tx, session.id, presented, RefreshToken(successor, "new", NOW, NOW + TTL))
+            found = store.rotate(
+                tx,
+                session.id,
+                presented,
+                RefreshToken(successor, "new", NOW, NOW + TTL),
+                access_expires_at=NOW + access,
+            )
             after = store.find_session(tx, session.id)
         rotates = isinstance(decide(session, presented, NOW, POLICY), Rotate)
         assert (found is not None) is rotates
@@ -55,6 +63,8 @@ def test_the_statement_and_the_state_machine_agree(house: House, ended_at: int |
             assert found.user_id == user.id
             assert after is not None
             assert after.live == found.token == RefreshToken(successor, "new", NOW, min(NOW + TTL, session.expires_at))
+            assert found.expires_at == session.expires_at
+            assert after.access_expires_at == NOW + max(access, 900)
             assert (after.consumed_id, after.replays, after.last_seen_at) == (live, 0, NOW)
 
 
@@ -69,4 +79,4 @@ def test_nothing_rotates_in_a_suspended_tenant(house: House) -> None:
         session = store.find_session(tx, session_id)
         assert session is not None
         successor = RefreshToken(house.services.entropy.uuid(), "new", now, now + TTL)
-        assert store.rotate(tx, session_id, session.live.id, successor) is None
+        assert store.rotate(tx, session_id, session.live.id, successor, access_expires_at=now + 60) is None

@@ -98,6 +98,8 @@ sessions = sa.Table(
     sa.Column("started_at", sa.BigInteger(), nullable=False),
     sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
     sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    # Until when the youngest or longest of its access tokens lives: so long its end has to be remembered.
+    sa.Column("access_expires_at", sa.BigInteger(), nullable=False),
     sa.Column("ended_at", sa.BigInteger()),
     sa.Column("end_reason", sa.String(32)),
     sa.Column("address", sa.String(45), nullable=False),

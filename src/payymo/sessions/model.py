@@ -38,9 +38,10 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Whose session goes on, and the refresh token that it goes on with."""
+    """Whose session goes on, until when at most, and the refresh token that it goes on with."""
 
     user_id: uuid.UUID
+    expires_at: int
     token: RefreshToken
 
 
@@ -54,6 +55,7 @@ class Session:
     started_at: int
     last_seen_at: int
     expires_at: int
+    access_expires_at: int
     ended_at: int | None
     address: str
     user_agent: str
@@ -64,6 +66,15 @@ class Session:
     def is_alive_at(self, now: int) -> bool:
         """Whether it has neither ended nor run out."""
         return self.ended_at is None and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What must no longer be accepted: a session or a token, whose, and until when an access token of it may live."""
+
+    id: uuid.UUID
+    user_id: uuid.UUID
+    access_expires_at: int
 
 
 @dataclass(frozen=True, slots=True)

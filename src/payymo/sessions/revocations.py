@@ -9,21 +9,16 @@ import uuid
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.sessions import store
-from payymo.sessions.model import Reason
-
-MARGIN_SECONDS = 60
-"""How much longer than a token an entry is kept: a refresh may overtake whoever waits for the session's lock, and the
-clocks of several nodes don't agree to the second."""
+from payymo.sessions.model import Ended, Reason
 
 
 class Revocations:
     """Ends sessions and remembers it for as long as one of their access tokens could live."""
 
-    def __init__(self, work: Work, clock: Clock, *, access_ttl_seconds: int) -> None:
+    def __init__(self, work: Work, clock: Clock) -> None:
         self._work = work
         self._clock = clock
         self._is_refused = work.question(store.IS_REFUSED)
-        self._access_ttl = access_ttl_seconds
 
     def is_refused(self, tenant_id: uuid.UUID, *, token_id: uuid.UUID, session_id: uuid.UUID) -> bool:
         """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone."""
@@ -36,8 +31,8 @@ class Revocations:
         """Refuse one access token from now on; its session goes on. Revoking twice succeeds."""
         with self._work(tenant_id) as tx:
             if not store.lock_is_revoked(tx, token_id):
-                now, until = int(self._clock()), expires_at + MARGIN_SECONDS
-                store.add_revocations(tx, [(token_id, user_id)], kind="token", reason=reason, now=now, expires_at=until)
+                ended = Ended(token_id, user_id, expires_at)
+                store.add_revocations(tx, [ended], kind="token", reason=reason, now=int(self._clock()))
 
     def end_one(self, tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, reason: Reason) -> int:
         """Step: end one session of a user. Answers how many ended."""
@@ -54,10 +49,9 @@ class Revocations:
         now = int(self._clock())
         return self._record(tx, store.end_all(tx, now=now, reason=reason), reason, now)
 
-    def _record(self, tx: Transaction, ended: list[tuple[uuid.UUID, uuid.UUID]], reason: Reason, now: int) -> int:
+    def _record(self, tx: Transaction, ended: list[Ended], reason: Reason, now: int) -> int:
         if ended:
-            expires_at = now + self._access_ttl + MARGIN_SECONDS
-            store.add_revocations(tx, ended, kind="session", reason=reason, now=now, expires_at=expires_at)
+            store.add_revocations(tx, ended, kind="session", reason=reason, now=now)
         return len(ended)
 
     def prune(self, *, batch: int = 500) -> int:

@@ -93,6 +93,7 @@ class Sessions:
         self._revocations = revocations
         self._policy = policy
         self._log = log
+        self._access_ttl = minter.policy.access_ttl_seconds
 
     def register(
         self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, device: Device, trace: Trace
@@ -125,7 +126,7 @@ class Sessions:
             "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=session.id
         )
         subject = Subject(tenant_id, user.id, session.id, grants.roles, grants.permissions)
-        return LoggedIn(user, grants, self._pair(subject, session.live, session.live.issued_at))
+        return LoggedIn(user, grants, self._pair(subject, Live(user.id, session.expires_at, session.live)))
 
     def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
         now = int(self._clock())
@@ -136,6 +137,7 @@ class Sessions:
             started_at=now,
             last_seen_at=now,
             expires_at=now + self._policy.session_ttl_seconds,
+            access_expires_at=now + self._access_ttl,
             ended_at=None,
             address=device.address,
             user_agent=device.user_agent[:USER_AGENT_MAX],
@@ -156,7 +158,7 @@ class Sessions:
         claims = self._read_refresh_token(refresh_token, tenant_id)
         own, session_id, presented_id = (uuid.UUID(text) for text in (claims.tenant_id, claims.sid, claims.jti))
         with self._work(own) as tx:
-            live = store.rotate(tx, session_id, presented_id, self._new_refresh_token(int(self._clock())))
+            live = self._rotate(tx, session_id, presented_id, int(self._clock()))
             outcome: Decision = Rotate()
             if live is None:
                 live, outcome = self._decide(tx, session_id, presented_id)
@@ -166,7 +168,11 @@ class Sessions:
         if live is None or grants is None:
             raise InvalidToken(private=type(outcome).__name__)
         subject = Subject(own, live.user_id, session_id, grants.roles, grants.permissions)
-        return self._pair(subject, live.token, int(self._clock()))
+        return self._pair(subject, live)
+
+    def _rotate(self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, now: int) -> Live | None:
+        successor = self._new_refresh_token(now)
+        return store.rotate(tx, session_id, presented_id, successor, access_expires_at=now + self._access_ttl)
 
     def _decide(self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID) -> tuple[Live | None, Decision]:
         """What comes of a token that could not simply be rotated; and what lives on, if anything does."""
@@ -178,10 +184,10 @@ class Sessions:
         outcome = decide(session, presented_id, now, self._policy)
         match outcome:
             case Rotate():  # its tenant was resumed a moment ago
-                return store.rotate(tx, session_id, presented_id, self._new_refresh_token(now)), outcome
+                return self._rotate(tx, session_id, presented_id, now), outcome
             case Replay(successor):
-                store.count_replay(tx, session_id)
-                return Live(session.user_id, successor), outcome
+                store.count_replay(tx, session_id, access_expires_at=now + self._access_ttl)
+                return Live(session.user_id, session.expires_at, successor), outcome
             case Reused():
                 self._revocations.end_one(tx, session_id, of_user=session.user_id, reason="refresh-reuse")
                 return None, outcome
@@ -209,13 +215,18 @@ class Sessions:
             reason=type(outcome).__name__.lower(),
         )
 
-    def _pair(self, subject: Subject, live: RefreshToken, now: int) -> TokenPair:
+    def _pair(self, subject: Subject, live: Live) -> TokenPair:
+        """The tokens with which a session goes on, and which it outlives. Raises InvalidToken when it is over."""
+        now, token = int(self._clock()), live.token
+        expires_at = min(now + self._access_ttl, live.expires_at)
+        if expires_at <= now:
+            raise InvalidToken(private="the session ran out meanwhile")
         return TokenPair(
-            access_token=self._minter.mint_access(subject, now),
+            access_token=self._minter.mint_access(subject, issued_at=now, expires_at=expires_at),
             refresh_token=self._minter.mint_refresh(
-                subject, token_id=live.id, kid=live.kid, issued_at=live.issued_at, expires_at=live.expires_at
+                subject, token_id=token.id, kid=token.kid, issued_at=token.issued_at, expires_at=token.expires_at
             ),
-            expires_in=self._minter.policy.access_ttl_seconds,
+            expires_in=expires_at - now,
         )
 
     def log_out(

@@ -1,7 +1,7 @@
 """SQL for `sessions` and `token_revocations`."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,11 @@ from payymo.db.schema import TENANT, revocation_counter, tenants
 from payymo.db.schema import sessions as s
 from payymo.db.schema import token_revocations as r
 from payymo.db.work import Transaction
-from payymo.sessions.model import Live, Reason, RefreshToken, Session
+from payymo.sessions.model import Ended, Live, Reason, RefreshToken, Session
+
+MARGIN_SECONDS = 60
+"""How much longer than a token its revocation is kept: tokens are signed a moment after what allows them is written,
+and the clocks of several nodes don't agree to the second."""
 
 _OWN = s.c.tenant_id == TENANT
 _OF_ID = s.c.id == sa.bindparam("of_id")
@@ -25,6 +29,7 @@ _NAMES = (
     "started_at",
     "last_seen_at",
     "expires_at",
+    "access_expires_at",
     "ended_at",
     "address",
     "user_agent",
@@ -47,6 +52,11 @@ _ADD = sa.insert(s).values(
         if name not in {"tenant_id", "ended_at", "consumed_id", "replays"}
     },
 )
+_ACCESS_UNTIL = sa.case(
+    (s.c.access_expires_at > sa.bindparam("new_access_expires_at"), s.c.access_expires_at),
+    else_=sa.bindparam("new_access_expires_at"),
+)
+"""Tokens from before the lifetime was shortened live on."""
 _ROTATE = (
     sa.update(s)
     .where(_OWN, _OF_ID, _ALIVE, _IN_ACTIVE_TENANT)
@@ -55,6 +65,7 @@ _ROTATE = (
         consumed_id=s.c.refresh_id,
         replays=0,
         last_seen_at=sa.bindparam("moment"),
+        access_expires_at=_ACCESS_UNTIL,
         refresh_id=sa.bindparam("new_id"),
         refresh_kid=sa.bindparam("new_kid"),
         refresh_issued_at=sa.bindparam("moment"),
@@ -62,11 +73,11 @@ _ROTATE = (
             (s.c.expires_at < sa.bindparam("new_expires_at"), s.c.expires_at), else_=sa.bindparam("new_expires_at")
         ),
     )
-    .returning(s.c.user_id, s.c.refresh_expires_at)
+    .returning(s.c.user_id, s.c.expires_at, s.c.refresh_expires_at)
 )
 """Where, and what to, is what `model.decide` says of `Rotate`; a test holds the two together."""
-_COUNT_REPLAY = sa.update(s).where(_OWN, _OF_ID).values(replays=s.c.replays + 1)
-_RETURNING = (s.c.id, s.c.user_id)
+_COUNT_REPLAY = sa.update(s).where(_OWN, _OF_ID).values(replays=s.c.replays + 1, access_expires_at=_ACCESS_UNTIL)
+_RETURNING = (s.c.id, s.c.user_id, s.c.access_expires_at)
 
 
 def _ending(*conditions: sa.ColumnElement[bool]) -> sa.Update:
@@ -146,6 +157,7 @@ def add_session(tx: Transaction, session: Session) -> None:
         "new_started_at": session.started_at,
         "new_last_seen_at": session.last_seen_at,
         "new_expires_at": session.expires_at,
+        "new_access_expires_at": session.access_expires_at,
         "new_address": session.address,
         "new_user_agent": session.user_agent,
         "new_refresh_id": session.live.id,
@@ -156,7 +168,9 @@ def add_session(tx: Transaction, session: Session) -> None:
     tx.execute(_ADD, values)
 
 
-def rotate(tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, successor: RefreshToken) -> Live | None:
+def rotate(
+    tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, successor: RefreshToken, *, access_expires_at: int
+) -> Live | None:
     """The successor becomes the live token, and the presented one the consumed one: if it still was the live one.
 
     Of parallel refreshes, one rotates. The successor lives no longer than the session. Answers what lives
@@ -169,59 +183,50 @@ def rotate(tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, succ
         "new_id": successor.id,
         "new_kid": successor.kid,
         "new_expires_at": successor.expires_at,
+        "new_access_expires_at": access_expires_at,
     }
     row = tx.execute(_ROTATE, values).one_or_none()
-    return None if row is None else Live(row.user_id, replace(successor, expires_at=row.refresh_expires_at))
+    if row is None:
+        return None
+    return Live(row.user_id, row.expires_at, replace(successor, expires_at=row.refresh_expires_at))
 
 
-def count_replay(tx: Transaction, session_id: uuid.UUID) -> None:
-    """Remember that a retry got the successor once more."""
-    tx.execute(_COUNT_REPLAY, {"of_id": session_id})
+def count_replay(tx: Transaction, session_id: uuid.UUID, *, access_expires_at: int) -> None:
+    """Remember that a retry got the successor once more, and another access token."""
+    tx.execute(_COUNT_REPLAY, {"of_id": session_id, "new_access_expires_at": access_expires_at})
 
 
-def end_one(
-    tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: int, reason: Reason
-) -> list[tuple[uuid.UUID, uuid.UUID]]:
-    """End one session of a user. Answers (session, user) for each that was still running."""
+def end_one(tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: int, reason: Reason) -> list[Ended]:
+    """End one session of a user. Answers each that was still running."""
     rows = tx.execute(_END_ONE, {"of_id": session_id, "of_user": of_user, "moment": now, "why": reason})
-    return [(row.id, row.user_id) for row in rows]
+    return [Ended(*row) for row in rows]
 
 
-def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[tuple[uuid.UUID, uuid.UUID]]:
-    """End every session of a user. Answers (session, user) for each that was still running."""
-    rows = tx.execute(_END_OF_USER, {"of_user": user_id, "moment": now, "why": reason})
-    return [(row.id, row.user_id) for row in rows]
+def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[Ended]:
+    """End every session of a user. Answers each that was still running."""
+    return [Ended(*row) for row in tx.execute(_END_OF_USER, {"of_user": user_id, "moment": now, "why": reason})]
 
 
-def end_all(tx: Transaction, *, now: int, reason: Reason) -> list[tuple[uuid.UUID, uuid.UUID]]:
-    """End every session of the tenant. Answers (session, user) for each that was still running."""
-    rows = tx.execute(_END_ALL, {"moment": now, "why": reason})
-    return [(row.id, row.user_id) for row in rows]
+def end_all(tx: Transaction, *, now: int, reason: Reason) -> list[Ended]:
+    """End every session of the tenant. Answers each that was still running."""
+    return [Ended(*row) for row in tx.execute(_END_ALL, {"moment": now, "why": reason})]
 
 
-def add_revocations(
-    tx: Transaction,
-    subjects: list[tuple[uuid.UUID, uuid.UUID]],
-    *,
-    kind: str,
-    reason: str,
-    now: int,
-    expires_at: int,
-) -> None:
-    """Number and record revocations of (subject, user). The counter's lock is held until commit: do this last."""
-    last: int = tx.execute(_TAKE_NUMBERS, {"count": len(subjects)}).scalar_one()
-    first = last - len(subjects) + 1
+def add_revocations(tx: Transaction, ended: Sequence[Ended], *, kind: str, reason: str, now: int) -> None:
+    """Number and record revocations. The counter's lock is held until commit: do this last."""
+    last: int = tx.execute(_TAKE_NUMBERS, {"count": len(ended)}).scalar_one()
+    first = last - len(ended) + 1
     rows = [
         {
             "new_seq": first + index,
             "new_kind": kind,
-            "new_subject_id": subject_id,
-            "new_user_id": user_id,
+            "new_subject_id": one.id,
+            "new_user_id": one.user_id,
             "new_reason": reason,
             "new_revoked_at": now,
-            "new_expires_at": expires_at,
+            "new_expires_at": one.access_expires_at + MARGIN_SECONDS,
         }
-        for index, (subject_id, user_id) in enumerate(subjects)
+        for index, one in enumerate(ended)
     ]
     tx.execute(_ADD_REVOCATION, rows)
 

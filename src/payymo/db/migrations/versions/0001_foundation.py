@@ -149,6 +149,7 @@ def _sessions_and_revocations() -> None:
         _moment("started_at"),
         _moment("last_seen_at"),
         _moment("expires_at"),
+        _moment("access_expires_at"),
         _moment("ended_at", nullable=True),
         sa.Column("end_reason", sa.String(32)),
         sa.Column("address", sa.String(45), nullable=False),
