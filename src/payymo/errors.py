@@ -143,12 +143,15 @@ class Conflict(PayymoError):
 
 
 class TooManyRequests(PayymoError):
-    """A rate limit is used up. `retry_after` is in whole seconds."""
+    """A rate limit is used up: `limit` tries in `window_seconds`. Times are in whole seconds."""
 
     code = "too_many_requests"
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, *, tier: str, limit: int, window_seconds: int) -> None:
         self.retry_after = max(1, retry_after)
+        self.tier = tier
+        self.limit = limit
+        self.window_seconds = window_seconds
         unit = "second" if self.retry_after == 1 else "seconds"
         super().__init__(f"Too many tries. Please wait {self.retry_after} {unit} and try again.")
 

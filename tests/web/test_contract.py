@@ -260,6 +260,7 @@ def assert_limited(answer: TestResponse, seconds: range = range(1, 61)) -> None:
     assert wait in seconds
     assert answer.headers["X-RateLimit-Remaining"] == "0"
     assert ";r=0;" in answer.headers["RateLimit"]
+    assert f"q={answer.headers['X-RateLimit-Limit']};" in answer.headers["RateLimit-Policy"]
     assert answer.headers["RateLimit"].endswith(f";t={wait}")
     assert f"Please wait {wait} second" in answer.get_json()["detail"]
     assert "Set-Cookie" not in answer.headers

@@ -42,7 +42,7 @@ class LimitPolicy:
 class Quota:
     """What is left, for the headers of the answer. Times in seconds."""
 
-    tier: Tier
+    tier: str
     limit: int
     window_seconds: int
     remaining: int
@@ -102,7 +102,9 @@ class RateLimiter:
         for item in self._policy.tiers.get(tier, ()):
             passed, quota = self._hit(tier, item, (PREFIX, tier, scope, who))
             if not passed:
-                raise TooManyRequests(quota.reset_seconds)
+                raise TooManyRequests(
+                    quota.reset_seconds, tier=tier, limit=quota.limit, window_seconds=quota.window_seconds
+                )
             if tightest is None or quota.remaining < tightest.remaining:
                 tightest = quota
         return tightest

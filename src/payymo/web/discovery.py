@@ -34,7 +34,13 @@ class DiscoveryApi:
         self._routes = routes
         self._css = (resources.files("payymo.web") / "static" / "docs.css").read_text("utf-8")
 
-    @route("GET", "/.well-known/jwks.json", limit=None, authentication=None)
+    @route(
+        "GET",
+        "/.well-known/jwks.json",
+        limit=None,
+        authentication=None,
+        also={304: "If-None-Match names the current set."},
+    )
     def jwks(self, caller: Caller) -> Response:
         """The public keys that verify access tokens (RFC 7517)."""
         del caller
@@ -93,7 +99,7 @@ class DiscoveryApi:
         del caller
         return Response('{"data":{"status":"live"}}', content_type="application/json")
 
-    @route("GET", "/health/ready", limit=None, authentication=None)
+    @route("GET", "/health/ready", limit=None, authentication=None, also={503: "It can't serve now."})
     def ready(self, caller: Caller) -> Response:
         """Whether the process can serve: its database answers and is at the right revision."""
         del caller

@@ -3,12 +3,13 @@
 import html
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from payymo import __version__
+from payymo.web.caller import SLUG_MAX
 from payymo.web.problems import CONTENT_TYPE
 from payymo.web.routing import Output, Route
 
@@ -30,6 +31,25 @@ class Problem(Output):
     code: str
     request_id: str
     errors: list[FieldProblem] | None = None
+
+
+HEADERS: Final = {
+    "X-Request-ID": "Finds the request in the service's log.",
+    "RateLimit-Policy": "The limit that is nearest to being used up.",
+    "RateLimit": "What is left of it, and until when, in seconds.",
+    "Retry-After": "When to try again, in seconds.",
+    "WWW-Authenticate": "RFC 6750 §3.",
+}
+_OF_STATUS: Final = {
+    401: ("WWW-Authenticate",),
+    403: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit-Policy", "RateLimit"),
+    503: ("Retry-After",),
+}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *names)}
 
 
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
@@ -56,6 +76,9 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
+            "headers": {
+                name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in HEADERS.items()
+            },
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -70,9 +93,10 @@ def _operation(found: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
         "operationId": found.name,
         "summary": found.summary,
         "tags": [found.path.split("/")[2] if found.path.startswith("/api/") else "discovery"],
-        "parameters": [*_path_parameters(found.path), *_query_parameters(found.query)],
+        "parameters": [*_path_parameters(found.path), *_query_parameters(found.query), *_tenant_parameters(found)],
         "responses": {str(found.status): _success(found, schemas)}
-        | {str(status): _refusal(schemas) for status in _refusals(found)},
+        | {str(status): _refusal(status, schemas) for status in _refusals(found)}
+        | {str(status): {"description": meaning} for status, meaning in found.also.items()},
     }
     if found.body is not None:
         content = {"application/json": {"schema": schemas[found.body]}}
@@ -86,13 +110,15 @@ def _operation(found: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
 
 def _success(found: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, Any]:
     if found.answer is None:
-        return {"description": "A document of its own kind."}
+        return {"description": "A document of its own kind.", "headers": _headers()}
     schema = {"type": "object", "required": ["data"], "properties": {"data": schemas[found.answer]}}
-    return {"description": "Success.", "content": {"application/json": {"schema": schema}}}
+    headers = _headers("RateLimit-Policy", "RateLimit") if found.limit else _headers()
+    return {"description": "Success.", "headers": headers, "content": {"application/json": {"schema": schema}}}
 
 
-def _refusal(schemas: dict[type[BaseModel], Any]) -> dict[str, Any]:
-    return {"description": "Refused.", "content": {CONTENT_TYPE: {"schema": schemas[Problem]}}}
+def _refusal(status: int, schemas: dict[type[BaseModel], Any]) -> dict[str, Any]:
+    headers = _headers(*_OF_STATUS.get(status, ()))
+    return {"description": "Refused.", "headers": headers, "content": {CONTENT_TYPE: {"schema": schemas[Problem]}}}
 
 
 def _refusals(found: Route) -> list[int]:
@@ -119,6 +145,15 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
         }
         for kind, name in re.findall(r"<(\w+):(\w+)>", path)
     ]
+
+
+def _tenant_parameters(found: Route) -> list[dict[str, Any]]:
+    """What is about a tenant can name it, where the host name does not."""
+    if not found.path.startswith(("/api/auth/", "/api/admin/")):
+        return []
+    schema = {"type": "string", "maxLength": SLUG_MAX}
+    what = "The tenant's slug. A token of another tenant is refused."
+    return [{"name": "X-Tenant", "in": "header", "required": False, "description": what, "schema": schema}]
 
 
 def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:

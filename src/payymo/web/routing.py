@@ -6,8 +6,9 @@ request is read is in `payymo.web.reading`.
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from flask import Blueprint, Response, g, request
@@ -57,6 +58,7 @@ class Route:
     status: int
     body: type[Input] | None
     body_is_optional: bool
+    also: Mapping[int, str]
     query: type[Input] | None
     answer: type[BaseModel] | None
     summary: str
@@ -79,8 +81,12 @@ def route(
     permission: str | None = None,
     status: int = 200,
     body_is_optional: bool = False,
+    also: Mapping[int, str] = MappingProxyType({}),
 ) -> Callable[[Handler], Handler]:
-    """Declare a method of a resource to be a route. Types are read from its annotations."""
+    """Declare a method of a resource to be a route. Types are read from its annotations.
+
+    `also`: statuses beside `status` that are answers and no refusals, with what they mean.
+    """
 
     def declare(handler: Handler) -> Handler:
         hints = typing.get_type_hints(handler)
@@ -94,6 +100,7 @@ def route(
             status=status,
             body=hints.get("body"),
             body_is_optional=body_is_optional,
+            also=also,
             query=hints.get("query"),
             answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else None,
             summary=(inspect.getdoc(handler) or "").split("\n")[0],
@@ -222,9 +229,8 @@ class Mount:
                 response = answer if isinstance(answer, Response) else render(answer, declared.status)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
                 response = self.refuse(error)
-                if isinstance(error, TooManyRequests) and declared.limit is not None:
-                    _add_exhausted(response, declared.limit, error.retry_after)
-                    quota = None  # another limit than the caller's address was used up, or there would be no refusal
+                if isinstance(error, TooManyRequests):  # perhaps another limit than the address's, which is told then
+                    quota = Quota(error.tier, error.limit, error.window_seconds, 0, error.retry_after)
             if quota is not None:
                 _add_quota(response, quota)
             return response
@@ -245,13 +251,6 @@ def _read(declared: Route) -> dict[str, BaseModel]:
     if declared.query is not None:
         found["query"] = read_query(declared.query)
     return found
-
-
-def _add_exhausted(response: Response, tier: Tier, retry_after: int) -> None:
-    """The same fields when nothing is left."""
-    response.headers["RateLimit"] = f'"{tier}";r=0;t={retry_after}'
-    response.headers["X-RateLimit-Remaining"] = "0"
-    response.headers["X-RateLimit-Reset"] = str(retry_after)
 
 
 def _add_quota(response: Response, quota: Quota) -> None:
