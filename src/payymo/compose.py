@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
 
 from payymo.clock import Clock, system_clock
-from payymo.config import Limits, Lockout, Settings, reasons_against_production, reveal
+from payymo.config import Limits, Lockout, Settings, reveal
 from payymo.db import schema
 from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
@@ -16,6 +16,7 @@ from payymo.keys.service import KeyPolicy, KeyRing
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
 from payymo.limits.storage import SqlStorage, counters_engine
 from payymo.logs import SecurityLog
+from payymo.production import reasons_against_production
 from payymo.roles.service import Roles
 from payymo.secrets.encryption import Sealer
 from payymo.secrets.providers import MasterKey, find_master_key, make_development_key

@@ -2,7 +2,7 @@
 
 Nested members are written with two underscores: `PAYYMO_LIMITS__LOGIN=20/minute`. A file in `PAYYMO_SECRETS_DIR` bears
 the same name in small letters and holds the value. Unknown names are refused, so that a misspelt setting can't be
-silently without effect. What production refuses is decided in `reasons_against_production`.
+silently without effect. What production refuses is decided in `payymo.production`.
 """
 
 import ipaddress
@@ -270,35 +270,3 @@ def describe(settings: Settings) -> dict[str, Any]:
 
     walk(settings.model_dump(mode="json"), PREFIX)
     return flat
-
-
-def warnings_about(settings: Settings) -> tuple[str, ...]:
-    """What an operator should know, and may have meant."""
-    if not settings.is_production:
-        return ()
-    lifted = [
-        f"PAYYMO_LIMITS__{name.upper()} is empty: this class of routes has no rate limit"
-        for name in ("login", "refresh", "verify", "registration", "default")
-        if not getattr(settings.limits, name)
-    ]
-    if settings.database.owner_url:
-        lifted.append("PAYYMO_DATABASE__OWNER_URL is known to the service: give it to `payymo db upgrade` alone")
-    return tuple(lifted)
-
-
-def reasons_against_production(settings: Settings) -> tuple[str, ...]:
-    """Every reason, readable from the settings alone, why this must not run in production."""
-    several = settings.server.workers > 1 or settings.server.nodes > 1
-    refusals = {
-        "PAYYMO_DEBUG is on": settings.debug,
-        "PAYYMO_ISSUER is plain http: use https": not settings.issuer.startswith("https://"),
-        "PAYYMO_LIMITS__ENABLED is false": not settings.limits.enabled,
-        "PAYYMO_LOCKOUT__ENABLED is false": not settings.lockout.enabled,
-        "PAYYMO_LIMITS__STORE is memory, which each process counts for itself, with more than one worker or node: "
-        "set PAYYMO_REDIS__URL": several and settings.limits_store == "memory",
-        "SQLite holds the rate limits (and everything else) of more than one node: set PAYYMO_DATABASE__URL and "
-        "PAYYMO_REDIS__URL": settings.server.nodes > 1 and settings.database_url.startswith("sqlite"),
-        "PAYYMO_LIMITS__STORE is redis, and PAYYMO_REDIS__URL is not set": settings.limits_store == "redis"
-        and settings.redis.url is None,
-    }
-    return tuple(reason for reason, holds in refusals.items() if holds)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from payymo.config import describe, read_settings, reasons_against_production, warnings_about
+from payymo.config import describe, read_settings
 from payymo.errors import Misconfigured
+from payymo.production import reasons_against_production, warnings_about
 
 SOUND = {"PAYYMO_ENV": "production", "PAYYMO_ISSUER": "https://auth.example.com"}
 

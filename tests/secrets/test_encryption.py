@@ -76,6 +76,19 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -
     assert find_master_key(None, tmp_path) is not None
 
 
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
+def test_a_folder_where_others_could_put_another_key_is_refused(tmp_path: Path, mode: int) -> None:
+    """Invariant 16: whoever may rename the file decides which key there is; the remedy is in the message."""
+    path = tmp_path / "master.key"
+    path.write_text(write_key(os.urandom(32), development=False))
+    path.chmod(0o600)
+    tmp_path.chmod(mode)
+    with pytest.raises(Misconfigured, match="chmod 700"):
+        find_master_key(None, tmp_path)
+    tmp_path.chmod(0o755)
+    assert find_master_key(None, tmp_path) is not None
+
+
 def test_a_key_never_shows_itself() -> None:
     """Invariant 17."""
     key = read_key(write_key(bytes(range(32)), development=True), "here")

@@ -7,8 +7,9 @@ import click
 from payymo.cli.common import as_json, database, politely, settings
 from payymo.cli.output import show
 from payymo.compose import role_reasons
-from payymo.config import describe, reasons_against_production, warnings_about
+from payymo.config import describe
 from payymo.errors import Misconfigured
+from payymo.production import reasons_against_production, warnings_about
 
 
 @click.command()

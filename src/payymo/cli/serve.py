@@ -15,11 +15,12 @@ from granian.log import LogLevels
 from payymo.app import create_app
 from payymo.cli.common import database, politely, require_current
 from payymo.compose import compose
-from payymo.config import FOREIGN, PREFIX, Settings, read_settings, warnings_about
+from payymo.config import FOREIGN, PREFIX, Settings, read_settings
 from payymo.db.revision import is_current
 from payymo.errors import Misconfigured
 from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
+from payymo.production import warnings_about
 
 SHUTDOWN_SECONDS = 10
 

@@ -71,6 +71,8 @@ def find_master_key(setting: str | None, data: Path) -> MasterKey | None:
         raise Misconfigured([f"{path}: can't be read ({type(error).__name__})"]) from None
     if stat.S_IMODE(mode.st_mode) & 0o077 or mode.st_uid not in {os.geteuid(), 0}:
         raise Misconfigured([f"{path}: readable by others. Repair it with: chmod 600 {path}"])
+    if stat.S_IMODE(data.stat().st_mode) & 0o022:
+        raise Misconfigured([f"{data}: others may put another key there. Repair it with: chmod 700 {data}"])
     return read_key(text, str(path))
 
 
