@@ -8,14 +8,16 @@ from limits.storage import RedisStorage, Storage
 from payymo.clock import Clock, system_clock
 from payymo.config import Limits, Lockout, Settings, reveal
 from payymo.db import schema
+from payymo.db.lease import Lease
 from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
-from payymo.keys.service import KeyPolicy, KeyRing
+from payymo.keys.model import Calendar, KeyPolicy
+from payymo.keys.service import KeyRing
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
 from payymo.limits.storage import SqlStorage, counters_engine
-from payymo.logs import SecurityLog
+from payymo.logs import SecurityLog, Trace
 from payymo.production import reasons_against_production
 from payymo.roles.service import Roles
 from payymo.secrets.encryption import Sealer
@@ -75,6 +77,17 @@ class Services:
         if isinstance(self.counters, SqlStorage):
             total += self.counters.prune()
         return total + self.ring.retire_expired()
+
+    def do_duties(self, trace: Trace) -> None:
+        """What is due: forget what expired, rotate the keys that are old enough. Safe to do in parallel."""
+        self.prune()
+        if self.settings.keys.rotate_automatically:
+            for kid in self.ring.rotate_due():
+                self.log.event("key.rotated", "success", trace=trace, kid=kid, reason="calendar")
+
+    def lease(self, name: str, *, seconds: int) -> Lease:
+        """What one process at a time does, as this process sees it."""
+        return Lease(self.work, self.clock, name, self.entropy.token(16), seconds=seconds)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -142,7 +155,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         ),
         revocations=revocations,
         administration=Administration(
-            work, tenants=tenants, users=users, roles=roles, revocations=revocations, log=log
+            work, tenants=tenants, users=users, roles=roles, revocations=revocations, ring=ring, log=log
         ),
         limiter=RateLimiter(counters, _limit_policy(settings.limits, settings.lockout), clock),
         counters=counters,
@@ -204,7 +217,13 @@ def role_reasons(engine: sa.Engine) -> tuple[str, ...]:
 
 def _key_policy(settings: Settings) -> KeyPolicy:
     tokens = settings.tokens
-    return KeyPolicy(tokens.algorithm, tokens.refresh_algorithm, tokens.access_ttl_seconds, tokens.session_ttl_seconds)
+    return KeyPolicy(
+        tokens.algorithm,
+        tokens.refresh_algorithm,
+        tokens.access_ttl_seconds,
+        tokens.session_ttl_seconds,
+        Calendar(settings.keys.rotate_every_seconds, settings.keys.jwks_max_age_seconds),
+    )
 
 
 def _token_policy(settings: Settings) -> TokenPolicy:

@@ -59,6 +59,8 @@ class Server(Section):
     nodes: int = Field(default=1, ge=1, le=1000)
     """How many machines serve together. More than one needs a rate-limit store that they share."""
     threads: int = Field(default=8, ge=1, le=256)
+    maintenance_seconds: int = Field(default=60, ge=1, le=3600)
+    """How often due duties are looked for."""
 
 
 class Tokens(Section):
@@ -76,6 +78,21 @@ class Tokens(Section):
     def _lives_nest(self) -> Self:
         if not self.access_ttl_seconds < self.refresh_ttl_seconds <= self.session_ttl_seconds:
             raise ValueError("access_ttl_seconds < refresh_ttl_seconds <= session_ttl_seconds has to hold")
+        return self
+
+
+class Keys(Section):
+    """When signing keys change. Each is published for `jwks_max_age_seconds` before it signs."""
+
+    rotate_automatically: bool = True
+    rotate_every_seconds: int = Field(default=30 * 86_400, ge=2)
+    jwks_max_age_seconds: int = Field(default=300, ge=1, le=86_400)
+    """How long verifiers may keep the published keys."""
+
+    @model_validator(mode="after")
+    def _leaves_time_to_publish(self) -> Self:
+        if self.rotate_every_seconds <= self.jwks_max_age_seconds:
+            raise ValueError("jwks_max_age_seconds < rotate_every_seconds has to hold")
         return self
 
 
@@ -147,6 +164,7 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     server: Server = Server()
     tokens: Tokens = Tokens()
+    keys: Keys = Keys()
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
     registration: Registration = Registration()

@@ -1,20 +1,26 @@
-"""Due duties of a running service: forget what expired. Any number of processes may do it at once."""
+"""Due duties of a running service: forget what expired, rotate keys by the calendar.
 
+Every process looks, the one that holds the lease does them; when it dies, another takes the lease.
+"""
+
+import math
 import threading
 
 from payymo.compose import Services
 from payymo.logs import Trace
 
-EVERY_SECONDS = 60.0
 TRACE = Trace(request_id="maintenance")
+LEASE = "maintenance"
+ROUNDS_PER_LEASE = 3
 
 
 class Maintenance:
-    """A thread that prunes every `every_seconds`, until it is stopped or the process ends."""
+    """A thread that does what is due every `every_seconds`, until it is stopped or the process ends."""
 
-    def __init__(self, services: Services, *, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(self, services: Services, *, every_seconds: float) -> None:
         self._services = services
         self._every = every_seconds
+        self._lease = services.lease(LEASE, seconds=math.ceil(every_seconds * ROUNDS_PER_LEASE))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="payymo-maintenance", daemon=True)
 
@@ -23,13 +29,15 @@ class Maintenance:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the round that may be under way has ended."""
+        """Return when the round that may be under way has ended. Another process may go on at once."""
         self._stopping.set()
         self._thread.join()
+        self._lease.give_back()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
             try:
-                self._services.prune()
+                if self._lease.take():
+                    self._services.do_duties(TRACE)
             except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
                 self._services.log.failure(error, trace=TRACE)

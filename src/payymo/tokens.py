@@ -9,7 +9,7 @@ import pybase64
 
 from payymo.entropy import Entropy
 from payymo.keys.model import Purpose
-from payymo.keys.service import KeyRing
+from payymo.keys.service import KeyGone, KeyRing
 
 ACCESS_TYPE = "at+jwt"
 REFRESH_TYPE = "rt+jwt"
@@ -48,7 +48,10 @@ class TokenMinter:
         self._headers: dict[str, bytes] = {}
 
     def mint_access(self, subject: Subject, *, issued_at: int, expires_at: int) -> str:
-        """A new access token in compact form (RFC 7515 §3.1)."""
+        """A new access token in compact form (RFC 7515 §3.1).
+
+        A key that is revoked while it was about to sign is followed by the next one. Raises KeyGone after that.
+        """
         claims = {
             "iss": self.policy.issuer,
             "aud": self.policy.audience,
@@ -63,10 +66,13 @@ class TokenMinter:
             "permissions": subject.permissions,
             "roles": subject.roles,
         }
-        return self._mint("access", self._ring.active_kid("access"), claims)
+        try:
+            return self._mint("access", self._ring.active_kid("access"), claims)
+        except KeyGone:
+            return self._mint("access", self._ring.active_kid("access"), claims)
 
     def mint_refresh(self, subject: Subject, *, token_id: uuid.UUID, kid: str, issued_at: int, expires_at: int) -> str:
-        """The refresh token with these facts: the same facts give the same text."""
+        """The refresh token with these facts: the same facts give the same text. Raises KeyGone."""
         claims = {
             "iss": self.policy.issuer,
             "aud": self.policy.refresh_audience,

@@ -110,6 +110,7 @@ def test_one_token_is_revoked_and_its_session_goes_on(shell: Shell, house: House
         ("tenant", "suspend", "default"),
         ("session", "end", "alice@example.com"),
         ("key", "rotate"),
+        ("key", "revoke", "KID", "--compromised"),
         ("db", "downgrade", "base"),
         ("role", "remove", "clerk"),
     ],
@@ -120,7 +121,7 @@ def test_destructive_commands_ask_and_a_no_changes_nothing(shell: Shell, house: 
     house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=["*:*"], trace=Trace())
     client = house.logged_in()
     kid = house.services.ring.active_kid("access")
-    done = shell.run(*words, stdin="n\n")
+    done = shell.run(*(kid if word == "KID" else word for word in words), stdin="n\n")
     assert done.exit_code == 1
     assert client.get("/api/auth/me").status_code == 200
     assert house.services.ring.list_keys()[0].kid
@@ -133,13 +134,31 @@ def test_rotation_from_the_command_line_reaches_a_running_service(shell: Shell, 
     house.user("alice")
     client = house.logged_in()
     published = {key["kid"] for key in client.get("/.well-known/jwks.json").get_json()["keys"]}
-    now_active = shell.json("key", "rotate", "--yes")["active"]
+    now_active = shell.json("key", "rotate", "--at-once", "--yes")["active"]
     assert now_active in published
     assert client.get("/api/auth/me").status_code == 200
     house.services.ring.list_keys()  # what every process does within a second
     client.log_in()
     header = shell.json("token", "inspect", client.access_token)
     assert header["kid"] == now_active
+    too_soon = shell.run("key", "rotate", "--yes")
+    assert too_soon.exit_code == 1
+    assert "seconds" in too_soon.stderr
+
+
+def test_a_compromised_key_is_revoked_from_the_command_line(shell: Shell, house: House) -> None:
+    """It takes the word for it, says what follows, and ends every session."""
+    house.user("alice")
+    client = house.logged_in()
+    kid = house.services.ring.active_kid("access")
+    assert shell.run("key", "revoke", kid, "--yes").exit_code == 2
+    assert shell.json("key", "revoke", kid, "--compromised", "--yes") == {"revoked": kid, "sessions_ended": 1}
+    house.services.ring.list_keys()  # what every process does within a second
+    assert client.get("/api/auth/me").status_code == 401
+    assert client.refresh().status_code == 401
+    assert kid not in {key["kid"] for key in shell.json("key", "list")}
+    unknown = shell.run("key", "revoke", "nothing", "--compromised", "--yes")
+    assert (unknown.exit_code, unknown.stderr) == (1, "payymo: There is no such key.\n")
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

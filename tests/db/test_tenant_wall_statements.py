@@ -205,7 +205,19 @@ TAKEN: dict[str, Any] = {
 
 PLATFORM = {
     ("payymo.keys.store", name)
-    for name in ("_LIST", "_LOCK", "_ADD", "_MOVE", "_ACTIVATE", "_RETIRE", "_EXPIRE", "_DROP_NEXT")
+    for name in (
+        "_LIST",
+        "_LOCK",
+        "_ADD",
+        "_MOVE",
+        "_ACTIVATE",
+        "_RETIRE",
+        "_EXPIRE",
+        "_DROP_NEXT",
+        "_REVOKE",
+        "_KNOWN",
+        "_LENGTHEN",
+    )
 } | {
     ("payymo.secrets.store", "_FIND"),
     ("payymo.secrets.store", "_ADD"),

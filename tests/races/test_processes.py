@@ -1,13 +1,17 @@
 """Two server processes on one database: what one was told, the other knows; what was answered, survives a kill."""
 
+import base64
+import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from payymo_guard import VerificationKey, Verifier
 from tests.support.house import Database, House
-from tests.support.processes import bearer, command, log_in, servers
+from tests.support.processes import ISSUER, bearer, command, log_in, servers
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +80,62 @@ def test_keys_rotate_under_traffic_without_a_failed_request(database: Database) 
             running = [pool.submit(traffic, number) for number in range(2)]
             try:
                 for purpose in ("access", "refresh", "access"):
-                    command(database, "key", "rotate", "--purpose", purpose, "--yes")
+                    command(database, "key", "rotate", "--purpose", purpose, "--at-once", "--yes")
             finally:
                 stop.set()
             assert all(done.result() > 0 for done in running)
         assert failures == []
+
+
+def test_keys_rotate_by_themselves_under_traffic_without_a_failed_request(database: Database) -> None:
+    """Invariants 12 and 14: two nodes and somebody who verifies offline, with a key set as old as it may be.
+
+    The node that rotates is killed: the other one goes on rotating.
+    """
+    often = {
+        "PAYYMO_KEYS__ROTATE_EVERY_SECONDS": "3",
+        "PAYYMO_KEYS__JWKS_MAX_AGE_SECONDS": "1",
+        "PAYYMO_SERVER__MAINTENANCE_SECONDS": "1",
+    }
+    with servers(database, 2, **often) as (one, two), one.client() as first, two.client() as second:
+        guard = _Offline(second)
+        tokens, kids, killed = log_in(second), [], False
+        deadline = time.monotonic() + 90
+        while len(kids) < 4 and time.monotonic() < deadline:
+            answer = refresh(second, tokens["refresh_token"])
+            assert answer.status_code == 200, answer.text
+            tokens = answer.json()["data"]
+            kid = guard.verify(tokens["access_token"])
+            if kid not in kids:
+                kids.append(kid)
+            assert second.get("/api/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
+            if not killed:
+                assert first.get("/api/auth/me", headers=bearer(tokens["access_token"])).status_code == 200
+                log_in(first)
+            if len(kids) == 2 and not killed:
+                one.kill()
+                killed = True
+        assert len(kids) == 4, two.log_path.read_text()[-2000:]
+
+
+class _Offline:
+    """Verifies by a key set that it fetches when the last one has expired, and never for an unknown key."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+        self._good_until = float("-inf")
+        self._keys: dict[str, VerificationKey] = {}
+
+    def verify(self, token: str) -> str:
+        """The kid of a token that is good. Raises Refused."""
+        if time.monotonic() >= self._good_until:
+            answer = self._client.get("/.well-known/jwks.json")
+            age = int(answer.headers["Cache-Control"].rpartition("max-age=")[2])
+            self._good_until = time.monotonic() + age
+            self._keys = {jwk["kid"]: VerificationKey.from_jwk(jwk) for jwk in answer.json()["keys"]}
+        Verifier(issuer=ISSUER, audience="payymo-api", keys=self._keys.get).verify(token)
+        kid: str = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))["kid"]
+        return kid
 
 
 def test_what_was_answered_survives_a_kill(database: Database) -> None:

@@ -150,7 +150,7 @@ def test_parallel_logouts_leave_one_revocation(house: House) -> None:
 
 def test_parallel_rotations_keep_one_active_key(house: House) -> None:
     """Invariant 14: at every moment exactly one key signs for each purpose."""
-    at_once(*[lambda: house.services.ring.rotate("access")] * 4)
+    at_once(*[lambda: house.services.ring.rotate("access", at_once=True)] * 4)
     owner = house.database.owner()
     with owner.connect() as connection:
         found = connection.execute(

@@ -209,7 +209,7 @@ def test_key_set_is_cached_by_its_etag(house: House) -> None:
         again = client.call("GET", "/.well-known/jwks.json", headers={"If-None-Match": tag})
         assert (again.status_code, again.get_data()) == (304, b"")
         assert again.headers["X-Request-ID"]
-    house.services.ring.rotate()
+    house.services.ring.rotate(at_once=True)
     changed = client.call("GET", "/.well-known/jwks.json", headers={"If-None-Match": first.headers["ETag"]})
     assert changed.status_code == 200
     assert changed.headers["ETag"] != first.headers["ETag"]

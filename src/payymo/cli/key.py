@@ -28,16 +28,34 @@ def list_all(*, as_json: bool) -> None:
 
 @key.command()
 @click.option("--purpose", type=click.Choice(PURPOSES), default="access", show_default=True)
+@click.option("--at-once", is_flag=True, help="Also when some verifiers may not know the next key yet.")
 @confirmed
 @as_json
 @politely
-def rotate(*, purpose: Purpose, yes: bool, as_json: bool) -> None:
+def rotate(*, purpose: Purpose, at_once: bool, yes: bool, as_json: bool) -> None:
     """Let the next key sign from now on. Tokens that the present one has signed stay valid until they expire."""
     ask(f"Rotate the {purpose} signing key?", yes=yes)
     with services() as opened:
-        active = opened.ring.rotate(purpose)
+        active = opened.ring.rotate(purpose, at_once=at_once)
         opened.log.event("key.rotated", "success", trace=CONSOLE, kid=active)
         show({"purpose": purpose, "active": active}, json_wanted=as_json)
+
+
+@key.command()
+@click.argument("kid")
+@click.option("--compromised", is_flag=True, required=True, help="Say that somebody else may have the key.")
+@click.option("--keep-sessions", is_flag=True, help="Let sessions live on by refresh, instead of ending them all.")
+@confirmed
+@as_json
+@politely
+def revoke(*, kid: str, compromised: bool, keep_sessions: bool, yes: bool, as_json: bool) -> None:
+    """Refuse at once whatever a key has signed, and destroy it. A run that was killed can be run again."""
+    del compromised
+    consequence = "Sessions live on by refresh." if keep_sessions else "All sessions of all tenants end."
+    ask(f"Refuse every token that {kid} has signed? {consequence}", yes=yes)
+    with services() as opened:
+        ended = opened.administration.revoke_key(kid, keep_sessions=keep_sessions, trace=CONSOLE)
+        show({"revoked": kid, "sessions_ended": ended}, json_wanted=as_json)
 
 
 @key.command(name="generate-master")

@@ -70,7 +70,7 @@ class _Loader:
 
     def __call__(self, _target: str) -> Flask:
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
-        Maintenance(services).start()
+        Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
         return create_app(self.settings, services=services)
 
 

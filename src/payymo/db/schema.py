@@ -152,11 +152,13 @@ signing_keys = sa.Table(
     sa.Column(
         "state",
         sa.String(8),
-        sa.CheckConstraint("state in ('next', 'active', 'retiring', 'retired')", "state"),
+        sa.CheckConstraint("state in ('next', 'active', 'retiring', 'retired', 'revoked')", "state"),
         nullable=False,
     ),
     sa.Column("public_jwk", sa.JSON(), nullable=False),
     sa.Column("private_key", sa.LargeBinary(), nullable=False),
+    # How long the longest-lived token lives that it may have signed: so long it has to verify after it stops signing.
+    sa.Column("token_ttl_seconds", sa.BigInteger(), nullable=False),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
     sa.Column("activated_at", sa.BigInteger()),
     sa.Column("retires_at", sa.BigInteger()),
@@ -188,6 +190,15 @@ rate_limits = sa.Table(
     sa.Column("expires_at", sa.Float(), nullable=False),
 )
 sa.Index("ix_rate_limits_expires_at", rate_limits.c.expires_at)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+)
+"""Who does what one process at a time does. A holder that dies is followed when its lease has run out."""
 
 TENANT_TABLES: Final = tuple(table for table in metadata.sorted_tables if "tenant_id" in table.c)
 """The tables that hold what belongs to a tenant."""

@@ -1,13 +1,18 @@
 """What a signing key is, and which keys do what. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Purpose = Literal["access", "refresh"]
 PURPOSES: tuple[Purpose, ...] = ("access", "refresh")
-State = Literal["next", "active", "retiring", "retired"]
-"""next: published, not signing yet · active: signs · retiring: verifies what it has signed · retired: nothing."""
+State = Literal["next", "active", "retiring", "retired", "revoked"]
+"""next: published, not signing yet · active: signs · retiring: verifies what it has signed · retired: nothing any more
+· revoked: nothing at once, because somebody else may have it."""
+SPREAD_SECONDS = 5
+"""How long it may take until every process publishes a key that one has made; their clocks may differ, too."""
+PATIENCE = 10
+"""For how many times the life of a published key set a guard that reports an old one may hold a rotation up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,8 @@ class SigningKey:
     state: State
     public_jwk: dict[str, Any]
     sealed: bytes
+    token_ttl_seconds: int
+    """How long the longest-lived token lives that it may have signed."""
     created_at: int
     activated_at: int | None = None
     retires_at: int | None = None
@@ -32,8 +39,69 @@ class SigningKey:
                 return True
             case "retiring":
                 return self.retires_at is not None and now < self.retires_at
-            case "retired":
+            case "retired" | "revoked":
                 return False
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """How often keys change, and how long the published key set may be kept by those who verify. In seconds."""
+
+    rotate_every: int
+    jwks_max_age: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """Which algorithms sign, for how long what they sign lives, and when keys change."""
+
+    algorithm: str
+    refresh_algorithm: str
+    access_ttl_seconds: int
+    session_ttl_seconds: int
+    calendar: Calendar
+
+    def algorithm_of(self, purpose: Purpose) -> str:
+        """The JWS algorithm of a purpose."""
+        return self.algorithm if purpose == "access" else self.refresh_algorithm
+
+    def token_ttl_of(self, purpose: Purpose) -> int:
+        """How long, in seconds, what a key of this purpose signs lives at most."""
+        return self.access_ttl_seconds if purpose == "access" else self.session_ttl_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What somebody who verifies, and follows our feed, said they hold."""
+
+    kids: frozenset[str]
+    reported_at: int
+
+
+def seconds_until_known(key: SigningKey, now: int, calendar: Calendar, reports: Sequence[Report] = ()) -> int:
+    """How long a next key has to wait before it may sign; 0 when every verifier can be expected to have it.
+
+    Those who don't report have it after the life of a published key set. Of those who reported within such a life,
+    each has to hold it; but whoever goes on reporting an old set can't stop rotation for ever. Refresh keys are
+    verified by us alone.
+    """
+    if key.purpose == "refresh":
+        return 0
+    published = now - key.created_at - SPREAD_SECONDS
+    if published < calendar.jwks_max_age:
+        return calendar.jwks_max_age - published
+    late = [report for report in reports if now - report.reported_at <= calendar.jwks_max_age]
+    if all(key.kid in report.kids for report in late):
+        return 0
+    return max(0, PATIENCE * calendar.jwks_max_age - published)
+
+
+def is_due(
+    active: SigningKey, following: SigningKey, now: int, calendar: Calendar, reports: Sequence[Report] = ()
+) -> bool:
+    """Whether the calendar asks for a rotation, and it can be made without a verifier that lacks the key."""
+    since = active.created_at if active.activated_at is None else active.activated_at
+    return now - since >= calendar.rotate_every and not seconds_until_known(following, now, calendar, reports)
 
 
 def published(keys: Iterable[SigningKey], now: int) -> list[dict[str, Any]]:

@@ -1,43 +1,44 @@
-"""The key ring: signs with the active key, publishes what verifies, rotates with overlap.
+"""The key ring: signs with the active key, publishes what verifies, rotates with overlap, by calendar or by hand.
 
 A *next* key is always published beside the active one. Rotation makes it active, so that no token is ever signed by a
 key that verifiers could not fetch already. What changed in the database reaches every process within `FRESH_SECONDS`.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import msgspec
 
 from payymo.clock import Clock
-from payymo.db.work import Work
-from payymo.errors import Misconfigured, Unavailable
+from payymo.db.work import Transaction, Work
+from payymo.errors import Conflict, Misconfigured, NotFound, PayymoError, Unavailable
 from payymo.keys import signer, store
-from payymo.keys.model import PURPOSES, Purpose, SigningKey, State, published
+from payymo.keys.model import (
+    PURPOSES,
+    KeyPolicy,
+    Purpose,
+    SigningKey,
+    State,
+    is_due,
+    published,
+    seconds_until_known,
+)
 from payymo.secrets.encryption import SealBroken, Sealer
 from payymo_guard import VerificationKey
 
+MARGIN_SECONDS = 60
+"""How much longer than the last token a key verifies: other processes sign with it until they have looked again."""
 FRESH_SECONDS = 1.0
 """How long a process relies on what it has read. Looking again costs one small query per second and process."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPolicy:
-    """Which algorithms sign, and how long a retiring key has to verify."""
+class KeyGone(PayymoError):
+    """A key was to sign that has been retired or revoked."""
 
-    algorithm: str
-    refresh_algorithm: str
-    access_ttl_seconds: int
-    session_ttl_seconds: int
-
-    def algorithm_of(self, purpose: Purpose) -> str:
-        """The JWS algorithm of a purpose."""
-        return self.algorithm if purpose == "access" else self.refresh_algorithm
-
-    def overlap_of(self, purpose: Purpose) -> int:
-        """Seconds until the last token that a key has signed is certainly expired."""
-        return (self.access_ttl_seconds if purpose == "access" else self.session_ttl_seconds) + 60
+    code = "internal_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,12 @@ class KeyRing:
         self._ring = _Ring((), MappingProxyType({}), MappingProxyType({}), float("-inf"))
 
     def sign(self, purpose: Purpose, message: bytes, *, kid: str) -> bytes:
-        """The signature over `message` by a key that still verifies. Raises Misconfigured when its seal is broken."""
-        if kid not in self._signers:
-            self._signers[kid] = self._unseal(self._get(purpose, kid))
-        return self._signers[kid](message)
+        """The signature over `message` by a key that still verifies. Raises KeyGone, Misconfigured (broken seal)."""
+        key = self._get(purpose, kid)
+        sign = self._signers.get(kid)
+        if sign is None:
+            sign = self._signers[kid] = self._unseal(key)
+        return sign(message)
 
     def active_kid(self, purpose: Purpose) -> str:
         """The kid of the key that signs now."""
@@ -78,7 +81,7 @@ class KeyRing:
         return self._policy.algorithm
 
     def algorithm_of(self, purpose: Purpose, kid: str) -> str:
-        """The algorithm of a key that still verifies. Raises Misconfigured when there is none."""
+        """The algorithm of a key that still verifies. Raises KeyGone."""
         return self._get(purpose, kid).algorithm
 
     def find_access_key(self, kid: str) -> VerificationKey | None:
@@ -102,46 +105,108 @@ class KeyRing:
         with self._work.platform(writes=False) as tx:
             keys = store.list_keys(tx)
         for purpose in PURPOSES:
-            if not self._is_complete(purpose, keys):
-                self._advance(purpose, only_if_incomplete=True)
+            self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
         for key in self._read().keys:
             if key.state == "active":
                 self._signers[key.kid] = self._unseal(key)
 
-    def rotate(self, purpose: Purpose = "access") -> str:
+    def _ensure(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> None:
+        if not self._is_complete(purpose, keys):
+            self._advance(purpose, lambda now: not self._is_complete(purpose, now))
+        ttl = self._policy.token_ttl_of(purpose)
+        if any(key.token_ttl_seconds < ttl for key in keys):
+            with self._work.platform() as tx:
+                store.lengthen(tx, purpose, ttl)
+
+    def rotate(self, purpose: Purpose = "access", *, at_once: bool = False) -> str:
         """Let the next key sign from now on, and the one before it verify until its last token has expired.
 
-        Answers the kid that signs now.
+        Answers the kid that signs now. Raises Conflict while verifiers may not know the next key, unless `at_once`.
         """
-        self._advance(purpose, only_if_incomplete=False)
+
+        def is_known(keys: tuple[SigningKey, ...]) -> bool:
+            following = _one(keys, purpose, "next")
+            wait = following and seconds_until_known(following, int(self._clock()), self._policy.calendar)
+            if wait and not at_once:
+                raise Conflict(f"Some verifiers may not know the next key yet. They will in {wait} seconds.")
+            return True
+
+        self._advance(purpose, is_known)
         return self._read().active[purpose]
+
+    def rotate_due(self) -> tuple[str, ...]:
+        """Rotate what the calendar asks for. Answers the kids that sign from now on."""
+
+        def is_time(purpose: Purpose, keys: tuple[SigningKey, ...]) -> bool:
+            active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
+            if active is None or following is None:
+                return True
+            return is_due(active, following, int(self._clock()), self._policy.calendar)
+
+        turned = [
+            purpose
+            for purpose in PURPOSES
+            if is_time(purpose, self._read().keys) and self._advance(purpose, partial(is_time, purpose))
+        ]
+        return tuple(self._read().active[purpose] for purpose in turned)
+
+    def revoke(self, kid: str) -> bool:
+        """Refuse from now on whatever this key has signed, and destroy it.
+
+        When it was the active key, the next one signs, whether verifiers know it yet or not. Revoking again answers
+        False. Raises NotFound.
+        """
+        found = next((key for key in self._read().keys if key.kid == kid), None)
+        heirs = [] if found is None else [self._make(found.purpose, state) for state in ("active", "next")]
+        with self._work.platform() as tx:
+            store.lock(tx)
+            if not store.revoke(tx, kid, int(self._clock())):
+                if not store.is_known(tx, kid):
+                    raise NotFound("There is no such key.")
+                return False
+            for heir in heirs:
+                self._succeed(tx, heir)
+        self._read()
+        return True
+
+    def _succeed(self, tx: Transaction, heir: SigningKey) -> None:
+        """Fill the place that a revoked key has left: with the next key, else with this one."""
+        keys = store.list_keys(tx)
+        if _one(keys, heir.purpose, heir.state) is not None:
+            return
+        if heir.state == "active" and _one(keys, heir.purpose, "next") is not None:
+            store.activate_next(tx, heir.purpose, int(self._clock()))
+        else:
+            store.add_key(tx, heir)
 
     def retire_expired(self) -> int:
         """Destroy the private halves of keys whose last token has expired. Answers how many."""
         with self._work.platform() as tx:
             return store.retire_expired(tx, int(self._clock()))
 
-    def _advance(self, purpose: Purpose, *, only_if_incomplete: bool) -> None:
+    def _advance(self, purpose: Purpose, is_wanted: Callable[[tuple[SigningKey, ...]], bool]) -> bool:
         """One step of the life cycle, in one transaction: there is one active key before it and after it.
 
-        Keys are made beforehand, because making an RSA key takes longer than a transaction should.
+        Keys are made beforehand, because making an RSA key takes longer than a transaction should. Whether the step is
+        wanted is asked under the lock: another process may have made it meanwhile. Answers whether it was.
         """
         now = int(self._clock())
         fresh, spare = self._make(purpose, "next"), self._make(purpose, "active")
         with self._work.platform() as tx:
             store.lock(tx)
             keys = store.list_keys(tx)
-            if only_if_incomplete and self._is_complete(purpose, keys):
-                return
+            if not is_wanted(keys):
+                return False
             active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
+            ttl = max(self._policy.token_ttl_of(purpose), active.token_ttl_seconds if active else 0)
+            store.retire_active(tx, purpose, now + ttl + MARGIN_SECONDS)
             if active is None or following is None or following.algorithm != spare.algorithm:
                 store.drop_next(tx, purpose)
-                store.retire_active(tx, purpose, now + self._policy.overlap_of(purpose))
                 store.add_key(tx, spare)
             else:
-                store.retire_active(tx, purpose, now + self._policy.overlap_of(purpose))
                 store.activate_next(tx, purpose, now)
             store.add_key(tx, fresh)
+        return True
 
     def _is_complete(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> bool:
         wanted = self._policy.algorithm_of(purpose)
@@ -160,6 +225,7 @@ class KeyRing:
             state=state,
             public_jwk=jwk,
             sealed=self._sealer.seal(signer.serialize(private), *_place(jwk["kid"])),
+            token_ttl_seconds=self._policy.token_ttl_of(purpose),
             created_at=now,
             activated_at=now if state == "active" else None,
         )
@@ -167,7 +233,7 @@ class KeyRing:
     def _get(self, purpose: Purpose, kid: str) -> SigningKey:
         found = next((key for key in self._fresh().keys if (key.purpose, key.kid) == (purpose, kid)), None)
         if found is None:
-            raise Misconfigured([f"there is no signing key {kid}"])
+            raise KeyGone(private=f"there is no signing key {kid}")
         return found
 
     def _unseal(self, key: SigningKey) -> signer.Sign:
@@ -203,6 +269,8 @@ class KeyRing:
             (key.purpose, key.kid): known.get(key.kid) or VerificationKey.from_jwk(key.public_jwk) for key in keys
         }
         active = {key.purpose: key.kid for key in keys if key.state == "active"}
+        for gone in self._signers.keys() - {key.kid for key in keys}:
+            self._signers.pop(gone, None)  # what is destroyed in the database is forgotten here, too
         self._ring = _Ring(keys, MappingProxyType(verification), MappingProxyType(active), now)
         return self._ring
 

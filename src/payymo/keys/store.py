@@ -16,11 +16,12 @@ _COLUMNS = (
     t.c.state,
     t.c.public_jwk,
     t.c.private_key,
+    t.c.token_ttl_seconds,
     t.c.created_at,
     t.c.activated_at,
     t.c.retires_at,
 )
-_LIST = sa.select(*_COLUMNS).where(t.c.state != "retired").order_by(t.c.created_at, t.c.kid)
+_LIST = sa.select(*_COLUMNS).where(t.c.state.not_in(["retired", "revoked"])).order_by(t.c.created_at, t.c.kid)
 _LOCK = {
     "postgresql": sa.text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=0x6B65_7973),
 }
@@ -36,6 +37,18 @@ _EXPIRE = (
     sa.update(t)
     .where(t.c.state == "retiring", t.c.retires_at <= sa.bindparam("moment"))
     .values(state="retired", private_key=b"")
+)
+_REVOKE = (
+    sa.update(t)
+    .where(t.c.kid == sa.bindparam("of_kid"), t.c.state.not_in(["retired", "revoked"]))
+    .values(state="revoked", private_key=b"", retires_at=sa.bindparam("moment"))
+)
+_KNOWN = sa.select(t.c.kid).where(t.c.kid == sa.bindparam("of_kid"))
+_LENGTHEN = (
+    sa.update(t)
+    .where(t.c.purpose == sa.bindparam("of_purpose"), t.c.state.in_(["next", "active"]))
+    .where(t.c.token_ttl_seconds < sa.bindparam("ttl"))
+    .values(token_ttl_seconds=sa.bindparam("ttl"))
 )
 _DROP_NEXT = sa.delete(t).where(t.c.purpose == sa.bindparam("of_purpose"), t.c.state == "next")
 
@@ -62,6 +75,7 @@ def add_key(tx: Transaction, key: SigningKey) -> None:
             "state": key.state,
             "public_jwk": key.public_jwk,
             "private_key": key.sealed,
+            "token_ttl_seconds": key.token_ttl_seconds,
             "created_at": key.created_at,
             "activated_at": key.activated_at,
             "retires_at": key.retires_at,
@@ -77,6 +91,21 @@ def retire_active(tx: Transaction, purpose: Purpose, retires_at: int) -> None:
 def activate_next(tx: Transaction, purpose: Purpose, now: int) -> None:
     """The next key signs from now on."""
     tx.execute(_ACTIVATE, {"of_purpose": purpose, "from_state": "next", "to_state": "active", "moment": now})
+
+
+def revoke(tx: Transaction, kid: str, now: int) -> bool:
+    """Nothing that the key signed counts any more, and its private half is destroyed. False: there is no such key."""
+    return tx.execute(_REVOKE, {"of_kid": kid, "moment": now}).rowcount == 1
+
+
+def is_known(tx: Transaction, kid: str) -> bool:
+    """Whether there is, or was, such a key."""
+    return tx.execute(_KNOWN, {"of_kid": kid}).scalar() is not None
+
+
+def lengthen(tx: Transaction, purpose: Purpose, ttl_seconds: int) -> None:
+    """From now on tokens live at least so long."""
+    tx.execute(_LENGTHEN, {"of_purpose": purpose, "ttl": ttl_seconds})
 
 
 def drop_next(tx: Transaction, purpose: Purpose) -> None:

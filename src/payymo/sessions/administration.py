@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from payymo.db.work import Work
 from payymo.errors import FieldError, InsufficientScope, InvalidInput
+from payymo.keys.service import KeyRing
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import covers
 from payymo.roles.service import Grants, Roles
@@ -29,6 +30,7 @@ class Administration:
         users: Users,
         roles: Roles,
         revocations: Revocations,
+        ring: KeyRing,
         log: SecurityLog,
     ) -> None:
         self._work = work
@@ -36,6 +38,7 @@ class Administration:
         self._users = users
         self._roles = roles
         self._revocations = revocations
+        self._ring = ring
         self._log = log
 
     def change_user(
@@ -95,6 +98,24 @@ class Administration:
     def resume(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
         """Let a tenant's users log in again. Sessions from before stay ended. Raises NotFound."""
         return self._set_status(tenant_id, "active", trace)
+
+    def revoke_key(self, kid: str, *, keep_sessions: bool, trace: Trace) -> int:
+        """Refuse whatever a signing key has signed, because somebody else may have it. Answers how many sessions ended.
+
+        Whoever had the key could act as anybody, so all sessions of all tenants end, unless they are to live on by
+        refresh. A run that was killed is finished by the next one. Raises NotFound.
+        """
+        if self._ring.revoke(kid):
+            self._log.event("key.revoked", "success", trace=trace, kid=kid)
+        if keep_sessions:
+            return 0
+        ended, after = 0, ""
+        while page := self._tenants.list_tenants(after=after):
+            for tenant in page:
+                with self._work(tenant.id) as tx:
+                    ended += self._revocations.end_all(tx, reason="key-compromised")
+            after = page[-1].slug
+        return ended
 
     def _set_status(self, tenant_id: uuid.UUID, status: TenantStatus, trace: Trace) -> Tenant:
         """Sessions end while the tenant is suspended, when nothing in it works and nobody logs in.

@@ -12,8 +12,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 EndReason = Literal["logout", "logout-everywhere", "ended-by-user", "ended-by-administrator", "refresh-reuse"]
-MoreReasons = Literal["password-changed", "user-disabled", "tenant-suspended"]
+MoreReasons = Literal["password-changed", "user-disabled", "tenant-suspended", "key-compromised"]
 Reason = EndReason | MoreReasons
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a session was started from, as its owner will see it in the list of their sessions."""
+
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TokenPair:
+    """What a login or a refresh hands out. Its `repr` hides the tokens."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+    def __repr__(self) -> str:
+        return f"TokenPair(expires_in={self.expires_in})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
+from payymo.keys.service import KeyGone
 from payymo.logs import Outcome, SecurityLog, Trace
 from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
 from payymo.sessions.model import (
     Decision,
+    Device,
     Live,
     Over,
     Reason,
@@ -26,6 +28,7 @@ from payymo.sessions.model import (
     Reused,
     Rotate,
     Session,
+    TokenPair,
     decide,
 )
 from payymo.sessions.revocations import Revocations
@@ -35,26 +38,6 @@ from payymo.users.service import Users
 from payymo_guard import RefreshClaims, Refused, Verifier
 
 USER_AGENT_MAX = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where a session was started from, as its owner will see it in the list of their sessions."""
-
-    address: str
-    user_agent: str
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class TokenPair:
-    """What a login or a refresh hands out. Its `repr` hides the tokens."""
-
-    access_token: str
-    refresh_token: str
-    expires_in: int
-
-    def __repr__(self) -> str:
-        return f"TokenPair(expires_in={self.expires_in})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +204,14 @@ class Sessions:
         expires_at = min(now + self._access_ttl, live.expires_at)
         if expires_at <= now:
             raise InvalidToken(private="the session ran out meanwhile")
-        return TokenPair(
-            access_token=self._minter.mint_access(subject, issued_at=now, expires_at=expires_at),
-            refresh_token=self._minter.mint_refresh(
+        try:
+            refresh_token = self._minter.mint_refresh(
                 subject, token_id=token.id, kid=token.kid, issued_at=token.issued_at, expires_at=token.expires_at
-            ),
-            expires_in=expires_at - now,
-        )
+            )
+        except KeyGone as gone:
+            raise InvalidToken(private=gone.private) from None
+        access_token = self._minter.mint_access(subject, issued_at=now, expires_at=expires_at)
+        return TokenPair(access_token, refresh_token, expires_at - now)
 
     def log_out(
         self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, everywhere: bool, trace: Trace

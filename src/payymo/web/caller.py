@@ -14,8 +14,8 @@ from flask import Request
 
 from payymo.errors import InvalidToken, MissingToken, TenantUnknown
 from payymo.logs import Trace
+from payymo.sessions.model import Device
 from payymo.sessions.revocations import Revocations
-from payymo.sessions.service import Device
 from payymo.tenants.model import Tenant, host_of
 from payymo.tenants.service import Tenants
 from payymo_guard import Claims, Refused, Verifier

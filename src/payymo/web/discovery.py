@@ -13,9 +13,6 @@ from payymo.web.caller import Caller
 from payymo.web.openapi import describe, docs_page
 from payymo.web.routing import Route, route
 
-JWKS_MAX_AGE = 300
-"""Seconds that a verifier may keep the key set. The next key is in it long before it signs."""
-
 
 class DiscoveryApi:
     """Public documents."""
@@ -27,11 +24,13 @@ class DiscoveryApi:
         policy: TokenPolicy,
         is_ready: Callable[[], bool],
         routes: Callable[[], Iterable[Route]],
+        jwks_max_age: int,
     ) -> None:
         self._ring = ring
         self._policy = policy
         self._is_ready = is_ready
         self._routes = routes
+        self._max_age = jwks_max_age
         self._css = (resources.files("payymo.web") / "static" / "docs.css").read_text("utf-8")
 
     @route(
@@ -46,7 +45,7 @@ class DiscoveryApi:
         del caller
         body = self._ring.jwks()
         response = Response(body, content_type="application/jwk-set+json")
-        response.headers["Cache-Control"] = f"public, max-age={JWKS_MAX_AGE}"
+        response.headers["Cache-Control"] = f"public, max-age={self._max_age}"
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         response.set_etag(hashlib.sha256(body).hexdigest()[:32])
         response.make_conditional(request)
@@ -61,7 +60,7 @@ class DiscoveryApi:
             "issuer": self._policy.issuer,
             "audience": self._policy.audience,
             "jwks_uri": f"{issuer}/.well-known/jwks.json",
-            "jwks_max_age_seconds": JWKS_MAX_AGE,
+            "jwks_max_age_seconds": self._max_age,
             "access_token_signing_alg_values_supported": [self._ring.algorithm],
             "access_token_ttl_seconds": self._policy.access_ttl_seconds,
             "login_endpoint": f"{issuer}/api/auth/login",
@@ -70,7 +69,7 @@ class DiscoveryApi:
             "verify_endpoint": f"{issuer}/api/auth/token/verify",
             "service_documentation": f"{issuer}/api/docs",
         }
-        return _document(json.dumps(document), "application/json", max_age=JWKS_MAX_AGE)
+        return _document(json.dumps(document), "application/json", max_age=self._max_age)
 
     @route("GET", "/api/openapi.json", limit="default", authentication=None)
     def openapi(self, caller: Caller) -> Response:

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from payymo.roles.model import Role
 from payymo.roles.service import Grants
-from payymo.sessions.model import Session
-from payymo.sessions.service import LoggedIn, TokenPair
+from payymo.sessions.model import Session, TokenPair
+from payymo.sessions.service import LoggedIn
 from payymo.tenants.model import Tenant
 from payymo.users.model import User
 from payymo.web.routing import Input, Output

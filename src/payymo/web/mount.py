@@ -42,7 +42,13 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         RolesApi(roles=services.roles),
         TenantsApi(tenants=services.tenants, administration=services.administration),
-        DiscoveryApi(ring=services.ring, policy=services.minter.policy, is_ready=services.is_ready, routes=routes),
+        DiscoveryApi(
+            ring=services.ring,
+            policy=services.minter.policy,
+            is_ready=services.is_ready,
+            routes=routes,
+            jwks_max_age=settings.keys.jwks_max_age_seconds,
+        ),
     )
     return mount
 

@@ -1,4 +1,4 @@
-"""Tenants, users, roles, sessions, revocations, keys, service secrets, rate limits, and the walls between tenants."""
+"""Tenants, users, roles, sessions, revocations, keys, secrets, rate limits, leases, and the walls between tenants."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,11 +32,13 @@ ROLES = {
             "signing_keys",
             "service_secrets",
             "rate_limits",
+            "leases",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
     | {"alembic_version": "SELECT"},
 }
+KEY_STATES = ("next", "active", "retiring", "retired", "revoked")
 WALLED = {"tenants": "id"} | dict.fromkeys(
     ("users", "roles", "user_roles", "sessions", "token_revocations"), "tenant_id"
 )
@@ -56,6 +58,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "leases",
         "rate_limits",
         "service_secrets",
         "signing_keys",
@@ -194,9 +197,10 @@ def _platform() -> None:
         sa.Column("kid", sa.String(64), primary_key=True),
         sa.Column("purpose", sa.String(8), _one_of("purpose", "access", "refresh"), nullable=False),
         sa.Column("algorithm", sa.String(8), nullable=False),
-        sa.Column("state", sa.String(8), _one_of("state", "next", "active", "retiring", "retired"), nullable=False),
+        sa.Column("state", sa.String(8), _one_of("state", *KEY_STATES), nullable=False),
         sa.Column("public_jwk", sa.JSON(), nullable=False),
         sa.Column("private_key", sa.LargeBinary(), nullable=False),
+        _moment("token_ttl_seconds"),
         _moment("created_at"),
         _moment("activated_at", nullable=True),
         _moment("retires_at", nullable=True),
@@ -224,6 +228,12 @@ def _platform() -> None:
         sa.Column("expires_at", sa.Float(), nullable=False),
     )
     op.create_index("ix_rate_limits_expires_at", "rate_limits", ["expires_at"])
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("holder", sa.String(64), nullable=False),
+        _moment("expires_at"),
+    )
 
 
 def _role(role: str, grants: dict[str, str]) -> None:

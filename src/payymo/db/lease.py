@@ -1,0 +1,48 @@
+"""Who does what one process at a time does: a row that its holder renews, and that another takes when it has run out.
+
+A lease saves work; it does not guard anything. Duties are safe when two processes do them at once, because a holder
+that was paused may wake up after its time.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from payymo.clock import Clock
+from payymo.db.schema import leases
+from payymo.db.work import Work
+
+_CLAIM: dict[str, Any] = {"holder": sa.bindparam("who"), "expires_at": sa.bindparam("until")}
+_FREE = sa.or_(leases.c.expires_at <= sa.bindparam("moment"), leases.c.holder == sa.bindparam("who"))
+_TAKE = {
+    name: insert(leases)
+    .values(name=sa.bindparam("lease"), **_CLAIM)
+    .on_conflict_do_update(index_elements=[leases.c.name], set_=_CLAIM, where=_FREE)
+    .returning(leases.c.name)
+    for name, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+}
+_GIVE_BACK = sa.delete(leases).where(leases.c.name == sa.bindparam("lease"), leases.c.holder == sa.bindparam("who"))
+
+
+class Lease:
+    """One named lease, as one process sees it."""
+
+    def __init__(self, work: Work, clock: Clock, name: str, holder: str, *, seconds: int) -> None:
+        self._work = work
+        self._clock = clock
+        self._name = name
+        self._holder = holder
+        self._seconds = seconds
+
+    def take(self) -> bool:
+        """Take or renew it. False while another process holds it."""
+        now = int(self._clock())
+        values = {"lease": self._name, "who": self._holder, "until": now + self._seconds, "moment": now}
+        with self._work.platform() as tx:
+            return tx.execute(_TAKE[tx.dialect], values).scalar() is not None
+
+    def give_back(self) -> None:
+        """Let another process take it at once."""
+        with self._work.platform() as tx:
+            tx.execute(_GIVE_BACK, {"lease": self._name, "who": self._holder})

@@ -1,0 +1,37 @@
+"""A lease: one process at a time, and another one when it has died."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support.house import House
+
+
+def test_one_of_many_that_ask_at_once_gets_the_lease(house: House) -> None:
+    """On both databases, without a wait."""
+    leases = [house.services.lease("duty", seconds=30) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(lambda lease: lease.take(), leases)) == [False] * 7 + [True]
+
+
+def test_a_lease_is_renewed_by_its_holder_and_taken_from_a_dead_one(house: House) -> None:
+    """To the second; another name is another lease."""
+    mine, theirs = (house.services.lease("duty", seconds=30) for _ in range(2))
+    assert mine.take()
+    assert house.services.lease("other duty", seconds=30).take()
+    house.clock.advance(29)
+    assert not theirs.take()
+    assert mine.take()
+    house.clock.advance(29)
+    assert not theirs.take()
+    house.clock.advance(1)
+    assert theirs.take()
+    assert not mine.take()
+
+
+def test_a_lease_that_is_given_back_is_free_at_once(house: House) -> None:
+    """Who does not hold it can't give it back."""
+    mine, theirs = (house.services.lease("duty", seconds=30) for _ in range(2))
+    assert mine.take()
+    theirs.give_back()
+    assert not theirs.take()
+    mine.give_back()
+    assert theirs.take()
