@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from payymo.app import create_app
+from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely, require_current
 from payymo.compose import compose
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
@@ -51,9 +51,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         "payymo",
         address=settings.server.host,
         port=settings.server.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         workers=settings.server.workers,
-        blocking_threads=settings.server.threads,
         workers_kill_timeout=SHUTDOWN_SECONDS,
         log_level=LogLevels.error,
         respawn_failed_workers=True,
@@ -68,10 +67,10 @@ class _Loader:
     settings: Settings
     as_json: bool
 
-    def __call__(self, _target: str) -> Flask:
+    def __call__(self, _target: str) -> Bridge:
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
         Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
-        return create_app(self.settings, services=services)
+        return Bridge(create_app(self.settings, services=services), threads=self.settings.server.threads)
 
 
 def _log(settings: Settings, *, as_json: bool) -> SecurityLog:

@@ -1,0 +1,100 @@
+"""Runs the WSGI application under RSGI, the server's own interface, because that one shows headers as they were sent.
+
+WSGI writes `X-Forwarded-For` and `X_Forwarded_For` as one name, and the server lets the later one win: behind a proxy
+that forwards both, a stranger could overrule what the proxy says (RFC 9110 §17.10). Here names with an underscore are
+dropped. A body is read before a thread is taken, so that slow senders keep nobody waiting.
+"""
+
+import asyncio
+import io
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from payymo.web.reading import MAX_BODY
+
+Start = tuple[int, list[tuple[str, str]]]
+_OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+
+
+class Application(Protocol):
+    """A WSGI application (PEP 3333)."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any, /) -> Iterable[bytes]:
+        """The body, after `start_response` was told status and headers."""
+        ...
+
+
+class Bridge:
+    """An RSGI application. Requests wait in line for one of `threads`."""
+
+    def __init__(self, application: Application, *, threads: int) -> None:
+        self._application = application
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
+
+    async def __call__(self, scope: Any, protocol: Any) -> None:
+        """Answer one request."""
+        environ = _environ(scope, await _read(protocol) if _may_have_body(scope) else b"")
+        status, headers, body = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
+        protocol.response_bytes(status, headers, body)
+
+    def _run(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+        started: list[Start] = []
+
+        def start(status: str, headers: list[tuple[str, str]], _error: object = None) -> Any:
+            started[:] = [(int(status[:3]), headers)]
+
+        chunks = self._application(environ, start)
+        try:
+            body = b"".join(chunks)
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        return *started[0], body
+
+
+def _may_have_body(scope: Any) -> bool:
+    """HTTP/1 announces a body (RFC 9112 §6.3), HTTP/2 does not have to."""
+    return "content-length" in scope.headers or "transfer-encoding" in scope.headers or scope.http_version[:1] > "1"
+
+
+async def _read(protocol: Any) -> bytes:
+    """The body, or a little more than we take of it: enough to be refused."""
+    body = b""
+    async for chunk in protocol:
+        body += chunk
+        if len(body) > MAX_BODY:
+            break
+    return body
+
+
+def _environ(scope: Any, body: bytes) -> dict[str, Any]:
+    server, _, port = scope.server.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": server.strip("[]"),
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    if scope.authority is not None:
+        environ["HTTP_HOST"] = scope.authority  # HTTP/2, and RFC 9112 §3.2.2: an absolute target overrules Host
+    for name, value in scope.headers.items():
+        if "_" in name or (name == "host" and scope.authority is not None):
+            continue
+        key = _OWN_NAMES.get(name) or "HTTP_" + name.upper().replace("-", "_")
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ

@@ -1,0 +1,135 @@
+"""What a server of ours makes of bytes on the wire: the parts of HTTP that no test client lets through."""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from payymo.logs import Trace
+from tests.support.house import PASSWORD, Database, House
+from tests.support.processes import Server, log_in, servers
+
+LOGIN = json.dumps({"email": "alice@example.com", "password": PASSWORD}).encode()
+WRONG = json.dumps({"email": "nobody@example.com", "password": PASSWORD}).encode()
+
+
+@pytest.fixture
+def server(sqlite_database: Database) -> Iterator[Server]:
+    """A server that trusts a proxy on the loopback, and lets three logins a minute through."""
+    house = House(sqlite_database)
+    house.user("alice")
+    acme = house.services.tenants.create("acme", "Acme", host="acme.example", trace=Trace())
+    house.user("alice", tenant=acme)
+    house.close()
+    settings = {
+        "PAYYMO_TRUSTED_PROXIES": '["127.0.0.1/32"]',
+        "PAYYMO_LIMITS__ENABLED": "true",
+        "PAYYMO_LIMITS__LOGIN": "3/minute",
+    }
+    with servers(sqlite_database, 1, **settings) as [started]:
+        yield started
+
+
+def send(server: Server, data: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer to these bytes. The server closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(data)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), body
+
+
+def post(
+    body: bytes, *lines: bytes, target: bytes = b"/api/auth/login", host: bytes = b"Host: x", version: bytes = b"1.1"
+) -> bytes:
+    """A login, with more header lines."""
+    head = [b"POST " + target + b" HTTP/" + version, b"Content-Type: application/json", *lines]
+    head += [b"Content-Length: %d" % len(body), b"Connection: close", *([host] if host else [])]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+def test_a_name_with_an_underscore_overrules_nothing(server: Server) -> None:
+    """RFC 9110 §17.10: whatever stands before or after it, the address is the one that the proxy has written."""
+    statuses = []
+    for number in range(5):
+        mine, theirs = b"X-Forwarded-For: 192.0.2.1", b"X_Forwarded_For: 198.51.100.%d" % number
+        order = (mine, theirs) if number % 2 else (theirs, mine)
+        statuses.append(send(server, post(WRONG, *order))[0])
+    assert statuses == [401, 401, 401, 429, 429]
+    assert send(server, post(LOGIN, b"X-Forwarded-For: 192.0.2.2", b"X_Tenant: nothing"))[0] == 200
+
+
+def test_the_proxys_own_entry_is_the_last_of_several(server: Server) -> None:
+    """A stranger's own X-Forwarded-For stands before the proxy's, in the same line or in one of its own."""
+    real, more = b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: 198.51.100.7"
+    assert [send(server, post(WRONG, more, real))[0] for _ in range(4)] == [401, 401, 401, 429]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (post(LOGIN, host=b"", version=b"1.0"), 200),
+        (post(LOGIN, host=b"Host:"), 404),
+        (post(LOGIN, host=b"Host: a.example\r\nHost: b.example"), 404),
+        (post(LOGIN, target=b"http://acme.example/api/auth/login", host=b"Host: other.example"), 200),
+        (post(LOGIN, b"X-Any: \xff\xfe"), 200),
+        (post(LOGIN, b"Content-Type: text/plain"), 415),
+        (post(LOGIN, target=b"/api/auth/login?a=%ff&b=%00"), 200),
+        (post(LOGIN, target=b"/api/auth/%ff%00"), 404),
+        (post(b"x" * 17_000), 413),
+        (b"GET /api/admin/roles/%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
+        (b"TRACE /api/auth/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
+    ],
+    ids=[
+        "HTTP/1.0 without host",
+        "empty host",
+        "two hosts",
+        "absolute target",
+        "octets",
+        "two content types",
+        "octets in query",
+        "octets in path",
+        "large",
+        "octet in name",
+        "TRACE",
+        "asterisk",
+    ],
+)
+def test_whatever_is_sent_gets_an_answer_that_fits(server: Server, request_bytes: bytes, status: int) -> None:
+    """Never a 5xx, never silence."""
+    assert send(server, request_bytes)[0] == status
+
+
+def test_an_absolute_target_names_the_host(server: Server) -> None:
+    """RFC 9112 §3.2.2: it overrules Host, so that nobody between us takes the request for another tenant's."""
+    status, body = send(server, post(LOGIN, target=b"http://acme.example/api/auth/login", host=b"Host: x"))
+    with server.client() as client:
+        default = log_in(client)["user"]["tenant_id"]
+    assert status == 200
+    assert json.loads(body)["data"]["user"]["tenant_id"] != default
+
+
+@pytest.mark.parametrize("size", [16_000, 17_000, 200_000])
+def test_a_body_in_chunks_is_read_whole_or_refused(server: Server, size: int) -> None:
+    """Not cut off: what was sent would not be what was understood."""
+    padded = LOGIN + b" " * (size - len(LOGIN))
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (padded[:100], padded[100:]))
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    data = head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks + b"0\r\n\r\n"
+    assert send(server, data)[0] == (200 if size < 16_384 else 413)
+
+
+def test_slow_senders_keep_nobody_waiting(server: Server) -> None:
+    """More of them than there are threads, each with a body that never ends."""
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(20)]
+    for connection in slow:
+        connection.sendall(post(LOGIN)[:-5])
+    with server.client() as client:
+        assert client.get("/health/ready").status_code == 200
+        log_in(client)
+    for connection in slow:
+        connection.close()
