@@ -138,6 +138,20 @@ class _Offline:
         return kid
 
 
+def test_workers_follow_a_parent_that_was_killed(database: Database) -> None:
+    """Nobody's workers would hold the port and answer beside the next server; that one starts as ever."""
+    with servers(database, 1, PAYYMO_SERVER__WORKERS="2") as [server]:
+        assert len(server.pids()) >= 3
+        server.kill_parent()
+        deadline = time.monotonic() + 20
+        while server.pids() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert server.pids() == ()
+        server.start()
+        with server.client() as client:
+            log_in(client)
+
+
 def test_what_was_answered_survives_a_kill(database: Database) -> None:
     """Invariant 4 (CVE-2026-9802): after kill -9 a consumed token is still consumed, and the newest one still works."""
     with servers(database, 1, PAYYMO_TOKENS__GRACE_SECONDS="0") as [server]:

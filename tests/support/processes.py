@@ -80,6 +80,12 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(20)
 
+    def kill_parent(self) -> None:
+        """SIGKILL to the server alone: its workers are orphans then."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(20)
+
     def pids(self) -> tuple[int, ...]:
         """The server's process and its workers."""
         if self._process is None:

@@ -1,8 +1,11 @@
 """`payymo serve`: everything that a service needs, made where it is missing, and then the service."""
 
 import os
+import signal
 import socket
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
 
 SHUTDOWN_SECONDS = 10
+PARENT_SECONDS = 0.5
 
 
 @click.command()
@@ -68,9 +72,24 @@ class _Loader:
     as_json: bool
 
     def __call__(self, _target: str) -> Bridge:
+        _end_with_parent()
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
         Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
         return Bridge(create_app(self.settings, services=services), threads=self.settings.server.threads)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would go on for ever, and hold the port against the next server."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)  # requests in flight finish
+        time.sleep(SHUTDOWN_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="payymo-parent", daemon=True).start()
 
 
 def _log(settings: Settings, *, as_json: bool) -> SecurityLog:
