@@ -155,11 +155,11 @@ def test_workers_follow_a_parent_that_was_killed(database: Database) -> None:
 def test_what_was_answered_survives_a_kill(database: Database) -> None:
     """Invariant 4 (CVE-2026-9802): after kill -9 a consumed token is still consumed, and the newest one still works."""
     with servers(database, 1, PAYYMO_TOKENS__GRACE_SECONDS="0") as [server]:
-        chains: dict[int, list[str]] = {}
+        with server.client() as client:
+            chains = [[log_in(client)["refresh_token"]] for _ in range(3)]
 
-        def storm(number: int) -> None:
+        def storm(chain: list[str]) -> None:
             with server.client() as client:
-                chain = chains[number] = [log_in(client)["refresh_token"]]
                 try:
                     while len(chain) < 1000:
                         answer = refresh(client, chain[-1])
@@ -172,7 +172,7 @@ def test_what_was_answered_survives_a_kill(database: Database) -> None:
 
         enough = threading.Semaphore(0)
         with ThreadPoolExecutor(3) as pool:
-            running = [pool.submit(storm, number) for number in range(3)]
+            running = [pool.submit(storm, chain) for chain in chains]
             for _ in range(9):
                 enough.acquire(timeout=60)
             server.kill()
@@ -181,7 +181,7 @@ def test_what_was_answered_survives_a_kill(database: Database) -> None:
 
         server.start()
         with server.client() as client:
-            for chain in chains.values():
+            for chain in chains:
                 # The last answer may have been lost on its way: then the token is consumed, and ends its session.
                 newest = refresh(client, chain[-1]).status_code
                 assert newest in {200, 401}

@@ -123,6 +123,14 @@ def test_a_body_in_chunks_is_read_whole_or_refused(server: Server, size: int) ->
     assert send(server, data)[0] == (200 if size < 16_384 else 413)
 
 
+def test_less_than_was_announced_is_not_taken_for_the_whole(server: Server) -> None:
+    """RFC 9112 §8: what a broken connection has left of a request is no request."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(post(LOGIN + b" " * 20)[:-20])
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
 def test_slow_senders_keep_nobody_waiting(server: Server) -> None:
     """More of them than there are threads, each with a body that never ends."""
     slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(20)]

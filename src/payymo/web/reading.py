@@ -42,6 +42,8 @@ def _read_octets() -> bytes:
     data = request.get_data()
     if len(data) >= MAX_BODY and request.content_length is None and request.environ["wsgi.input"].read(1):
         raise PayloadTooLarge
+    if request.content_length is not None and len(data) < request.content_length:
+        raise MalformedRequest("The body is shorter than it was announced.")  # RFC 9112 §8: the connection broke
     return data
 
 
