@@ -118,7 +118,7 @@ def test_one_token_is_revoked_and_its_session_goes_on(shell: Shell, house: House
 def test_destructive_commands_ask_and_a_no_changes_nothing(shell: Shell, house: House, words: tuple[str, ...]) -> None:
     """A slip of the fingers costs nothing; `--yes` is for scripts."""
     house.user("alice")
-    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=["*:*"], trace=Trace())
+    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=None, trace=Trace())
     client = house.logged_in()
     kid = house.services.ring.active_kid("access")
     done = shell.run(*(kid if word == "KID" else word for word in words), stdin="n\n")
@@ -127,6 +127,23 @@ def test_destructive_commands_ask_and_a_no_changes_nothing(shell: Shell, house: 
     assert house.services.ring.list_keys()[0].kid
     assert house.services.ring.active_kid("access") == kid
     assert len(house.services.roles.list_roles(house.default.id)) == 5
+
+
+def test_what_users_chose_is_printed_as_it_is(shell: Shell, house: House) -> None:
+    """No markup, no crash: not in a tenant's name, not in where a session was started."""
+    house.user("alice")
+    client = house.client(headers={"User-Agent": "x[/red] [bold]y"})
+    client.log_in()
+    listed = shell.run("session", "list", "alice@example.com").output
+    assert all(word in listed for word in ("x[/red]", "[bold]y"))
+    made = shell.run("tenant", "create", "acme", "--name", "[/red]")
+    assert (made.exit_code, "[/red]" in made.output) == (0, True)
+    assert "[/red]" in shell.run("tenant", "list").output
+
+
+def test_no_name_is_not_the_default_tenants(shell: Shell) -> None:
+    """An empty variable in a script must not reach another tenant."""
+    assert shell.run("user", "list", "--tenant", "").exit_code == 1
 
 
 def test_rotation_from_the_command_line_reaches_a_running_service(shell: Shell, house: House) -> None:

@@ -37,7 +37,7 @@ def test_views_are_guarded_by_permission_and_tenant(app: Flask) -> None:
         services.tenants.create("other", "Other", trace=Trace()),
     )
     for tenant in (acme, other):
-        services.roles.create(tenant.id, "clerk", ["invoices:read", "invoices:write"], by=["*:*"], trace=Trace())
+        services.roles.create(tenant.id, "clerk", ["invoices:read", "invoices:write"], by=None, trace=Trace())
         services.users.create(
             tenant.id,
             email="carl@example.com",

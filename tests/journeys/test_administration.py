@@ -12,7 +12,7 @@ from tests.support.house import PASSWORD, Client, House
 def demoted(house: House) -> tuple[Client, str]:
     """An administrator who was made a helpdesk a moment ago and still holds the old token, and their id."""
     house.services.roles.create(
-        house.default.id, "helpdesk", ["users:write", "users:read", "account:read"], by=["*:*"], trace=Trace()
+        house.default.id, "helpdesk", ["users:write", "users:read", "account:read"], by=None, trace=Trace()
     )
     user = house.user("adam", roles=("tenant-administrator",))
     client = house.logged_in("adam")

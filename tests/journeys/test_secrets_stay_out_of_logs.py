@@ -219,7 +219,7 @@ def test_log_line_has_members_from_the_list_alone(house: House) -> None:
     house.user("alice")
     client = house.logged_in()
     client.log_in(password=WRONG_PASSWORD)
-    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=["*:*"], trace=Trace())
+    house.services.roles.create(house.default.id, "clerk", ["invoices:read"], by=None, trace=Trace())
     client.post("/api/auth/logout")
     members = {name for event in house.events() for name in event}
     identifiers = {"tenant_id", "user_id", "actor_id", "session_id", "role", "kid", "request_id", "address"}

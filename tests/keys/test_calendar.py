@@ -223,3 +223,32 @@ def test_there_is_one_active_and_one_next_key_at_every_kill_point_of_a_revocatio
             young.close()
             return
     pytest.fail("never reached the end")
+
+
+def test_a_key_that_another_process_made_a_moment_ago_is_looked_for_once_more(database: Database) -> None:
+    """Invariant 12: two rotations in a row, or another algorithm, and no request to another node is refused."""
+    here = House(database)
+    here.user("alice")
+    there = House(database, clock=here.clock)
+    there.services.ring.list_keys()
+    for _ in range(2):
+        for purpose in ("access", "refresh"):
+            here.services.ring.rotate(purpose, at_once=True)
+        here.clock.advance(0.2)
+    client = here.logged_in()
+    elsewhere = Client(there.app.test_client(), {})
+    elsewhere.access_token = client.access_token
+    assert elsewhere.get("/api/auth/me").status_code == 200
+    assert elsewhere.refresh(client.refresh_token).status_code == 200
+    here.close()
+    there.close()
+
+
+def test_strangers_who_name_unknown_keys_do_not_keep_the_database_busy(sqlite_database: Database) -> None:
+    """However many ask, it is looked at once in a tenth of a second."""
+    house = House(sqlite_database)
+    asked: list[str] = []
+    event.listen(house.services.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    assert {house.services.ring.find_access_key(f"kid {number}") for number in range(100)} == {None}
+    assert sum("signing_keys" in statement for statement in asked) <= 2
+    house.close()

@@ -4,6 +4,8 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +14,7 @@ from sqlalchemy import event
 from payymo.db.schema import sessions, tenants, token_revocations
 from payymo.errors import InsufficientScope
 from payymo.logs import Trace
-from tests.support.house import Client, Database, House
+from tests.support.house import PASSWORD, Client, Database, House
 
 SECOND = 1
 
@@ -65,6 +67,9 @@ def takes_the_lock(statement: str) -> bool:
 
 def ends_a_session(statement: str) -> bool:
     return statement == "BEGIN IMMEDIATE" or statement.startswith("UPDATE sessions SET ended_at")
+
+
+DOOR = {"email": "door@example.com", "username": "door", "password": PASSWORD, "roles": ["member"]}
 
 
 def locks_a_user(statement: str) -> bool:
@@ -184,14 +189,15 @@ def test_a_logout_that_dies_at_any_statement_has_ended_everything_or_nothing(hou
 
 def test_nobody_takes_over_a_user_who_was_raised_above_them_a_moment_ago(house: House) -> None:
     """Invariant 11: what counts is what the user may do when the change is written, not when it was asked for."""
-    user = house.user("alice")
+    user, actor = house.user("alice"), house.user("clerk")
     change = house.services.administration.change_user
+    clerk = SimpleNamespace(user_id=actor.id, authority_in=lambda _tx: ("users:*", "account:*"))
 
     def promote() -> None:
         change(house.default.id, user.id, roles=("platform-administrator",), by=None, trace=Trace())
 
     with before(house, locks_a_user, promote), pytest.raises(InsufficientScope):
-        change(house.default.id, user.id, password="another Password 1", by=("users:*", "account:*"), trace=Trace())
+        change(house.default.id, user.id, password="another Password 1", by=clerk, trace=Trace())
     assert house.logged_in().get("/api/auth/me").status_code == 200
 
 
@@ -202,8 +208,8 @@ def test_a_role_is_not_removed_between_being_found_and_being_assigned(postgres_d
     """
     house = House(postgres_database)
     user, tenant, roles = house.user("alice"), house.default.id, house.services.roles
-    roles.create(tenant, "clerk", ["invoices:read"], by=("*:*",), trace=Trace())
-    removal = threading.Thread(target=lambda: roles.remove(tenant, "clerk", by=("*:*",), trace=Trace()))
+    roles.create(tenant, "clerk", ["invoices:read"], by=None, trace=Trace())
+    removal = threading.Thread(target=lambda: roles.remove(tenant, "clerk", by=None, trace=Trace()))
     owner = postgres_database.owner()
 
     def remove() -> None:
@@ -223,3 +229,60 @@ def test_a_role_is_not_removed_between_being_found_and_being_assigned(postgres_d
 _WAITING = sa.text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
+
+
+@pytest.mark.parametrize(
+    ("change", "undo"),
+    [
+        ({"status": "disabled"}, {"status": "active"}),
+        ({"roles": ("member",)}, {"roles": ["tenant-administrator"]}),
+        ({"status": "disabled"}, {"password": "another fine Passw0rd"}),
+    ],
+    ids=["status", "roles", "password"],
+)
+def test_an_administrator_who_is_stopped_meanwhile_undoes_nothing(
+    house: House, change: dict[str, Any], undo: dict[str, Any]
+) -> None:
+    """Invariants 2 and 11: whoever got in at the door a moment before is asked again where it is written."""
+    user = house.user("adam", roles=("tenant-administrator",))
+    adam = house.logged_in("adam")
+
+    def stop() -> None:
+        house.services.administration.change_user(house.default.id, user.id, by=None, trace=Trace(), **change)
+
+    with before(house, locks_a_user, stop):
+        assert adam.call("PATCH", f"/api/admin/users/{user.id}", undo).status_code in {401, 403}
+    found, grants = house.services.users.get(house.default.id, user.id)
+    assert found.status == change.get("status", "active")
+    assert grants.roles == change.get("roles", ("tenant-administrator",))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        (
+            "POST",
+            "/api/admin/users",
+            {"email": "d@example.com", "username": "door", "password": PASSWORD, "roles": ["member"]},
+        ),
+        ("POST", "/api/admin/roles", {"name": "door", "permissions": ["roles:write"]}),
+        ("PUT", "/api/admin/roles/clerk", {"permissions": ["roles:write"]}),
+        ("DELETE", "/api/admin/roles/clerk", None),
+    ],
+)
+def test_an_administrator_who_is_stopped_meanwhile_leaves_no_back_door(
+    house: House, method: str, path: str, body: object
+) -> None:
+    """Invariants 2 and 11, for everything else that an administrator makes."""
+    house.services.roles.create(house.default.id, "clerk", ["a:b"], by=None, trace=Trace())
+    user = house.user("adam", roles=("tenant-administrator",))
+    adam = house.logged_in("adam")
+    roles_before = house.services.roles.list_roles(house.default.id)
+
+    def stop() -> None:
+        house.services.administration.change_user(house.default.id, user.id, status="disabled", by=None, trace=Trace())
+
+    with before(house, locks_a_user, stop):
+        assert adam.call(method, path, body).status_code == 401
+    assert house.services.roles.list_roles(house.default.id) == roles_before
+    assert len(house.services.users.list_users(house.default.id, after="", count=9)) == 1

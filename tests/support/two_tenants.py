@@ -29,7 +29,7 @@ def build_sides(house: House) -> tuple[Side, Side]:
 def _side(house: House, slug: str) -> Side:
     tenant = house.tenant(slug)
     role = f"only-{slug}"
-    house.services.roles.create(tenant.id, role, ["users:read"], by=("*:*",), trace=Trace())
+    house.services.roles.create(tenant.id, role, ["users:read"], by=None, trace=Trace())
     boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator",))
     alice_user = house.user("alice", tenant=tenant, roles=("member", role))
     boss = house.logged_in("boss", tenant=tenant)

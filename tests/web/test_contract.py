@@ -549,3 +549,10 @@ def _migrated(server: services.Postgres, data: Path) -> Database:
         connection.execute(sa.text(f"CREATE ROLE {SERVICE_ROLE} LOGIN IN ROLE payymo_runtime, payymo_platform"))
     owner.dispose()
     return Database("postgresql", server.url(name, SERVICE_ROLE), server.url(name), data)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])
+def test_a_body_in_an_encoding_is_refused(sqlite_house: House, encoding: str) -> None:
+    """What is not decoded is not to be taken for what was meant (RFC 9110 §8.4)."""
+    answer = sqlite_house.client(headers={"Content-Encoding": encoding}).log_in()
+    assert not faults_of(answer, 415)

@@ -84,7 +84,7 @@ def require_current(found: Settings) -> None:
 
 def find_tenant(opened: Services, slug: str | None) -> Tenant:
     """The named tenant, or the default one. Raises NotFound."""
-    return opened.tenants.get_by_slug(slug or opened.settings.default_tenant)
+    return opened.tenants.get_by_slug(opened.settings.default_tenant if slug is None else slug)
 
 
 def find_user_id(opened: Services, tenant: Tenant, name: str) -> uuid.UUID:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def show(facts: Mapping[str, Any], *, json_wanted: bool) -> None:
@@ -31,7 +32,8 @@ def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_
     Console(soft_wrap=True).print(table)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> Text:
+    """As it is: what users chose must not be read as markup."""
     if isinstance(value, list | tuple):
-        return ", ".join(str(part) for part in value)
-    return "-" if value is None else str(value)
+        return Text(", ".join(str(part) for part in value))
+    return Text("-" if value is None else str(value))

@@ -8,9 +8,6 @@ from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, of_
 from payymo.cli.output import show, show_all
 from payymo.roles.model import Role
 
-OPERATOR = ("*:*",)
-"""What the operator at the console may hand out."""
-
 
 @click.group()
 def role() -> None:
@@ -42,7 +39,7 @@ def create(*, name: str, permissions: tuple[str, ...], tenant_slug: str | None, 
     """Create a role, such as: payymo role create clerk invoices:read invoices:write."""
     with services() as opened:
         tenant = find_tenant(opened, tenant_slug)
-        made = opened.roles.create(tenant.id, name, permissions, by=OPERATOR, trace=CONSOLE)
+        made = opened.roles.create(tenant.id, name, permissions, by=None, trace=CONSOLE)
         show(_facts(made), json_wanted=as_json)
 
 
@@ -56,7 +53,7 @@ def change(*, name: str, permissions: tuple[str, ...], tenant_slug: str | None, 
     """Replace a role's permissions."""
     with services() as opened:
         tenant = find_tenant(opened, tenant_slug)
-        changed = opened.roles.change(tenant.id, name, permissions, by=OPERATOR, trace=CONSOLE)
+        changed = opened.roles.change(tenant.id, name, permissions, by=None, trace=CONSOLE)
         show(_facts(changed), json_wanted=as_json)
 
 
@@ -71,5 +68,5 @@ def remove(*, name: str, yes: bool, tenant_slug: str | None, as_json: bool) -> N
     with services() as opened:
         tenant = find_tenant(opened, tenant_slug)
         ask(f"Remove the role {name!r} from everybody in {tenant.slug!r}?", yes=yes)
-        opened.roles.remove(tenant.id, name, by=OPERATOR, trace=CONSOLE)
+        opened.roles.remove(tenant.id, name, by=None, trace=CONSOLE)
     show({"removed": name}, json_wanted=as_json)

@@ -50,5 +50,5 @@ def end(*, user: str, session_id: uuid.UUID | None, yes: bool, tenant_slug: str 
         found = opened.sessions.list_sessions(tenant.id, user_id, count=10_000)
         chosen = [session_id] if session_id else [one.id for one in found]
         for one in chosen:
-            opened.sessions.end(tenant.id, user_id, one, by_owner=False, trace=CONSOLE)
+            opened.administration.end_session(tenant.id, user_id, one, by=None, trace=CONSOLE)
     show({"ended": len(chosen)}, json_wanted=as_json)

@@ -33,6 +33,8 @@ MARGIN_SECONDS = 60
 """How much longer than the last token a key verifies: other processes sign with it until they have looked again."""
 FRESH_SECONDS = 1.0
 """How long a process relies on what it has read. Looking again costs one small query per second and process."""
+SEARCH_SECONDS = 0.1
+"""How often an unknown kid makes a process look again at once."""
 
 
 class KeyGone(PayymoError):
@@ -61,6 +63,7 @@ class KeyRing:
         self._policy = policy
         self._signers: dict[str, signer.Sign] = {}
         self._reading = threading.Lock()
+        self._searched_at = float("-inf")
         self._ring = _Ring((), MappingProxyType({}), MappingProxyType({}), float("-inf"))
 
     def sign(self, purpose: Purpose, message: bytes, *, kid: str) -> bytes:
@@ -86,11 +89,25 @@ class KeyRing:
 
     def find_access_key(self, kid: str) -> VerificationKey | None:
         """The public half that verifies access tokens signed by `kid`, or None."""
-        return self._fresh().verification.get(("access", kid))
+        return self._find("access", kid)
 
     def find_refresh_key(self, kid: str) -> VerificationKey | None:
         """The public half that verifies refresh tokens signed by `kid`, or None."""
-        return self._fresh().verification.get(("refresh", kid))
+        return self._find("refresh", kid)
+
+    def _find(self, purpose: Purpose, kid: str) -> VerificationKey | None:
+        """An unknown kid may be one that another process has made a moment ago: then it is looked for once more.
+
+        Strangers can name kids, too, so that this happens at most ten times a second.
+        """
+        found = self._fresh().verification.get((purpose, kid))
+        if found is None and not 0 <= self._clock() - self._searched_at < SEARCH_SECONDS:
+            self._searched_at = self._clock()
+            try:
+                found = self._read().verification.get((purpose, kid))
+            except Unavailable:
+                return None
+        return found
 
     def jwks(self) -> bytes:
         """The public JWK set (RFC 7517 §5)."""

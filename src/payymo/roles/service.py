@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
@@ -20,6 +21,25 @@ class Grants:
     permissions: tuple[str, ...]
 
 
+class Actor(Protocol):
+    """On whose word something is changed. None stands for the operator at the console."""
+
+    user_id: uuid.UUID
+
+    def authority_in(self, tx: Transaction) -> Sequence[str]:
+        """What they may do, from now until the transaction ends. Raises when they may do nothing any more."""
+        ...
+
+
+OPERATOR: Final = ("*:*",)
+"""What the operator at the console may do."""
+
+
+def authority_of(by: Actor | None, tx: Transaction) -> Sequence[str]:
+    """Step: what somebody may do inside this transaction."""
+    return OPERATOR if by is None else by.authority_in(tx)
+
+
 class Roles:
     """The roles of each tenant."""
 
@@ -35,34 +55,35 @@ class Roles:
         return tuple(Role(name, permissions, is_built_in=True) for name, permissions in BUILT_IN.items()) + own
 
     def create(
-        self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str], trace: Trace
+        self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Actor | None, trace: Trace
     ) -> Role:
-        """A new role, made by somebody with the permissions `by`. Raises InvalidInput, Conflict, InsufficientScope."""
+        """A new role, on the word of `by`. Raises InvalidInput, Conflict, InsufficientScope."""
         role = new_role(name, permissions)
-        _require_covered(by, role.permissions)
         with self._work(tenant_id) as tx:
+            _require_covered(authority_of(by, tx), role.permissions)
             store.add_role(tx, role, now=int(self._clock()))
         self._log.event("role.created", "success", trace=trace, tenant_id=tenant_id, role=role.name)
         return role
 
     def change(
-        self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Sequence[str], trace: Trace
+        self, tenant_id: uuid.UUID, name: str, permissions: Iterable[str], *, by: Actor | None, trace: Trace
     ) -> Role:
         """Replace a role's permissions. Raises NotFound, InvalidInput, InsufficientScope."""
         _require_own(name)
         role = new_role(name, permissions)
         with self._work(tenant_id) as tx:
-            _require_covered(by, self._lock(tx, name).permissions)
-            _require_covered(by, role.permissions)
+            authority = authority_of(by, tx)
+            _require_covered(authority, self._lock(tx, name).permissions)
+            _require_covered(authority, role.permissions)
             store.change_role(tx, role)
         self._log.event("role.changed", "success", trace=trace, tenant_id=tenant_id, role=name)
         return role
 
-    def remove(self, tenant_id: uuid.UUID, name: str, *, by: Sequence[str], trace: Trace) -> None:
+    def remove(self, tenant_id: uuid.UUID, name: str, *, by: Actor | None, trace: Trace) -> None:
         """Remove a role, also from those who hold it. Raises NotFound, InsufficientScope."""
         _require_own(name)
         with self._work(tenant_id) as tx:
-            _require_covered(by, self._lock(tx, name).permissions)
+            _require_covered(authority_of(by, tx), self._lock(tx, name).permissions)
             store.remove_role(tx, name)
         self._log.event("role.removed", "success", trace=trace, tenant_id=tenant_id, role=name)
 
@@ -82,8 +103,8 @@ class Roles:
         }
         return Grants(tuple(name for name, _ in held), tuple(sorted(permissions)))
 
-    def assign(self, tx: Transaction, user_id: uuid.UUID, names: Iterable[str], *, by: Sequence[str] | None) -> None:
-        """Step: give a user exactly these roles, on the word of somebody with `by` (None: the operator at the console).
+    def assign(self, tx: Transaction, user_id: uuid.UUID, names: Iterable[str], *, by: Sequence[str]) -> None:
+        """Step: give a user exactly these roles, on the word of somebody who may do `by`.
 
         Both what is given and what is taken away has to be covered. The user is locked, or new; the roles stay what
         they are until this transaction ends. Raises InvalidInput, InsufficientScope.
@@ -92,10 +113,9 @@ class Roles:
         found = {name: self._permissions_of(tx, name) for name in wanted}
         if None in found.values():
             raise InvalidInput([FieldError("/roles", "there is no role with one of these names")])
-        if by is not None:
-            for permissions in found.values():
-                _require_covered(by, permissions or ())
-            _require_covered(by, self.grants_of(tx, user_id).permissions)
+        for permissions in found.values():
+            _require_covered(by, permissions or ())
+        _require_covered(by, self.grants_of(tx, user_id).permissions)
         store.replace_held(tx, user_id, wanted)
 
     @staticmethod

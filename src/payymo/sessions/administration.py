@@ -6,21 +6,22 @@ The change and the end of what it covers commit together, so that nothing slips 
 import uuid
 from collections.abc import Sequence
 
-from payymo.db.work import Work
-from payymo.errors import FieldError, InsufficientScope, InvalidInput
+from payymo.db.work import Transaction, Work
+from payymo.errors import FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.keys.service import KeyRing
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import covers
-from payymo.roles.service import Grants, Roles
+from payymo.roles.service import Actor, Roles, authority_of
+from payymo.sessions import store
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant, TenantStatus
 from payymo.tenants.service import Tenants
-from payymo.users.model import User, UserStatus
+from payymo.users.model import UserStatus
 from payymo.users.service import Users
 
 
 class Administration:
-    """The acts of administrators. `by` is what the actor may do; None is the operator at the console."""
+    """The acts of administrators, and of the operator at the console."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Administration:
         status: UserStatus | None = None,
         roles: Sequence[str] | None = None,
         password: str | None = None,
-        by: Sequence[str] | None,
+        by: Actor | None,
         trace: Trace,
     ) -> None:
         """Change what is given; all of it or nothing.
@@ -57,15 +58,18 @@ class Administration:
         Disabling and a new password end the user's sessions. Nobody changes a user who may do more than they may:
         taking over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope.
         """
-        user = self.require_authority(tenant_id, user_id, by=by)
         if status is None and roles is None and password is None:
             raise InvalidInput([FieldError("", "give at least one of status, roles, password")])
-        new_hash = None if password is None else self._users.new_password_hash(user, password)
+        new_hash = None
+        if password is not None:
+            with self._work(tenant_id) as tx:  # nobody gets a hash computed for what they may not do
+                self._require_authority(tx, user_id, by)
+            user, _ = self._users.get(tenant_id, user_id)
+            new_hash = self._users.new_password_hash(user, password)
         with self._work(tenant_id) as tx:
-            self._users.lock(tx, user_id)
-            _require_covered(by, self._roles.grants_of(tx, user_id))  # somebody may have raised them meanwhile
+            authority = self._require_authority(tx, user_id, by)
             if roles is not None:
-                self._roles.assign(tx, user_id, roles, by=by)
+                self._roles.assign(tx, user_id, roles, by=authority)
             if status is not None:
                 self._users.change_status(tx, user_id, status)
             if new_hash is not None:
@@ -85,11 +89,30 @@ class Administration:
                 reason="by-administrator",
             )
 
-    def require_authority(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Sequence[str] | None) -> User:
-        """The user, who may do no more than the actor. Raises NotFound, InsufficientScope."""
-        user, grants = self._users.get(tenant_id, user_id)
-        _require_covered(by, grants)
-        return user
+    def end_session(
+        self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, by: Actor | None, trace: Trace
+    ) -> None:
+        """End a session of a user who may do no more than the actor. Ending what has ended succeeds.
+
+        Raises NotFound, InsufficientScope.
+        """
+        with self._work(tenant_id) as tx:
+            self._require_authority(tx, user_id, by)
+            session = store.find_session(tx, session_id)
+            if session is None or session.user_id != user_id:
+                raise NotFound
+            self._revocations.end_one(tx, session_id, of_user=user_id, reason="ended-by-administrator")
+        self._log.event(
+            "session.ended", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, session_id=session_id
+        )
+
+    def _require_authority(self, tx: Transaction, user_id: uuid.UUID, by: Actor | None) -> Sequence[str]:
+        """Step: what the actor may do. They and the user are locked then. Raises NotFound, InsufficientScope."""
+        self._users.lock(tx, user_id, by=by)
+        authority = authority_of(by, tx)
+        if not covers(authority, self._roles.grants_of(tx, user_id).permissions):
+            raise InsufficientScope("This user may do more than you may.")
+        return authority
 
     def suspend(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
         """Suspend a tenant and end all of its sessions. Raises NotFound."""
@@ -134,8 +157,3 @@ class Administration:
     def _write_status(self, tenant_id: uuid.UUID, status: TenantStatus) -> None:
         with self._work.platform() as tx:
             self._tenants.change_status(tx, tenant_id, status)
-
-
-def _require_covered(by: Sequence[str] | None, grants: Grants) -> None:
-    if by is not None and not covers(by, grants.permissions):
-        raise InsufficientScope("This user may do more than you may.")

@@ -21,7 +21,6 @@ from payymo.sessions.model import (
     Device,
     Live,
     Over,
-    Reason,
     RefreshPolicy,
     RefreshToken,
     Replay,
@@ -244,16 +243,13 @@ class Sessions:
             raise NotFound
         return found
 
-    def end(
-        self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, by_owner: bool, trace: Trace
-    ) -> None:
-        """End one session of a user. Ending what has ended succeeds. Raises NotFound when it is not theirs."""
+    def end(self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, trace: Trace) -> None:
+        """End one of one's own sessions. Ending what has ended succeeds. Raises NotFound when it is not theirs."""
         with self._work(tenant_id) as tx:
             session = store.find_session(tx, session_id)
             is_theirs = session is not None and session.user_id == user_id
             if is_theirs:
-                reason: Reason = "ended-by-user" if by_owner else "ended-by-administrator"
-                self._revocations.end_one(tx, session_id, of_user=user_id, reason=reason)
+                self._revocations.end_one(tx, session_id, of_user=user_id, reason="ended-by-user")
         if not is_theirs:
             raise NotFound
         self._log.event(

@@ -10,7 +10,7 @@ from payymo.entropy import Entropy
 from payymo.errors import InvalidInput, NotFound
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import MEMBER
-from payymo.roles.service import Grants, Roles
+from payymo.roles.service import Actor, Grants, Roles, authority_of
 from payymo.users import store
 from payymo.users.model import Proof, User, UserStatus, canonical_email, name_problems, require_names
 from payymo.users.passwords import Passwords, needs_replacement, password_problems
@@ -37,10 +37,10 @@ class Users:
         username: str,
         password: str,
         roles: Sequence[str] = (MEMBER,),
-        by: Sequence[str] | None,
+        by: Actor | None,
         trace: Trace,
     ) -> User:
-        """A new, active user, made by somebody who may do `by`; None is the operator at the console.
+        """A new, active user, made on the word of `by`.
 
         Raises InvalidInput with each problem, AlreadyTaken, InsufficientScope, Overloaded. A taken name costs the same
         time as a free one: the password is hashed either way.
@@ -65,7 +65,7 @@ class Users:
         username: str,
         password: str,
         roles: Sequence[str],
-        by: Sequence[str] | None,
+        by: Actor | None,
     ) -> tuple[User, str]:
         problems = [
             *name_problems(email, username),
@@ -77,8 +77,9 @@ class Users:
         password_hash = self._passwords.hash(password)
         user = User(self._entropy.uuid(), tenant_id, email, username, "active", int(self._clock()))
         with self._work(tenant_id) as tx:
+            authority = authority_of(by, tx)
             store.add_user(tx, user, email_key=email_key, username_key=username_key, password_hash=password_hash)
-            self._roles.assign(tx, user.id, roles, by=by)
+            self._roles.assign(tx, user.id, roles, by=authority)
         return user, password_hash
 
     def prove(self, tenant_id: uuid.UUID, email: str, password: str) -> Proof | None:
@@ -156,10 +157,15 @@ class Users:
             raise NotFound
         return found
 
-    def lock(self, tx: Transaction, user_id: uuid.UUID) -> None:
-        """Step: nobody else changes this user, or what they hold, before this transaction ends. Raises NotFound."""
-        if not store.lock(tx, user_id):
+    def lock(self, tx: Transaction, user_id: uuid.UUID, *, by: Actor | None) -> None:
+        """Step: nobody else changes this user, or who changes them, before this transaction ends. Raises NotFound."""
+        if user_id not in store.lock(tx, [user_id] if by is None else [user_id, by.user_id]):
             raise NotFound
+
+    def lock_active(self, tx: Transaction, user_id: uuid.UUID) -> User | None:
+        """Step: the user, if they and their tenant are active. They stay so until this transaction ends."""
+        user, _ = store.lock_active(tx, user_id) or (None, None)
+        return user
 
     def change_status(self, tx: Transaction, user_id: uuid.UUID, status: UserStatus) -> None:
         """Step: disable or enable."""

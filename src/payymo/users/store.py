@@ -1,6 +1,7 @@
 """SQL for `users`."""
 
 import uuid
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -25,7 +26,9 @@ _LOCK = (
     .where(sa.select(tenants.c.id).where(tenants.c.id == TENANT, tenants.c.status == "active").exists())
     .with_for_update(of=t)
 )
-_LOCK_ID = sa.select(t.c.id).where(_OWN, _OF_ID).with_for_update()
+_LOCK_IDS = (
+    sa.select(t.c.id).where(_OWN, t.c.id.in_(sa.bindparam("of_ids", expanding=True))).order_by(t.c.id).with_for_update()
+)
 _LIST = (
     sa.select(*_COLUMNS)
     .where(_OWN, t.c.username_key > sa.bindparam("after"))
@@ -92,9 +95,9 @@ def lock_active(tx: Transaction, user_id: uuid.UUID) -> tuple[User, str] | None:
     return None if row is None else (User(*row[:-1]), row.password_hash)
 
 
-def lock(tx: Transaction, user_id: uuid.UUID) -> bool:
-    """Lock the user until the transaction ends. Answers whether there is one."""
-    return tx.execute(_LOCK_ID, {"of_id": user_id}).scalar() is not None
+def lock(tx: Transaction, user_ids: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
+    """Lock users until the transaction ends, in order, so that nobody waits in a circle. Answers who is there."""
+    return tx.execute(_LOCK_IDS, {"of_ids": user_ids}).scalars().all()
 
 
 def list_users(tx: Transaction, *, after: str, count: int) -> tuple[User, ...]:

@@ -56,7 +56,7 @@ class UsersApi:
             username=body.username,
             password=body.password,
             roles=body.roles,
-            by=caller.authority,
+            by=caller.actor,
             trace=caller.trace,
         )
         return UserOut.of(*self._users.get(who.tenant_id, user.id))
@@ -78,7 +78,7 @@ class UsersApi:
             status=body.status,
             roles=body.roles,
             password=body.password,
-            by=caller.authority,
+            by=caller.actor,
             trace=caller.trace,
         )
         return UserOut.of(*self._users.get(who.tenant_id, user_id))
@@ -107,9 +107,7 @@ class UsersApi:
     def end_session(self, caller: Caller, user_id: uuid.UUID, session_id: uuid.UUID) -> Nothing:
         """End a user's session."""
         tenant_id = caller.principal.tenant_id
-        self._sessions.get(tenant_id, session_id)
-        self._administration.require_authority(tenant_id, user_id, by=caller.authority)
-        self._sessions.end(tenant_id, user_id, session_id, by_owner=False, trace=caller.trace)
+        self._administration.end_session(tenant_id, user_id, session_id, by=caller.actor, trace=caller.trace)
         return Nothing()
 
 
@@ -128,13 +126,13 @@ class RolesApi:
     @route("POST", "/api/admin/roles", limit="default", authentication="bearer", permission="roles:write", status=201)
     def create_role(self, caller: Caller, body: NewRoleBody) -> RoleOut:
         """Create a role from permissions that one has oneself."""
-        tenant_id, by = caller.principal.tenant_id, caller.authority
+        tenant_id, by = caller.principal.tenant_id, caller.actor
         return RoleOut.of(self._roles.create(tenant_id, body.name, body.permissions, by=by, trace=caller.trace))
 
     @route("PUT", "/api/admin/roles/<string:name>", limit="default", authentication="bearer", permission="roles:write")
     def change_role(self, caller: Caller, name: str, body: RoleBody) -> RoleOut:
         """Replace a role's permissions."""
-        tenant_id, by = caller.principal.tenant_id, caller.authority
+        tenant_id, by = caller.principal.tenant_id, caller.actor
         return RoleOut.of(self._roles.change(tenant_id, name, body.permissions, by=by, trace=caller.trace))
 
     @route(
@@ -142,7 +140,7 @@ class RolesApi:
     )
     def remove_role(self, caller: Caller, name: str) -> Nothing:
         """Remove a role, also from those who hold it."""
-        self._roles.remove(caller.principal.tenant_id, name, by=caller.authority, trace=caller.trace)
+        self._roles.remove(caller.principal.tenant_id, name, by=caller.actor, trace=caller.trace)
         return Nothing()
 
 

@@ -138,5 +138,5 @@ class AuthApi:
     def end_session(self, caller: Caller, session_id: uuid.UUID) -> Nothing:
         """End one of one's own sessions."""
         who = caller.principal
-        self._sessions.end(who.tenant_id, who.user_id, session_id, by_owner=True, trace=caller.trace)
+        self._sessions.end(who.tenant_id, who.user_id, session_id, trace=caller.trace)
         return Nothing()

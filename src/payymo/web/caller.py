@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from flask import Request
 
-from payymo.errors import InvalidToken, MissingToken, TenantUnknown
+from payymo.errors import InsufficientScope, InvalidToken, MissingToken, TenantUnknown
 from payymo.logs import Trace
+from payymo.roles.service import Actor
 from payymo.sessions.model import Device
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant, host_of
@@ -44,8 +45,8 @@ class Caller:
     tenants: Tenants
     trusted_proxies: tuple[Network, ...]
     user: Principal | None = None
-    authority: tuple[str, ...] = ()
-    """What the caller may hand out: in the token, and still granted. Known on routes that name a permission."""
+    permitted: Actor | None = None
+    """The caller, as one who changes things. Known on routes that name a permission."""
     _address: str | None = field(default=None, init=False)
     _resolved: tuple[Tenant, bool] | None = field(default=None, init=False)
 
@@ -69,6 +70,13 @@ class Caller:
         if self.user is None:
             raise MissingToken
         return self.user
+
+    @property
+    def actor(self) -> Actor:
+        """The caller, on whose word something is changed: never nobody, for that would be the operator."""
+        if self.permitted is None:
+            raise InsufficientScope
+        return self.permitted
 
     @property
     def trace(self) -> Trace:

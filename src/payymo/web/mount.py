@@ -4,6 +4,7 @@ from flask import Blueprint
 
 from payymo.compose import Services
 from payymo.roles.service import Grants
+from payymo.sessions.actor import Administrator
 from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
@@ -25,7 +26,25 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         with services.work.reading(principal.tenant_id) as tx:
             return services.roles.grants_of(tx, principal.user_id)
 
-    mount = Mount(gate=gate, limiter=services.limiter, grants_of=grants_of, entropy=services.entropy, log=services.log)
+    def actor_of(principal: Principal, needs: str) -> Administrator:
+        return Administrator(
+            services.users,
+            services.roles,
+            services.clock,
+            user_id=principal.user_id,
+            session_id=principal.session_id,
+            permissions=principal.claims.permissions,
+            needs=needs,
+        )
+
+    mount = Mount(
+        gate=gate,
+        limiter=services.limiter,
+        grants_of=grants_of,
+        actor_of=actor_of,
+        entropy=services.entropy,
+        log=services.log,
+    )
 
     def routes() -> list[Route]:
         return mount.routes

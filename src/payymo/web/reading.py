@@ -48,7 +48,7 @@ def _read_octets() -> bytes:
 
 
 def _read_json(data: bytes) -> Any:
-    if request.mimetype != "application/json":
+    if request.mimetype != "application/json" or request.content_encoding:
         raise UnsupportedMediaType
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)

@@ -19,8 +19,7 @@ from payymo.entropy import Entropy
 from payymo.errors import InsufficientScope, InvalidToken, PayymoError, TooManyRequests
 from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
 from payymo.logs import SecurityLog
-from payymo.roles.model import common
-from payymo.roles.service import Grants
+from payymo.roles.service import Actor, Grants
 from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal
 from payymo.web.reading import read_body, read_query
@@ -129,12 +128,14 @@ class Mount:
         gate: Gate,
         limiter: RateLimiter,
         grants_of: Callable[[Principal], Grants],
+        actor_of: Callable[[Principal, str], Actor],
         entropy: Entropy,
         log: SecurityLog,
     ) -> None:
         self._gate = gate
         self._limiter = limiter
         self._grants_of = grants_of
+        self._actor_of = actor_of
         self._entropy = entropy
         self._log = log
         self.routes: list[Route] = []
@@ -208,7 +209,6 @@ class Mount:
         """The permission has to be in the token, and still be granted: what was taken away since does not count."""
         principal = caller.principal
         granted = self._grants_of(principal).permissions
-        caller.authority = common(principal.claims.permissions, granted)
         if not (principal.claims.allows(permission) and permits(granted, permission)):
             self._log.event(
                 "permission.required",
@@ -219,6 +219,7 @@ class Mount:
                 reason=permission,
             )
             raise InsufficientScope
+        caller.permitted = self._actor_of(principal, permission)
 
     def _view(self, declared: Route, handler: Callable[..., Any]) -> Callable[..., Response]:
         def view(**path: Any) -> Response:
