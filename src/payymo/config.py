@@ -59,6 +59,8 @@ class Server(Section):
     nodes: int = Field(default=1, ge=1, le=1000)
     """How many machines serve together. More than one needs a rate-limit store that they share."""
     threads: int = Field(default=8, ge=1, le=256)
+    request_seconds: int = Field(default=10, ge=1, le=300)
+    """How long a client may take to send the head of a request, and then its body."""
     maintenance_seconds: int = Field(default=60, ge=1, le=3600)
     """How often due duties are looked for."""
 

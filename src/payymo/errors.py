@@ -47,6 +47,13 @@ class MalformedRequest(PayymoError):
     default_detail = "The request can't be read."
 
 
+class RequestTimeout(PayymoError):
+    """The body did not arrive in time (RFC 9110 §15.5.9)."""
+
+    code = "request_timeout"
+    default_detail = "The body did not arrive in time. Please send it again."
+
+
 class UnsupportedMediaType(PayymoError):
     """The body has a content type that the route doesn't take."""
 

@@ -1,6 +1,7 @@
 """What a server of ours makes of bytes on the wire: the parts of HTTP that no test client lets through."""
 
 import json
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -19,13 +20,14 @@ def server(sqlite_database: Database) -> Iterator[Server]:
     """A server that trusts a proxy on the loopback, and lets three logins a minute through."""
     house = House(sqlite_database)
     house.user("alice")
-    acme = house.services.tenants.create("acme", "Acme", host="acme.example", trace=Trace())
+    acme = house.services.administration.create_tenant("acme", "Acme", host="acme.example", by=None, trace=Trace())
     house.user("alice", tenant=acme)
     house.close()
     settings = {
         "PAYYMO_TRUSTED_PROXIES": '["127.0.0.1/32"]',
         "PAYYMO_LIMITS__ENABLED": "true",
         "PAYYMO_LIMITS__LOGIN": "3/minute",
+        "PAYYMO_SERVER__REQUEST_SECONDS": "2",
     }
     with servers(sqlite_database, 1, **settings) as [started]:
         yield started
@@ -77,6 +79,7 @@ def test_the_proxys_own_entry_is_the_last_of_several(server: Server) -> None:
         (post(LOGIN, target=b"http://acme.example/api/auth/login", host=b"Host: other.example"), 200),
         (post(LOGIN, b"X-Any: \xff\xfe"), 200),
         (post(LOGIN, b"Content-Type: text/plain"), 415),
+        (post(LOGIN, b"Content-Type: application/json"), 415),
         (post(LOGIN, target=b"/api/auth/login?a=%ff&b=%00"), 200),
         (post(LOGIN, target=b"/api/auth/%ff%00"), 404),
         (post(b"x" * 17_000), 413),
@@ -91,6 +94,7 @@ def test_the_proxys_own_entry_is_the_last_of_several(server: Server) -> None:
         "absolute target",
         "octets",
         "two content types",
+        "one content type twice",
         "octets in query",
         "octets in path",
         "large",
@@ -111,6 +115,16 @@ def test_an_absolute_target_names_the_host(server: Server) -> None:
         default = log_in(client)["user"]["tenant_id"]
     assert status == 200
     assert json.loads(body)["data"]["user"]["tenant_id"] != default
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"), [(b"chunked", 200), (b"Chunked", 200), (b"gzip, chunked", 400), (b"chunked, chunked", 400)]
+)
+def test_no_transfer_coding_is_taken_for_nothing(server: Server, coding: bytes, status: int) -> None:
+    """RFC 9112 §6.1: what was coded and is not undone would be read as something that nobody wrote."""
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head += b"Transfer-Encoding: " + coding + b"\r\nConnection: close\r\n\r\n"
+    assert send(server, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(LOGIN), LOGIN))[0] == status
 
 
 @pytest.mark.parametrize("size", [16_000, 17_000, 200_000])
@@ -140,4 +154,24 @@ def test_slow_senders_keep_nobody_waiting(server: Server) -> None:
         assert client.get("/health/ready").status_code == 200
         log_in(client)
     for connection in slow:
+        connection.close()
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(server: Server) -> None:
+    """Whoever sends half and keeps still is told so, whether they announced a length or not."""
+    chunked = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    chunked += b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n%x\r\n%b\r\n" % (len(LOGIN), LOGIN)
+    for data in (post(LOGIN)[:-5], chunked):
+        status, body = send(server, data)
+        assert (status, json.loads(body)["code"]) == (408, "request_timeout")
+
+
+def test_silent_connections_are_closed(server: Server) -> None:
+    """More of them than a server takes at a time: without an end they would shut everybody else out."""
+    _, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, at_most))
+    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(1200)]
+    with server.client() as client:
+        assert client.get("/health/ready").status_code == 200
+    for connection in silent:
         connection.close()

@@ -2,7 +2,7 @@
 
 WSGI writes `X-Forwarded-For` and `X_Forwarded_For` as one name, and the server lets the later one win: behind a proxy
 that forwards both, a stranger could overrule what the proxy says (RFC 9110 §17.10). Here names with an underscore are
-dropped. A body is read before a thread is taken, so that slow senders keep nobody waiting.
+dropped. A body is read before a thread is taken, so that slow senders keep nobody waiting, and only for a while.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from payymo.errors import RequestTimeout
 from payymo.web.reading import MAX_BODY
 
 Start = tuple[int, list[tuple[str, str]]]
@@ -27,17 +28,31 @@ class Application(Protocol):
 
 
 class Bridge:
-    """An RSGI application. Requests wait in line for one of `threads`."""
+    """An RSGI application. A body has `body_seconds` to arrive; then requests wait in line for one of `threads`."""
 
-    def __init__(self, application: Application, *, threads: int) -> None:
+    def __init__(self, application: Application, *, threads: int, body_seconds: float) -> None:
         self._application = application
+        self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
-        environ = _environ(scope, await _read(protocol) if _may_have_body(scope) else b"")
+        environ = _environ(scope, await self._read(protocol) if _may_have_body(scope) else io.BytesIO())
         status, headers, body = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
         protocol.response_bytes(status, headers, body)
+
+    async def _read(self, protocol: Any) -> io.BytesIO:
+        """The body, or a little more than we take of it: enough to be refused."""
+        body = b""
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for chunk in protocol:
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        break
+        except TimeoutError:
+            return _Unfinished()
+        return io.BytesIO(body)
 
     def _run(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
         started: list[Start] = []
@@ -60,17 +75,17 @@ def _may_have_body(scope: Any) -> bool:
     return "content-length" in scope.headers or "transfer-encoding" in scope.headers or scope.http_version[:1] > "1"
 
 
-async def _read(protocol: Any) -> bytes:
-    """The body, or a little more than we take of it: enough to be refused."""
-    body = b""
-    async for chunk in protocol:
-        body += chunk
-        if len(body) > MAX_BODY:
-            break
-    return body
+class _Unfinished(io.BytesIO):
+    """A body that did not arrive in time. The application answers, as it answers everything."""
+
+    def read(self, _size: int | None = -1) -> bytes:
+        raise RequestTimeout
+
+    def readinto(self, _buffer: Any) -> int:
+        raise RequestTimeout
 
 
-def _environ(scope: Any, body: bytes) -> dict[str, Any]:
+def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
     server, _, port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,
@@ -83,7 +98,7 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
         "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": io.BytesIO(body),
+        "wsgi.input": body,
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,

@@ -1,6 +1,7 @@
 """`payymo serve`: everything that a service needs, made where it is missing, and then the service."""
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import click
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from payymo.app import create_app
@@ -27,6 +29,8 @@ from payymo.production import warnings_about
 
 SHUTDOWN_SECONDS = 10
 PARENT_SECONDS = 0.5
+OPEN_FILES = 8192
+"""Connections are open files. Many systems allow 1,024 unless a program asks for more: too few for a server."""
 
 
 @click.command()
@@ -48,6 +52,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         log.advise("configuration", warning)
     compose(settings, log=log).close()  # refuses now, before anything listens, and makes the first keys
     _require_free_port(settings)
+    _allow_open_files()
     _forget_environment()
     _greet(settings)
 
@@ -56,6 +61,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         address=settings.server.host,
         port=settings.server.port,
         interface=Interfaces.RSGI,
+        http=HTTPModes.http1,  # telling HTTP/2 apart has no deadline: silent connections would be held for ever
+        http1_settings=HTTP1Settings(header_read_timeout=settings.server.request_seconds * 1000),
         workers=settings.server.workers,
         workers_kill_timeout=SHUTDOWN_SECONDS,
         log_level=LogLevels.error,
@@ -75,7 +82,11 @@ class _Loader:
         _end_with_parent()
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
         Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
-        return Bridge(create_app(self.settings, services=services), threads=self.settings.server.threads)
+        return Bridge(
+            create_app(self.settings, services=services),
+            threads=self.settings.server.threads,
+            body_seconds=self.settings.server.request_seconds,
+        )
 
 
 def _end_with_parent() -> None:
@@ -105,6 +116,13 @@ def _require_free_port(settings: Settings) -> None:
             probe.bind((settings.server.host, settings.server.port))
         except OSError as error:
             raise Misconfigured([f"{settings.server.host}:{settings.server.port}: {error.strerror}"]) from None
+
+
+def _allow_open_files() -> None:
+    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if at_most == resource.RLIM_INFINITY else min(OPEN_FILES, at_most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, at_most))
 
 
 def _prepare(settings: Settings) -> None:

@@ -32,6 +32,7 @@ TABLE: Final[dict[type[PayymoError], Row]] = {
     errors.NotFound: Row(404, "Not found"),
     errors.TenantUnknown: Row(404, "No such tenant"),
     errors.MethodNotAllowed: Row(405, "Method not allowed"),
+    errors.RequestTimeout: Row(408, "Request timeout"),
     errors.Conflict: Row(409, "Conflict"),
     errors.PayloadTooLarge: Row(413, "Body too large"),
     errors.UnsupportedMediaType: Row(415, "Unsupported content type"),

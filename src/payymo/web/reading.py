@@ -36,8 +36,10 @@ def _read_octets() -> bytes:
     """The octets of the body.
 
     A body that comes in chunks announces no length, and Werkzeug cuts off what is over the limit: we would believe
-    something that nobody wrote.
+    something that nobody wrote. Other transfer codings are not undone by anybody (RFC 9112 §6.1).
     """
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise MalformedRequest("Send the body without a transfer coding, or as chunked alone.")
     request.max_content_length = MAX_BODY
     data = request.get_data()
     if len(data) >= MAX_BODY and request.content_length is None and request.environ["wsgi.input"].read(1):
