@@ -123,7 +123,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     check_master_key(work, sealer, clock)
     ring = KeyRing(work, sealer, clock, _key_policy(settings))
     ring.ensure()
-    tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant, log=log)
+    tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
     roles = Roles(work, clock, log=log)
     users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)

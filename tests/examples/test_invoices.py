@@ -33,8 +33,8 @@ def test_views_are_guarded_by_permission_and_tenant(app: Flask) -> None:
     """A clerk of one tenant sees its invoices; a stranger, a member without the permission and another tenant don't."""
     services: Services = app.extensions["payymo"]
     acme, other = (
-        services.tenants.create("acme", "Acme", trace=Trace()),
-        services.tenants.create("other", "Other", trace=Trace()),
+        services.administration.create_tenant("acme", "Acme", by=None, trace=Trace()),
+        services.administration.create_tenant("other", "Other", by=None, trace=Trace()),
     )
     for tenant in (acme, other):
         services.roles.create(tenant.id, "clerk", ["invoices:read", "invoices:write"], by=None, trace=Trace())

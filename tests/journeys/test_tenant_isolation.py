@@ -145,7 +145,7 @@ def test_verify_and_refresh_keep_to_the_tenant_that_is_named(house: House, sides
 def test_a_host_name_decides_over_the_header(house: House, sides: tuple[Side, Side]) -> None:
     """Invariant 11: a tenant's host name, in any spelling, is its tenant, whatever `X-Tenant` says."""
     a, _ = sides
-    tenant = house.services.tenants.create("c", "C", host="c.example", trace=Trace())
+    tenant = house.services.administration.create_tenant("c", "C", host="c.example", by=None, trace=Trace())
     house.user("carol", tenant=tenant)
     for host in ("c.example", "C.Example:8443"):
         for extra in ({}, {"X-Tenant": "a"}):

@@ -14,6 +14,7 @@ from payymo.errors import Conflict, NotFound
 from payymo.keys.model import PATIENCE, SPREAD_SECONDS, Calendar, Report, SigningKey, is_due, seconds_until_known
 from payymo.logs import Trace
 from tests.support.house import Client, Database, House
+from tests.support.moments import kill_points
 
 T = 1_800_000_000
 DAY = 86_400
@@ -191,38 +192,16 @@ def test_a_compromise_ends_the_sessions_of_every_tenant(young: House, purpose: s
 @pytest.mark.parametrize("which", ["active", "next", "retiring"])
 def test_there_is_one_active_and_one_next_key_at_every_kill_point_of_a_revocation(young: House, which: str) -> None:
     """Invariant 14: dying at the n-th statement leaves a ring that signs and publishes, for every n."""
-
-    class Killed(BaseException):
-        pass
-
     ring = young.services.ring
-    for limit in range(1, 40):
+    for dying in kill_points(young):
         ring.rotate("access", at_once=True)
         kid = next(key.kid for key in ring.list_keys() if (key.purpose, key.state) == ("access", which))
-        count = 0
-
-        def die(*_: object, limit: int = limit) -> None:
-            nonlocal count
-            count += 1
-            if count == limit:
-                raise Killed
-
-        event.listen(young.services.engine, "before_cursor_execute", die)
-        survived = False
-        try:
+        with dying:
             ring.revoke(kid)
-            survived = True
-        except Killed:
-            pass
-        finally:
-            event.remove(young.services.engine, "before_cursor_execute", die)
         states = [key.state for key in ring.list_keys() if key.purpose == "access"]
         assert (states.count("active"), states.count("next")) == (1, 1)
-        if survived:
-            assert kid not in jwks(young)
-            young.close()
-            return
-    pytest.fail("never reached the end")
+    assert kid not in jwks(young)
+    young.close()
 
 
 def test_a_key_that_another_process_made_a_moment_ago_is_looked_for_once_more(database: Database) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from payymo.db.schema import signing_keys
 from tests.support.house import Database, House
+from tests.support.moments import kill_points
 
 
 def keys_of(house: House) -> list[dict[str, Any]]:
@@ -99,34 +99,12 @@ def test_a_changed_algorithm_rotates_at_the_next_start(database: Database, algor
 
 def test_there_is_one_active_key_at_every_kill_point(database: Database) -> None:
     """Invariant 14: a rotation that dies at its n-th statement leaves everything as it was, for every n."""
-
-    class Killed(BaseException):
-        pass
-
     house = House(database)
     house.user("alice")
-    survived = False
-    for limit in range(1, 30):
-        count = 0
-
-        def die(*_: object, limit: int = limit) -> None:
-            nonlocal count
-            count += 1
-            if count == limit:
-                raise Killed
-
-        event.listen(house.services.engine, "before_cursor_execute", die)
-        try:
+    for dying in kill_points(house):
+        with dying:
             house.services.ring.rotate("refresh")
-            survived = True
-        except Killed:
-            pass
-        finally:
-            event.remove(house.services.engine, "before_cursor_execute", die)
         found = states(house)
         assert found["refresh", "active"] == found["refresh", "next"] == found["access", "active"] == 1
         assert house.logged_in().refresh().status_code == 200
-        if survived:
-            break
-    assert survived
     house.close()

@@ -235,7 +235,7 @@ def test_no_refresh_outlives_what_ends_its_session(house: House, act: str) -> No
     user = house.user("alice")
     admin = house.services.administration
     for number in range(3):
-        admin.resume(house.default.id, trace=Trace())
+        admin.resume(house.default.id, by=None, trace=Trace())
         admin.change_user(house.default.id, user.id, status="active", password=PASSWORD, by=None, trace=Trace())
         client = house.logged_in()
         racers = [Client(house.app.test_client(), {}) for _ in range(3)]
@@ -250,7 +250,7 @@ def test_no_refresh_outlives_what_ends_its_session(house: House, act: str) -> No
                 case "everywhere":
                     return client.post("/api/auth/logout", {"everywhere": True}).status_code
                 case "suspend":
-                    admin.suspend(house.default.id, trace=Trace())
+                    admin.suspend(house.default.id, by=None, trace=Trace())
             return 200
 
         def refresh(racer: Client, token: str | None = client.refresh_token) -> int:

@@ -2,62 +2,19 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from payymo.db.schema import sessions, tenants, token_revocations
 from payymo.errors import InsufficientScope
 from payymo.logs import Trace
 from tests.support.house import PASSWORD, Client, Database, House
+from tests.support.moments import before, kill_points
 
 SECOND = 1
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-@contextmanager
-def before(house: House, is_the_moment: Callable[[str], bool], act: Callable[[], object]) -> Iterator[None]:
-    """Let `act` happen once, right before the first statement that is the moment."""
-    waiting = [act]
-
-    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if waiting and is_the_moment(statement):
-            waiting.pop()()
-
-    event.listen(house.services.engine, "before_cursor_execute", look)
-    try:
-        yield
-    finally:
-        event.remove(house.services.engine, "before_cursor_execute", look)
-    assert not waiting, "the moment never came"
-
-
-@contextmanager
-def killed_at(house: House, number: int) -> Iterator[Callable[[], bool]]:
-    """Die right before so many statements have begun. Answers whether the end was reached alive."""
-    begun, died = 0, False
-
-    def look(*_: object) -> None:
-        nonlocal begun
-        begun += 1
-        if begun == number:
-            raise Killed
-
-    event.listen(house.services.engine, "before_cursor_execute", look)
-    try:
-        yield lambda: not died
-    except Killed:
-        died = True
-    finally:
-        event.remove(house.services.engine, "before_cursor_execute", look)
 
 
 def takes_the_lock(statement: str) -> bool:
@@ -130,48 +87,41 @@ def test_a_session_that_a_suspension_missed_never_works_again_wherever_the_resum
     admin, tenant = house.services.administration, house.tenant("acme")
     house.user("alice", tenant=tenant)
     leftover = house.logged_in("alice", tenant=tenant)
-    admin.suspend(tenant.id, trace=Trace())
+    admin.suspend(tenant.id, by=None, trace=Trace())
     owner = house.database.owner()
-    for limit in range(1, 30):
+    for dying in kill_points(house):
         with owner.begin() as connection:
             connection.execute(sa.delete(token_revocations))
             connection.execute(sa.update(sessions).values(ended_at=None, end_reason=None))
             connection.execute(sa.update(tenants).where(tenants.c.id == tenant.id).values(status="suspended"))
-        with killed_at(house, limit) as survived:
-            admin.resume(tenant.id, trace=Trace())
+        with dying:
+            admin.resume(tenant.id, by=None, trace=Trace())
         house.clock.advance(2)
         assert leftover.get("/api/auth/me").status_code == 401
         assert Client(house.app.test_client(), {}).refresh(leftover.refresh_token).status_code == 401
-        if survived():
-            break
-    else:
-        pytest.fail("never reached the end")
     owner.dispose()
 
 
 def test_a_refresh_that_dies_at_any_statement_leaves_the_chain_whole(house: House, alice: Client) -> None:
     """Invariants 3 and 4: whatever the moment, the client's retry goes on, and by one step."""
-    for limit in range(1, 30):
+    for dying in kill_points(house):
         token = alice.refresh_token
         assert token is not None
-        with killed_at(house, limit) as survived:
+        with dying:
             house.services.sessions.refresh(token, tenant_id=None, trace=Trace())
         assert alice.refresh(token).status_code == 200
         assert alice.refresh_token != token
-        if survived():
-            return
-    pytest.fail("never reached the end")
 
 
 def test_a_logout_that_dies_at_any_statement_has_ended_everything_or_nothing(house: House) -> None:
     """Invariants 7 and 9: the end of the session and its revocation commit together."""
     house.user("alice")
     owner = house.database.owner()
-    for limit in range(1, 30):
+    for dying in kill_points(house):
         client = house.logged_in()
         principal = house.services.verifier.verify(client.access_token or "")
         user_id, session_id = uuid.UUID(principal.sub), uuid.UUID(principal.sid)
-        with killed_at(house, limit) as survived:
+        with dying:
             house.services.sessions.log_out(house.default.id, user_id, session_id, everywhere=False, trace=Trace())
         with owner.connect() as connection:
             ended = connection.execute(sa.select(sessions.c.ended_at).where(sessions.c.id == session_id)).scalar()
@@ -179,11 +129,7 @@ def test_a_logout_that_dies_at_any_statement_has_ended_everything_or_nothing(hou
                 sa.select(token_revocations.c.seq).where(token_revocations.c.subject_id == session_id)
             ).scalar()
         assert (ended is None) is (revoked is None)
-        assert client.get("/api/auth/me").status_code == (401 if survived() else 200)
-        if survived():
-            break
-    else:
-        pytest.fail("never reached the end")
+        assert client.get("/api/auth/me").status_code == (401 if dying.survived else 200)
     owner.dispose()
 
 
@@ -286,3 +232,24 @@ def test_an_administrator_who_is_stopped_meanwhile_leaves_no_back_door(
         assert adam.call(method, path, body).status_code == 401
     assert house.services.roles.list_roles(house.default.id) == roles_before
     assert len(house.services.users.list_users(house.default.id, after="", count=9)) == 1
+
+
+@pytest.mark.parametrize("act", ["create", "suspend", "resume"])
+def test_a_platform_administrator_who_is_stopped_meanwhile_changes_no_tenant(house: House, act: str) -> None:
+    """Invariants 2 and 11, for what is done across tenants."""
+    acme = house.tenant("acme")
+    if act == "resume":
+        house.services.administration.suspend(acme.id, by=None, trace=Trace())
+    user = house.user("root", roles=("platform-administrator",))
+    root = house.logged_in("root")
+    tenants_before = house.services.tenants.list_tenants()
+
+    def stop() -> None:
+        house.services.administration.change_user(house.default.id, user.id, status="disabled", by=None, trace=Trace())
+
+    path, body = ("/api/admin/tenants", {"slug": "door", "name": "Door"})
+    if act != "create":
+        path, body = f"/api/admin/tenants/{acme.id}/{act}", None
+    with before(house, locks_a_user, stop):
+        assert root.call("POST", path, body).status_code == 401
+    assert house.services.tenants.list_tenants() == tenants_before

@@ -114,12 +114,12 @@ def test_what_ends_a_session_also_ends_its_refresh_token(house: House) -> None:
     acts: list[Callable[[], object]] = [
         lambda: admin.change_user(house.default.id, user.id, status="disabled", by=None, trace=Trace()),
         lambda: admin.change_user(house.default.id, user.id, password="another fine Passw0rd", by=None, trace=Trace()),
-        lambda: admin.suspend(house.default.id, trace=Trace()),
+        lambda: admin.suspend(house.default.id, by=None, trace=Trace()),
     ]
     undo: list[Callable[[], object]] = [
         lambda: admin.change_user(house.default.id, user.id, status="active", by=None, trace=Trace()),
         lambda: admin.change_user(house.default.id, user.id, password="SecurePassword123!", by=None, trace=Trace()),
-        lambda: admin.resume(house.default.id, trace=Trace()),
+        lambda: admin.resume(house.default.id, by=None, trace=Trace()),
     ]
     for act, back in zip(acts, undo, strict=True):
         client = house.logged_in()

@@ -94,7 +94,7 @@ class House:
 
     def tenant(self, slug: str) -> Tenant:
         """A new tenant."""
-        return self.services.tenants.create(slug, slug.title(), trace=Trace())
+        return self.services.administration.create_tenant(slug, slug.title(), by=None, trace=Trace())
 
     def user(self, name: str = "alice", *, tenant: Tenant | None = None, roles: tuple[str, ...] = ("member",)) -> User:
         """A new user `name@example.com` with the usual password."""

@@ -24,7 +24,8 @@ def tenant() -> None:
 def create(*, slug: str, name: str | None, host: str | None, as_json: bool) -> None:
     """Create a tenant."""
     with services() as opened:
-        show(asdict(opened.tenants.create(slug, name or slug, host=host, trace=CONSOLE)), json_wanted=as_json)
+        made = opened.administration.create_tenant(slug, name or slug, host=host, by=None, trace=CONSOLE)
+        show(asdict(made), json_wanted=as_json)
 
 
 @tenant.command(name="list")
@@ -48,7 +49,7 @@ def suspend(*, slug: str, yes: bool, as_json: bool) -> None:
     with services() as opened:
         found = opened.tenants.get_by_slug(slug)
         ask(f"Suspend {slug!r} and end all of its sessions?", yes=yes)
-        show(asdict(opened.administration.suspend(found.id, trace=CONSOLE)), json_wanted=as_json)
+        show(asdict(opened.administration.suspend(found.id, by=None, trace=CONSOLE)), json_wanted=as_json)
 
 
 @tenant.command()
@@ -59,4 +60,4 @@ def resume(*, slug: str, as_json: bool) -> None:
     """Let a suspended tenant's users log in again."""
     with services() as opened:
         found = opened.tenants.get_by_slug(slug)
-        show(asdict(opened.administration.resume(found.id, trace=CONSOLE)), json_wanted=as_json)
+        show(asdict(opened.administration.resume(found.id, by=None, trace=CONSOLE)), json_wanted=as_json)

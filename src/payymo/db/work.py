@@ -38,6 +38,18 @@ class Transaction:
         """`postgresql` or `sqlite`."""
         return self._connection.dialect.name
 
+    @contextmanager
+    def within(self, tenant_id: uuid.UUID) -> Iterator["Transaction"]:
+        """The same transaction, seeing and writing one tenant's rows for a while. For platform work alone."""
+        if self.tenant_id is not None:
+            raise TenantWallBreached(private="tenant work stays in its tenant")
+        is_postgres = self.dialect == "postgresql"
+        if is_postgres:
+            self._connection.exec_driver_sql(_NARROW.format(role=schema.RUNTIME_ROLE, tenant=tenant_id.hex))
+        yield Transaction(self._connection, tenant_id, checked=not is_postgres)
+        if is_postgres:  # after an exception there is nothing to go back to: it ends the transaction
+            self._connection.exec_driver_sql(_NARROW.format(role=schema.PLATFORM_ROLE, tenant=""))
+
     def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[*tuple[Any, ...]]:
         """Run one statement. In tenant work `schema.TENANT` is filled in here, and only here."""
         if self.tenant_id is None:
@@ -116,7 +128,8 @@ def _begin(connection: sa.Connection) -> sa.Transaction:
         return connection.begin()
 
 
-_ENTER = "BEGIN; SET LOCAL ROLE {role}; SET LOCAL payymo.tenant = '{tenant}'"
+_NARROW = "SET LOCAL ROLE {role}; SET LOCAL payymo.tenant = '{tenant}'"
+_ENTER = f"BEGIN; {_NARROW}"
 """One round trip. What is filled in is a constant, and an identifier in hexadecimal digits."""
 _WRITE = "BEGIN IMMEDIATE"
 """A writer on SQLite takes the write lock at once: two that upgrade a read lock would fail instead of waiting."""

@@ -26,12 +26,14 @@ class Administrator:
         roles: Roles,
         clock: Clock,
         *,
+        tenant_id: uuid.UUID,
         user_id: uuid.UUID,
         session_id: uuid.UUID,
         permissions: Sequence[str],
         needs: str,
     ) -> None:
         self.user_id = user_id
+        self._tenant_id = tenant_id
         self._users = users
         self._roles = roles
         self._clock = clock
@@ -42,8 +44,15 @@ class Administrator:
     def authority_in(self, tx: Transaction) -> tuple[str, ...]:
         """What they may hand out: in the token, and granted now. It stays so until the transaction ends.
 
-        Raises InvalidToken when they, their session or their tenant are no longer active, InsufficientScope.
+        In platform work their own tenant is looked into. Raises InvalidToken when they, their session or their tenant
+        are no longer active, InsufficientScope.
         """
+        if tx.tenant_id is not None:
+            return self._authority_in(tx)
+        with tx.within(self._tenant_id) as own:
+            return self._authority_in(own)
+
+    def _authority_in(self, tx: Transaction) -> tuple[str, ...]:
         session = store.find_session(tx, self._session_id) if self._users.lock_active(tx, self.user_id) else None
         if session is None or not session.is_alive_at(int(self._clock())):
             raise InvalidToken(private="the actor's session ended meanwhile")

@@ -114,13 +114,36 @@ class Administration:
             raise InsufficientScope("This user may do more than you may.")
         return authority
 
-    def suspend(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
-        """Suspend a tenant and end all of its sessions. Raises NotFound."""
-        return self._set_status(tenant_id, "suspended", trace)
+    def create_tenant(self, slug: str, name: str, *, host: str | None = None, by: Actor | None, trace: Trace) -> Tenant:
+        """A new, active tenant. Raises InvalidInput, Conflict, InsufficientScope."""
+        with self._work.platform() as tx:
+            authority_of(by, tx)
+            tenant = self._tenants.add(tx, slug, name, host=host)
+        self._log.event("tenant.created", "success", trace=trace, tenant_id=tenant.id)
+        return tenant
 
-    def resume(self, tenant_id: uuid.UUID, *, trace: Trace) -> Tenant:
-        """Let a tenant's users log in again. Sessions from before stay ended. Raises NotFound."""
-        return self._set_status(tenant_id, "active", trace)
+    def suspend(self, tenant_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> Tenant:
+        """Suspend a tenant, then end all of its sessions. Raises NotFound, InsufficientScope."""
+        tenant = self._set_status(tenant_id, "suspended", by)
+        self._end_sessions_of(tenant)
+        self._log.event("tenant.suspended", "success", trace=trace, tenant_id=tenant_id)
+        return tenant
+
+    def resume(self, tenant_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> Tenant:
+        """Let a tenant's users log in again. Sessions from before stay ended. Raises NotFound, InsufficientScope.
+
+        A login that was under way at the suspension may have left a session. It ends while the tenant is still
+        suspended, when nothing in it works and nobody logs in.
+        """
+        with self._work.platform(writes=False) as tx:
+            authority_of(by, tx)
+            tenant = self._tenants.get_in(tx, tenant_id)
+        if tenant.is_active:
+            return tenant
+        self._end_sessions_of(tenant)
+        tenant = self._set_status(tenant_id, "active", by)
+        self._log.event("tenant.active", "success", trace=trace, tenant_id=tenant_id)
+        return tenant
 
     def revoke_key(self, kid: str, *, keep_sessions: bool, trace: Trace) -> int:
         """Refuse whatever a signing key has signed, because somebody else may have it. Answers how many sessions ended.
@@ -140,20 +163,11 @@ class Administration:
             after = page[-1].slug
         return ended
 
-    def _set_status(self, tenant_id: uuid.UUID, status: TenantStatus, trace: Trace) -> Tenant:
-        """Sessions end while the tenant is suspended, when nothing in it works and nobody logs in.
-
-        On the way back, too: a login that was under way at the suspension may have left one.
-        """
-        if status == "suspended":
-            self._write_status(tenant_id, "suspended")
-        with self._work(tenant_id) as tx:
-            self._revocations.end_all(tx, reason="tenant-suspended")
-        if status == "active":
-            self._write_status(tenant_id, "active")
-        self._log.event(f"tenant.{status}", "success", trace=trace, tenant_id=tenant_id)
-        return self._tenants.get(tenant_id)
-
-    def _write_status(self, tenant_id: uuid.UUID, status: TenantStatus) -> None:
+    def _set_status(self, tenant_id: uuid.UUID, status: TenantStatus, by: Actor | None) -> Tenant:
         with self._work.platform() as tx:
-            self._tenants.change_status(tx, tenant_id, status)
+            authority_of(by, tx)
+            return self._tenants.change_status(tx, tenant_id, status)
+
+    def _end_sessions_of(self, tenant: Tenant) -> None:
+        with self._work(tenant.id) as tx:
+            self._revocations.end_all(tx, reason="tenant-suspended")

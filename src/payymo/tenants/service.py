@@ -1,6 +1,6 @@
-"""Creates tenants, and says which one a request belongs to.
+"""Keeps tenants, and says which one a request belongs to.
 
-Suspending ends sessions too, and so is a use case of `payymo.sessions`.
+Who creates and suspends them is somebody with a session, so that these are use cases of `payymo.sessions`.
 """
 
 import uuid
@@ -9,7 +9,6 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import NotFound, TenantUnknown
-from payymo.logs import SecurityLog, Trace
 from payymo.tenants import store
 from payymo.tenants.model import Tenant, TenantStatus
 
@@ -20,12 +19,11 @@ REMEMBER_AT_MOST = 1024
 class Tenants:
     """The tenants of this deployment."""
 
-    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, default_slug: str, log: SecurityLog) -> None:
+    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, default_slug: str) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._default_slug = default_slug
-        self._log = log
         self._resolved: dict[tuple[str, str | None], tuple[float, Tenant, bool]] = {}
 
     def resolve(self, host: str, slug: str | None) -> tuple[Tenant, bool]:
@@ -53,32 +51,22 @@ class Tenants:
             raise TenantUnknown
         return found, slug is not None
 
-    def create(self, slug: str, name: str, *, host: str | None = None, trace: Trace) -> Tenant:
-        """A new, active tenant. Raises InvalidInput, Conflict."""
+    def add(self, tx: Transaction, slug: str, name: str, *, host: str | None = None) -> Tenant:
+        """Step: a new, active tenant. Raises InvalidInput, Conflict."""
         tenant = Tenant(self._entropy.uuid(), slug, name, host, "active", int(self._clock()))
-        with self._work.platform() as tx:
-            store.add_tenant(tx, tenant)
-        self._log.event("tenant.created", "success", trace=trace, tenant_id=tenant.id)
+        store.add_tenant(tx, tenant)
         return tenant
 
     def ensure_default(self) -> Tenant:
         """The default tenant, made when it is missing."""
         with self._work.platform() as tx:
             found = store.find_by_slug(tx, self._default_slug)
-            if found is None:
-                found = Tenant(
-                    self._entropy.uuid(), self._default_slug, "Default tenant", None, "active", int(self._clock())
-                )
-                store.add_tenant(tx, found)
-        return found
+            return found or self.add(tx, self._default_slug, "Default tenant")
 
     def get(self, tenant_id: uuid.UUID) -> Tenant:
         """The tenant. Raises NotFound."""
         with self._work.platform(writes=False) as tx:
-            found = store.find_by_id(tx, tenant_id)
-        if found is None:
-            raise NotFound("There is no such tenant.")
-        return found
+            return self.get_in(tx, tenant_id)
 
     def get_by_slug(self, slug: str) -> Tenant:
         """The tenant. Raises NotFound."""
@@ -93,9 +81,15 @@ class Tenants:
         with self._work.platform(writes=False) as tx:
             return store.list_tenants(tx, after=after, count=count)
 
-    def change_status(self, tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus) -> None:
-        """Step: suspend or resume. Raises NotFound."""
-        if store.find_by_id(tx, tenant_id) is None:
+    def get_in(self, tx: Transaction, tenant_id: uuid.UUID) -> Tenant:
+        """Step: the tenant. Raises NotFound."""
+        found = store.find_by_id(tx, tenant_id)
+        if found is None:
             raise NotFound("There is no such tenant.")
+        return found
+
+    def change_status(self, tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus) -> Tenant:
+        """Step: suspend or resume. Raises NotFound."""
         store.set_status(tx, tenant_id, status)
         self._resolved.clear()
+        return self.get_in(tx, tenant_id)

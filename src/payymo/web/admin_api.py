@@ -164,7 +164,10 @@ class TenantsApi:
     )
     def create_tenant(self, caller: Caller, body: NewTenantBody) -> TenantOut:
         """Create a tenant."""
-        return TenantOut.of(self._tenants.create(body.slug, body.name, host=body.host, trace=caller.trace))
+        made = self._administration.create_tenant(
+            body.slug, body.name, host=body.host, by=caller.actor, trace=caller.trace
+        )
+        return TenantOut.of(made)
 
     @route(
         "POST",
@@ -175,7 +178,7 @@ class TenantsApi:
     )
     def suspend_tenant(self, caller: Caller, tenant_id: uuid.UUID) -> TenantOut:
         """Suspend a tenant: its sessions end, its tokens stop working."""
-        return TenantOut.of(self._administration.suspend(tenant_id, trace=caller.trace))
+        return TenantOut.of(self._administration.suspend(tenant_id, by=caller.actor, trace=caller.trace))
 
     @route(
         "POST",
@@ -186,4 +189,4 @@ class TenantsApi:
     )
     def resume_tenant(self, caller: Caller, tenant_id: uuid.UUID) -> TenantOut:
         """Let a suspended tenant's users log in again."""
-        return TenantOut.of(self._administration.resume(tenant_id, trace=caller.trace))
+        return TenantOut.of(self._administration.resume(tenant_id, by=caller.actor, trace=caller.trace))

@@ -31,6 +31,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
             services.users,
             services.roles,
             services.clock,
+            tenant_id=principal.tenant_id,
             user_id=principal.user_id,
             session_id=principal.session_id,
             permissions=principal.claims.permissions,
