@@ -39,6 +39,14 @@ def test_a_key_waits_until_every_copy_of_the_key_set_before_it_has_expired(age: 
     assert is_due(ACTIVE, key, T, CALENDAR) is (wait == 0)
 
 
+def test_another_algorithm_does_not_wait_for_the_calendar_but_for_the_verifiers() -> None:
+    """What the operator has chosen comes into force as soon as nobody lacks the key."""
+    young = replace(ACTIVE, activated_at=T - 1)
+    assert not is_due(young, NEXT, T, CALENDAR)
+    assert is_due(young, replace(NEXT, algorithm="ES256"), T, CALENDAR)
+    assert not is_due(young, replace(NEXT, algorithm="ES256", created_at=T - LIFE + 1), T, CALENDAR)
+
+
 def test_a_refresh_key_waits_for_nobody() -> None:
     """We alone verify refresh tokens."""
     assert seconds_until_known(replace(NEXT, purpose="refresh", created_at=T), T, CALENDAR) == 0

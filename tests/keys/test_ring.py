@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.db.schema import signing_keys
+from payymo.logs import Trace
 from tests.support.house import Database, House
 from tests.support.moments import kill_points
 
@@ -78,22 +79,36 @@ def test_a_retiring_key_verifies_until_its_last_token_has_expired(house: House) 
     assert (row.state, bytes(row.private_key)) == ("retired", b"")
 
 
+def header_of(token: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode((token or "").split(".")[0] + "=="))
+    return found
+
+
 @pytest.mark.parametrize("algorithm", ["PS256", "ES256", "EdDSA"])
-def test_a_changed_algorithm_rotates_at_the_next_start(database: Database, algorithm: str) -> None:
-    """Tokens from before go on; new ones are signed by the new kind of key."""
+def test_a_changed_algorithm_is_published_before_it_signs(database: Database, algorithm: str) -> None:
+    """Invariant 12: verifiers are given the new kind of key first, and tokens from before go on."""
     before = House(database)
     before.user("alice")
     old = before.logged_in().access_token
     before.close()
     after = House(database, tokens={"algorithm": algorithm, "refresh_algorithm": "EdDSA"})
+    first = keys_of(after)
+    after.services.do_duties(Trace())
+    assert header_of(after.logged_in().access_token)["alg"] == "RS256"
+    assert {key["alg"] for key in keys_of(after)} == {"RS256", algorithm}
+    after.clock.advance(305)
+    after.services.do_duties(Trace())
     client = after.logged_in()
-    header = json.loads(base64.urlsafe_b64decode((client.access_token or "").split(".")[0] + "=="))
-    assert header["alg"] == algorithm
+    assert header_of(client.access_token)["alg"] == algorithm
+    assert header_of(client.access_token)["kid"] in {key["kid"] for key in first}
+    assert header_of(client.refresh_token)["alg"] == "EdDSA"
     assert client.get("/api/auth/me").status_code == 200
     assert client.refresh().status_code == 200
     client.access_token = old
     assert client.get("/api/auth/me").status_code == 200
-    assert {key["alg"] for key in keys_of(after)} == {"RS256", algorithm}
+    assert client.get("/.well-known/payymo").get_json()["access_token_signing_alg_values_supported"] == [
+        *sorted({"RS256", algorithm})
+    ]
     after.close()
 
 

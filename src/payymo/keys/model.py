@@ -99,9 +99,10 @@ def seconds_until_known(key: SigningKey, now: int, calendar: Calendar, reports: 
 def is_due(
     active: SigningKey, following: SigningKey, now: int, calendar: Calendar, reports: Sequence[Report] = ()
 ) -> bool:
-    """Whether the calendar asks for a rotation, and it can be made without a verifier that lacks the key."""
+    """Whether the calendar or another algorithm asks for a rotation, and no verifier lacks the key."""
     since = active.created_at if active.activated_at is None else active.activated_at
-    return now - since >= calendar.rotate_every and not seconds_until_known(following, now, calendar, reports)
+    is_wanted = now - since >= calendar.rotate_every or following.algorithm != active.algorithm
+    return is_wanted and not seconds_until_known(following, now, calendar, reports)
 
 
 def published(keys: Iterable[SigningKey], now: int) -> list[dict[str, Any]]:

@@ -78,10 +78,9 @@ class KeyRing:
         """The kid of the key that signs now."""
         return self._fresh().active[purpose]
 
-    @property
-    def algorithm(self) -> str:
-        """The algorithm that new access tokens are signed with."""
-        return self._policy.algorithm
+    def algorithms(self) -> list[str]:
+        """The algorithms of access tokens that are accepted now, or may be signed soon."""
+        return sorted({jwk["alg"] for jwk in published(self._fresh().keys, int(self._clock()))})
 
     def algorithm_of(self, purpose: Purpose, kid: str) -> str:
         """The algorithm of a key that still verifies. Raises KeyGone."""
@@ -118,7 +117,10 @@ class KeyRing:
         return self._read().keys
 
     def ensure(self) -> None:
-        """Make the keys that are missing, or whose algorithm is no longer the configured one."""
+        """Make the keys that are missing; a next key of another algorithm than the configured one gives way to one.
+
+        What signs goes on signing: verifiers have to be given the new key first.
+        """
         with self._work.platform(writes=False) as tx:
             keys = store.list_keys(tx)
         for purpose in PURPOSES:
@@ -128,8 +130,24 @@ class KeyRing:
                 self._signers[key.kid] = self._unseal(key)
 
     def _ensure(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> None:
-        if not self._is_complete(purpose, keys):
-            self._advance(purpose, lambda now: not self._is_complete(purpose, now))
+        wanted = self._policy.algorithm_of(purpose)
+
+        def is_begun(now: tuple[SigningKey, ...]) -> bool:
+            return None not in (_one(now, purpose, "active"), _one(now, purpose, "next"))
+
+        def is_prepared(now: tuple[SigningKey, ...]) -> bool:
+            following = _one(now, purpose, "next")
+            return following is not None and following.algorithm == wanted
+
+        if not is_begun(keys):
+            self._advance(purpose, lambda now: not is_begun(now))
+        elif not is_prepared(keys):
+            fresh = self._make(purpose, "next")
+            with self._work.platform() as tx:
+                store.lock(tx)
+                if not is_prepared(store.list_keys(tx)):
+                    store.drop_next(tx, purpose)
+                    store.add_key(tx, fresh)
         ttl = self._policy.token_ttl_of(purpose)
         if any(key.token_ttl_seconds < ttl for key in keys):
             with self._work.platform() as tx:
@@ -217,18 +235,12 @@ class KeyRing:
             active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
             ttl = max(self._policy.token_ttl_of(purpose), active.token_ttl_seconds if active else 0)
             store.retire_active(tx, purpose, now + ttl + MARGIN_SECONDS)
-            if active is None or following is None or following.algorithm != spare.algorithm:
-                store.drop_next(tx, purpose)
+            if following is None:
                 store.add_key(tx, spare)
             else:
                 store.activate_next(tx, purpose, now)
             store.add_key(tx, fresh)
         return True
-
-    def _is_complete(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> bool:
-        wanted = self._policy.algorithm_of(purpose)
-        active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
-        return all(key is not None and key.algorithm == wanted for key in (active, following))
 
     def _make(self, purpose: Purpose, state: State) -> SigningKey:
         algorithm = self._policy.algorithm_of(purpose)

@@ -61,7 +61,7 @@ class DiscoveryApi:
             "audience": self._policy.audience,
             "jwks_uri": f"{issuer}/.well-known/jwks.json",
             "jwks_max_age_seconds": self._max_age,
-            "access_token_signing_alg_values_supported": [self._ring.algorithm],
+            "access_token_signing_alg_values_supported": self._ring.algorithms(),
             "access_token_ttl_seconds": self._policy.access_ttl_seconds,
             "login_endpoint": f"{issuer}/api/auth/login",
             "refresh_endpoint": f"{issuer}/api/auth/refresh",
