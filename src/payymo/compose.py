@@ -10,7 +10,7 @@ from payymo.config import Limits, Lockout, Settings, reveal
 from payymo.db import schema
 from payymo.db.lease import Lease
 from payymo.db.revision import is_current
-from payymo.db.work import Work, connect
+from payymo.db.work import Work, connect, reaching
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.keys.model import Calendar, KeyPolicy
@@ -204,7 +204,7 @@ def role_reasons(engine: sa.Engine) -> tuple[str, ...]:
     if engine.dialect.name != "postgresql":
         return ()
     tables = [table.name for table in schema.metadata.sorted_tables]
-    with engine.connect() as connection:
+    with reaching(), engine.connect() as connection:
         is_superuser, bypasses, owns = connection.execute(_ROLE, {"tables": tables}).one()
     remedy = "let PAYYMO_DATABASE__URL log in as a role of its own (docs/operating.md)"
     refusals = {
@@ -266,15 +266,18 @@ def _counters(settings: Settings, engine: sa.Engine, clock: Clock) -> Storage | 
         case "memory":
             return None
         case "redis":
-            return RedisStorage(
-                reveal(settings.redis.url) or "",
-                socket_timeout=REDIS_PATIENCE_SECONDS,
-                socket_connect_timeout=REDIS_PATIENCE_SECONDS,
-            )
+            return _redis(reveal(settings.redis.url) or "")
         case "database" if engine.dialect.name == "sqlite":
             return SqlStorage(counters_engine(f"sqlite:///{(settings.data / 'counters.db').absolute()}"), clock)
         case _:
             return SqlStorage(engine, clock)
+
+
+def _redis(url: str) -> Storage:
+    try:
+        return RedisStorage(url, socket_timeout=REDIS_PATIENCE_SECONDS, socket_connect_timeout=REDIS_PATIENCE_SECONDS)
+    except ValueError:
+        raise Misconfigured(["PAYYMO_REDIS__URL can't be read: write redis://host:6379/0 or rediss://…"]) from None
 
 
 def _limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:

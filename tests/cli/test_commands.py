@@ -56,6 +56,44 @@ def house(database: Database) -> Iterator[House]:
     built.close()
 
 
+WRONG_SETTINGS = {
+    "no URL": ({"PAYYMO_DATABASE__URL": "nonsense"}, ["db", "check"], "the database URL can't be read"),
+    "no driver": ({"PAYYMO_DATABASE__URL": "mysql://x/y"}, ["db", "check"], "the database URL can't be read"),
+    "no port": ({"PAYYMO_DATABASE__URL": "postgresql://u@h:9x/d"}, ["db", "upgrade"], "the database URL can't be read"),
+    "no folder": ({"PAYYMO_DATABASE__URL": "sqlite:////nowhere/x.db"}, ["db", "upgrade"], "unable to open"),
+    "nobody there": ({"PAYYMO_DATABASE__URL": "postgresql://u:pw@127.0.0.1:1/d"}, ["db", "check"], "refused"),
+    "data is a file": ({"PAYYMO_DATA": __file__}, ["db", "upgrade"], "this folder can't be made"),
+    "data is nowhere": ({"PAYYMO_DATA": "/proc/nowhere/x"}, ["serve"], "this folder can't be made"),
+    "no Redis": ({"PAYYMO_REDIS__URL": "http://x"}, ["serve"], "PAYYMO_REDIS__URL can't be read"),
+    "no revision": ({}, ["db", "downgrade", "nonsense", "--yes"], "there is no revision 'nonsense'"),
+}
+
+
+@pytest.mark.parametrize(("settings", "words", "reason"), WRONG_SETTINGS.values(), ids=WRONG_SETTINGS)
+def test_what_can_not_be_used_is_named_in_a_sentence(
+    tmp_path: Path, settings: dict[str, str], words: list[str], reason: str
+) -> None:
+    """No traceback, no secret: what, where, and what to do."""
+    environment = {name: None for name in os.environ if name.startswith("PAYYMO_")}
+    environment |= {"PAYYMO_DATA": str(tmp_path), **settings}
+    if "serve" not in words:
+        CliRunner().invoke(payymo, ["db", "upgrade"], env={"PAYYMO_DATA": str(tmp_path)})
+    done = CliRunner().invoke(payymo, words, env=environment)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert reason in done.stderr
+    assert "pw" not in done.stderr
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    """Nothing is lost: it may be somebody's."""
+    (tmp_path / "payymo.db").write_bytes(b"something else" * 100)
+    for words in (["db", "check"], ["db", "upgrade"], ["serve"]):
+        done = CliRunner().invoke(payymo, words, env={"PAYYMO_DATA": str(tmp_path)})
+        assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+        assert "not a database" in done.stderr
+    assert (tmp_path / "payymo.db").read_bytes() == b"something else" * 100
+
+
 def test_a_tenant_with_a_user_a_role_and_a_session_from_the_command_line(shell: Shell, house: House) -> None:
     """Everything that the first day needs works without HTTP, and shows in HTTP."""
     assert shell.json("tenant", "create", "acme", "--name", "Acme Inc.")["slug"] == "acme"

@@ -464,6 +464,36 @@ def test_locked_account_refuses_the_right_password_too(database: Database) -> No
     house.close()
 
 
+def test_strangers_who_lock_an_account_keep_its_owner_from_nothing_that_is_open(database: Database) -> None:
+    """A lockout stops at the door: who is in stays in, and can open the door again by another password."""
+    house = limited(database, lockout={"enabled": True, "failures": 5}, trusted_proxies=("127.0.0.0/8",))
+    house.user("alice")
+    alice = house.logged_in()
+    assert {answer.status_code for answer in _from_many_addresses(house, ("alice@example.com",) * 5)} == {401}
+    assert_limited(house.client().log_in(), range(1, 7201))
+    assert alice.get("/api/auth/me").status_code == alice.refresh().status_code == 200
+    new = "another fine Passw0rd"
+    body = {"current_password": PASSWORD, "new_password": new}
+    assert alice.post("/api/auth/password", body).status_code == 200
+    assert house.client().log_in(password=new).status_code == 200
+    house.close()
+
+
+def test_a_stolen_token_guesses_no_more_passwords_from_many_addresses(database: Database) -> None:
+    """CVE-2025-64102: changes of the password are counted by user, too."""
+    house = limited(database, lockout={"enabled": True, "failures": 5}, trusted_proxies=("127.0.0.0/8",))
+    house.user("alice")
+    token = house.logged_in().access_token
+    body = {"current_password": WRONG, "new_password": "another fine Passw0rd"}
+    statuses = []
+    for number in range(7):
+        thief = house.client(headers={"X-Forwarded-For": f"192.0.2.{number + 1}"})
+        thief.access_token = token
+        statuses.append(thief.post("/api/auth/password", body).status_code)
+    assert statuses == [401] * 5 + [429] * 2
+    house.close()
+
+
 def test_same_address_in_two_tenants_is_two_accounts(sqlite_database: Database) -> None:
     """One tenant's attacker does not lock another tenant's user out."""
     house = limited(sqlite_database, login="2/minute", trusted_proxies=("127.0.0.0/8",))

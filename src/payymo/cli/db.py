@@ -8,6 +8,7 @@ from payymo.cli.common import as_json, ask, confirmed, database, politely, servi
 from payymo.cli.output import show
 from payymo.db import migrate
 from payymo.db.revision import current_revision
+from payymo.secrets.providers import make_private_folder
 
 
 @click.group()
@@ -22,7 +23,7 @@ def upgrade(*, as_json: bool) -> None:
     """Apply every missing migration. Uses PAYYMO_DATABASE__OWNER_URL where it is set."""
     found = settings()
     if found.database.url is None:
-        found.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(found.data)
     with database(found, as_owner=True) as engine:
         before = current_revision(engine)
         migrate.upgrade(engine)

@@ -26,6 +26,7 @@ from payymo.errors import Misconfigured
 from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
+from payymo.secrets.providers import make_private_folder
 
 SHUTDOWN_SECONDS = 10
 PARENT_SECONDS = 0.5
@@ -130,7 +131,7 @@ def _prepare(settings: Settings) -> None:
     if settings.is_production:
         require_current(settings)
         return
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(settings.data)
     with database(settings, as_owner=True) as engine:
         if not is_current(engine):
             from payymo.db import migrate  # noqa: PLC0415 - Alembic loads slowly, and most starts don't need it

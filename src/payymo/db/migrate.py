@@ -10,16 +10,22 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 
 from payymo.db import schema
+from payymo.db.work import reaching
+from payymo.errors import Misconfigured
 
 LOCK = 0x5061_7979_6D6F
 """PostgreSQL advisory lock: one migration at a time, the others wait for it."""
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
-    """Apply every missing migration. Safe to run again, also after being killed."""
-    with engine.connect() as connection:
+    """Apply every missing migration. Safe to run again, also after being killed.
+
+    Raises Misconfigured when the database can't be reached, or refuses.
+    """
+    with reaching(), engine.connect() as connection:
         connection.detach()  # its end releases the lock, whatever happens; a pooled connection would keep it
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SET statement_timeout = 0"))  # the others wait, however long it takes
@@ -30,15 +36,24 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
-    """Take migrations back, down to `revision` (`base`: all). Destroys what they had made."""
-    with engine.connect() as connection:
-        command.downgrade(_config(connection), revision)
+    """Take migrations back, down to `revision` (`base`: all). Destroys what they had made.
+
+    Raises Misconfigured: there is no such revision, or the database can't be reached, or refuses.
+    """
+    with reaching(), engine.connect() as connection:
+        try:
+            command.downgrade(_config(connection), revision)
+        except CommandError:
+            raise Misconfigured([f"there is no revision {revision!r} below this one: give its name, or base"]) from None
         connection.commit()
 
 
 def differences(engine: sa.Engine) -> tuple[str, ...]:
-    """What distinguishes the database from the schema of this version; empty when nothing does."""
-    with engine.connect() as connection:
+    """What distinguishes the database from the schema of this version; empty when nothing does.
+
+    Raises Misconfigured when the database can't be reached.
+    """
+    with reaching(), engine.connect() as connection:
         found = MigrationContext.configure(connection, opts={"compare_type": False})
         if found.get_current_revision() != schema.REVISION:
             return (f"the database is at revision {found.get_current_revision()}, not at {schema.REVISION}",)

@@ -1,10 +1,9 @@
 """Which migration a database is at, without loading Alembic."""
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from payymo.db import schema
-from payymo.errors import Misconfigured
+from payymo.db.work import reaching
 
 
 def current_revision(engine: sa.Engine) -> str | None:
@@ -12,14 +11,11 @@ def current_revision(engine: sa.Engine) -> str | None:
 
     Raises Misconfigured when the database can't be reached.
     """
-    try:
-        with engine.connect() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-            return found
-    except DBAPIError as error:
-        raise Misconfigured([f"the database can't be reached ({type(error.orig).__name__})"]) from None
+    with reaching(), engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        return found
 
 
 def is_current(engine: sa.Engine) -> bool:

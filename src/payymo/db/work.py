@@ -14,13 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from payymo.db import schema
 from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
-from payymo.errors import Unavailable
+from payymo.errors import Misconfigured, Unavailable
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -135,9 +135,30 @@ _WRITE = "BEGIN IMMEDIATE"
 """A writer on SQLite takes the write lock at once: two that upgrade a read lock would fail instead of waiting."""
 
 
+@contextmanager
+def reaching() -> Iterator[None]:
+    """For what an operator does before there is a service: what the database refuses is raised as Misconfigured.
+
+    The first line of its message says where and why, and holds no data (those stand in the lines after it).
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        first, *_ = str(error.orig).splitlines() or [""]
+        raise Misconfigured([f"the database can't be used: {type(error.orig).__name__}: {first}"]) from None
+
+
 def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.Engine:
-    """An engine with the settings that the unit of work relies on."""
-    if url.startswith("sqlite"):
+    """An engine with the settings that the unit of work relies on. Raises Misconfigured: not a URL that we take."""
+    try:
+        kind = sa.make_url(url).drivername
+    except (ArgumentError, ValueError):
+        kind = ""
+    if kind not in {"sqlite", "postgresql+psycopg"}:
+        raise Misconfigured(
+            ["the database URL can't be read: write postgresql://user:password@host:5432/name or sqlite:////path/file"]
+        )
+    if kind == "sqlite":
         arguments: dict[str, Any] = {"timeout": timeout_seconds}
         engine = sa.create_engine(
             url,

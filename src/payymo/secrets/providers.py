@@ -81,21 +81,37 @@ def make_development_key(data: Path, entropy: Entropy) -> MasterKey:
 
     A process that is killed half-way leaves no half key; of two that start together, both use the one that came first.
     """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(data)
     path = data / FILE_NAME
-    draft = data / f".{FILE_NAME}.{entropy.token(8)}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(write_key(entropy.bytes(32), development=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
     try:
+        _write_once(path, write_key(entropy.bytes(32), development=True) + "\n", entropy)
+    except OSError as error:
+        raise Misconfigured([f"{path}: can't be written ({error.strerror})"]) from None
+    found = find_master_key(None, data)
+    if found is None:
+        raise Misconfigured([f"{path}: vanished while it was being made"])
+    return found
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder that only its owner may enter, if it is not there. Raises Misconfigured."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured([f"{path}: this folder can't be made ({error.strerror})"]) from None
+
+
+def _write_once(path: Path, text: str, entropy: Entropy) -> None:
+    """The whole text, readable by its owner, or nothing. A file that is there stays as it is."""
+    draft = path.with_name(f".{path.name}.{entropy.token(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.link(draft, path)
     except FileExistsError:
         pass
     finally:
         draft.unlink()
-    found = find_master_key(None, data)
-    if found is None:
-        raise Misconfigured([f"{path}: vanished while it was being made"])
-    return found

@@ -115,16 +115,18 @@ class AuthApi:
         """Change one's password. Ends every session of the user, this one too."""
         who = caller.principal
         user, _ = self._users.get(who.tenant_id, who.user_id)
-        account = account_key(who.tenant_id, canonical_email(user.email) or "-")  # one count with the tries at login
+        # Counted apart from logins: a stranger who locks the account there must not keep its owner from acting here.
+        changes = account_key(who.tenant_id, str(who.user_id))
         for tier in ACCOUNT_TIERS:
-            self._limiter.spend(tier, "account", account)
+            self._limiter.spend(tier, "account", changes)
         try:
             self._sessions.change_password(
                 who.tenant_id, who.user_id, current=body.current_password, new=body.new_password, trace=caller.trace
             )
         except InvalidInput as refused:  # the rule for passwords doesn't know that there are two of them here
             raise InvalidInput([FieldError("/new_password", found.detail) for found in refused.errors]) from None
-        self._limiter.forgive(ACCOUNT_TIERS, "account", account)
+        for proven in (changes, account_key(who.tenant_id, canonical_email(user.email) or "-")):
+            self._limiter.forgive(ACCOUNT_TIERS, "account", proven)
         return Nothing()
 
     @route("GET", "/api/auth/sessions", limit="default", authentication="bearer")
