@@ -109,6 +109,14 @@ def house(database: Database) -> Iterator[House]:
 
 
 @pytest.fixture
+def sqlite_house(sqlite_database: Database) -> Iterator[House]:
+    """The service on SQLite, where the database makes no difference."""
+    built = House(sqlite_database)
+    yield built
+    built.close()
+
+
+@pytest.fixture
 def client(house: House) -> Client:
     """A client of the service, in the default tenant."""
     return house.client()

@@ -7,22 +7,24 @@ from limits.storage import RedisStorage, Storage
 
 from payymo.clock import Clock, system_clock
 from payymo.config import Limits, Lockout, Settings, reveal
-from payymo.db import schema
 from payymo.db.lease import Lease
+from payymo.db.privilege import role_reasons
 from payymo.db.revision import is_current
-from payymo.db.work import Work, connect, reaching
+from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.keys.model import Calendar, KeyPolicy
-from payymo.keys.service import KeyRing
+from payymo.keys.service import PRIVATE_KEYS, KeyRing
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
 from payymo.limits.storage import SqlStorage, counters_engine
 from payymo.logs import SecurityLog, Trace
 from payymo.production import reasons_against_production
 from payymo.roles.service import Roles
-from payymo.secrets.encryption import Sealer
-from payymo.secrets.providers import MasterKey, find_master_key, make_development_key
-from payymo.secrets.service import check_master_key, is_sealed
+from payymo.secrets.envelope import Envelope, check_master_keys, is_sealed
+from payymo.secrets.master import MasterKey, find_master_key, make_development_key, read_setting
+from payymo.secrets.providers import COLUMN, Places
+from payymo.secrets.rotation import MasterRotation, Reencryption
+from payymo.secrets.service import Secrets
 from payymo.sessions.administration import Administration
 from payymo.sessions.model import RefreshPolicy
 from payymo.sessions.revocations import Revocations
@@ -38,6 +40,9 @@ TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
 revocation, times and tenant are checked each time."""
 REDIS_PATIENCE_SECONDS = 0.25
+NO_MASTER_KEY = "there is no master key: set PAYYMO_MASTER_KEY (payymo key generate-master makes one)"
+SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN)
+"""Every column of sealed values. If one were missing, re-encryption would stop at it, and lose nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,11 @@ class Services:
     clock: Clock
     entropy: Entropy
     log: SecurityLog
+    next_master_key: MasterKey | None
+    envelope: Envelope
+    secrets: Secrets
+    master_rotation: MasterRotation
+    reencryption: Reencryption
     ring: KeyRing
     tenants: Tenants
     roles: Roles
@@ -119,9 +129,13 @@ def compose(
 
 def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
     work = Work(engine)
-    sealer = Sealer(require_master_key(settings, engine, entropy).value, entropy)
-    check_master_key(work, sealer, clock)
-    ring = KeyRing(work, sealer, clock, _key_policy(settings))
+    master_keys = [require_master_key(settings, engine, entropy)]
+    next_master_key = None
+    if (setting := reveal(settings.next_master_key)) is not None:
+        master_keys.append(next_master_key := read_setting(setting, "PAYYMO_NEXT_MASTER_KEY"))
+    check_master_keys(work, master_keys, clock, is_production=settings.is_production)
+    envelope = Envelope(clock, entropy, master_keys)
+    ring = KeyRing(work, envelope, clock, _key_policy(settings))
     ring.ensure()
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
@@ -137,6 +151,11 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         clock=clock,
         entropy=entropy,
         log=log,
+        next_master_key=next_master_key,
+        envelope=envelope,
+        secrets=Secrets(Places(work, envelope, clock, entropy), log),
+        master_rotation=MasterRotation(work, envelope, clock, log),
+        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, log),
         ring=ring,
         tenants=tenants,
         roles=roles,
@@ -169,20 +188,33 @@ def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) 
     setting = reveal(settings.master_key)
     if not settings.is_production:
         return find_master_key(setting, settings.data) or _make_development_key(settings, engine, entropy)
+    require_production(settings, engine)
+    key = find_master_key(setting, settings.data)
+    if key is None:
+        raise Misconfigured([NO_MASTER_KEY])
+    return key
+
+
+def require_production(settings: Settings, engine: sa.Engine) -> None:
+    """Raise Misconfigured with every reason at once why this must not run in production."""
     reasons = list(reasons_against_production(settings))
-    key = None
     try:
-        key = find_master_key(setting, settings.data)
+        key = find_master_key(reveal(settings.master_key), settings.data)
         if key is None:
-            reasons.append("there is no master key: set PAYYMO_MASTER_KEY (payymo key generate-master makes one)")
+            reasons.append(NO_MASTER_KEY)
         elif key.is_development:
             reasons.append(f"{key.source} holds a development master key: make one with payymo key generate-master")
     except Misconfigured as error:
         reasons += error.reasons
-    reasons += role_reasons(engine)
-    if reasons or key is None:
+    try:
+        if is_current(engine):
+            reasons += role_reasons(engine)
+        else:
+            reasons.append("the database is not at the revision of this version: run payymo db upgrade")
+    except Misconfigured as error:
+        reasons += error.reasons
+    if reasons:
         raise Misconfigured(reasons)
-    return key
 
 
 def _make_development_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
@@ -190,29 +222,6 @@ def _make_development_key(settings: Settings, engine: sa.Engine, entropy: Entrop
     if is_sealed(Work(engine)):
         raise Misconfigured([f"{settings.data}: the database is there and its master key is not: restore master.key"])
     return make_development_key(settings.data, entropy)
-
-
-_ROLE = sa.text(
-    "SELECT rolsuper, rolbypassrls, EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = current_schema() AND c.relkind = 'r' AND c.relname = ANY(:tables) "
-    "AND pg_has_role(session_user, c.relowner, 'MEMBER')) FROM pg_roles WHERE rolname = session_user"
-)
-
-
-def role_reasons(engine: sa.Engine) -> tuple[str, ...]:
-    """Why the database role must not serve in production: it could step over the wall between tenants."""
-    if engine.dialect.name != "postgresql":
-        return ()
-    tables = [table.name for table in schema.metadata.sorted_tables]
-    with reaching(), engine.connect() as connection:
-        is_superuser, bypasses, owns = connection.execute(_ROLE, {"tables": tables}).one()
-    remedy = "let PAYYMO_DATABASE__URL log in as a role of its own (docs/operating.md)"
-    refusals = {
-        f"the database role is a superuser: {remedy}": is_superuser,
-        f"the database role bypasses row-level security: {remedy}": bypasses,
-        f"the database role owns its tables: {remedy}": owns and not is_superuser,
-    }
-    return tuple(reason for reason, holds in refusals.items() if holds)
 
 
 def _key_policy(settings: Settings) -> KeyPolicy:

@@ -7,6 +7,7 @@ silently without effect. What production refuses is decided in `payymo.productio
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,9 +15,16 @@ from urllib.parse import urlsplit
 
 from limits import parse_many
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from payymo.errors import Misconfigured
+from payymo.files import require_private, require_private_folder
 
 PREFIX = "PAYYMO_"
 FOREIGN = ("PAYYMO_TEST_",)
@@ -156,10 +164,13 @@ class Settings(BaseSettings):
     data: Path = Path("var")
     debug: bool = False
     master_key: SecretStr | None = None
+    """The key, or `file:/path` of it."""
+    next_master_key: SecretStr | None = None
+    """The one that takes its place, while `payymo secret rotate-master` does."""
     issuer: str = ""
     audience: str = "payymo-api"
     refresh_audience: str = "payymo-refresh"
-    default_tenant: str = "default"
+    default_tenant: str = Field(default="default", pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
     trusted_proxies: tuple[Network, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
     database: Database = Database()
@@ -189,9 +200,14 @@ class Settings(BaseSettings):
     def _issuer_and_audiences_are_sound(self) -> Self:
         if not self.issuer:
             object.__setattr__(self, "issuer", f"http://127.0.0.1:{self.server.port}")
-        parts = urlsplit(self.issuer)
+        try:
+            parts = urlsplit(self.issuer)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
             raise ValueError("issuer: an http(s) URL without query and fragment (RFC 8414 §2)")
+        if set("?#%") & set(str(self.data)):
+            raise ValueError("data: a path without ?, # and %, which mean something else in the URL of the database")
         if not self.audience or not self.refresh_audience or self.audience == self.refresh_audience:
             raise ValueError("audience and refresh_audience: two different names, neither empty")
         return self
@@ -243,20 +259,37 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     folder = environment.get("PAYYMO_SECRETS_DIR")
     reasons = [
         *(f"{name} is not a setting: see docs/operating.md for the list" for name in _unknown(environment)),
-        *(f"{folder}: the file {name} is not a setting" for name in _unknown_files(folder)),
+        *_faults_of_files(folder),
     ]
     try:
         settings = Settings(_secrets_dir=folder, **overrides)
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
-            name = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
-            reasons.append(f"{name.rstrip('_')}: {problem['msg'].removeprefix('Value error, ')}")
-        raise Misconfigured(reasons) from None
+            # Between the names stand alternatives that were tried: they are nobody's but the library's.
+            parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.isidentifier()]
+            message = problem["msg"].removeprefix("Value error, ")
+            head, _, rest = message.partition(": ")
+            if not parts and head in Settings.model_fields:
+                parts, message = [head], rest
+            reasons.append(f"{(PREFIX + '__'.join(parts).upper()).rstrip('_')}: {message}")
+        raise Misconfigured(list(dict.fromkeys(reasons))) from None
+    except SettingsError as error:
+        field = re.search(r'field "([a-z_]+)"', str(error))
+        raise Misconfigured([*reasons, _form_of(field[1]) if field else str(error)]) from None
     except ValueError as error:
         raise Misconfigured([*reasons, str(error)]) from None
     if reasons:
         raise Misconfigured(reasons)
     return settings
+
+
+def _form_of(field: str) -> str:
+    """How a setting is written that holds more than one value."""
+    name = f"{PREFIX}{field.upper()}"
+    section = Settings.model_fields[field].annotation
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return f"{name} is a group: set its members, such as {name}__{next(iter(section.model_fields)).upper()}"
+    return f'{name}: write a JSON list, such as ["10.0.0.0/8"]'
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
@@ -267,14 +300,20 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
                 yield name
 
 
-def _unknown_files(folder: str | None) -> Iterator[str]:
+def _faults_of_files(folder: str | None) -> Iterator[str]:
+    """Whoever can put a file there decides what the settings are."""
     if folder is None or not Path(folder).is_dir():
         return
-    for path in sorted(Path(folder).iterdir()):
-        if path.name.lower().startswith(PREFIX.lower()):
-            head = path.name.lower().removeprefix(PREFIX.lower()).split("__")[0]
-            if head not in Settings.model_fields:
-                yield path.name
+    try:
+        require_private_folder(Path(folder))
+        for path in sorted(Path(folder).iterdir()):
+            if path.name.lower().startswith(PREFIX.lower()):
+                require_private(path, group_may_read=True)
+                head = path.name.lower().removeprefix(PREFIX.lower()).split("__")[0]
+                if head not in Settings.model_fields:
+                    yield f"{folder}: the file {path.name} is not a setting"
+    except Misconfigured as error:
+        yield from error.reasons
 
 
 def describe(settings: Settings) -> dict[str, Any]:

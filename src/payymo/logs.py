@@ -49,12 +49,14 @@ class SecurityLog:
         session_id: uuid.UUID | None = None,
         role: str | None = None,
         kid: str | None = None,
+        secret: str | None = None,
+        version: int | None = None,
         reason: str | None = None,
     ) -> None:
         """Write one event.
 
-        `user_id`: whom it is about. `role`: a role's name. `kid`: a key's public identifier. `reason`: a code from our
-        own vocabulary, never input.
+        `user_id`: whom it is about. `role`: a role's name. `kid`: a key's public identifier. `secret`: the name of a
+        named secret, never its value. `reason`: a code from our own vocabulary, never input.
         """
         members = {
             "outcome": outcome,
@@ -63,6 +65,8 @@ class SecurityLog:
             "session_id": session_id,
             "role": role,
             "kid": kid,
+            "secret": secret,
+            "version": version,
             "reason": reason,
             "actor_id": trace.actor_id,
             "request_id": trace.request_id,

@@ -120,7 +120,8 @@ REFUSED: dict[str, Any] = {
         ["tenant_id", "email"], sa.select(TENANT, users.c.email)
     ),
     "insert of another's value": sa.insert(users).values(tenant_id=TENANT, email=EMAILS.scalar_subquery()),
-    "insert that yields": sqlite.insert(users).values(**NEW).on_conflict_do_nothing(),
+    "insert that yields where": sqlite.insert(users).values(**NEW).on_conflict_do_nothing(index_elements=["id"]),
+    "insert that yields and brings no tenant": sqlite.insert(users).values(email="x").on_conflict_do_nothing(),
     "insert into the counter": sa.insert(revocation_counter),
     "insert of a tenant": sa.insert(tenants),
     "upsert on SQLite": sqlite.insert(users)
@@ -192,6 +193,8 @@ TAKEN: dict[str, Any] = {
     "UNION": EMAILS.where(OWN).union(sa.select(roles.c.name).where(OWN_ROLES)),
     "FOR UPDATE": EMAILS.where(OWN).with_for_update(),
     "insert": sa.insert(users).values(**NEW),
+    "insert that yields": sqlite.insert(users).values(**NEW).on_conflict_do_nothing(),
+    "insert that yields on PostgreSQL": postgresql.insert(users).values(**NEW).on_conflict_do_nothing(),
     "insert from select": sa.insert(users).from_select(["tenant_id", "email"], sa.select(TENANT, sa.literal("x"))),
     "alias": sa.select(U.c.email).where(U.c.tenant_id == TENANT),
     "alias beside its table": sa.select(U.c.email).where(U.c.tenant_id == TENANT, OWN, U.c.id == users.c.id),
@@ -203,33 +206,51 @@ TAKEN: dict[str, Any] = {
     "delete": sa.delete(users).where(OWN),
 }
 
-PLATFORM = {
-    ("payymo.keys.store", name)
-    for name in (
-        "_LIST",
-        "_LOCK",
-        "_ADD",
-        "_MOVE",
-        "_ACTIVATE",
-        "_RETIRE",
-        "_EXPIRE",
-        "_DROP_NEXT",
-        "_REVOKE",
-        "_KNOWN",
-        "_LENGTHEN",
-    )
-} | {
-    ("payymo.secrets.store", "_FIND"),
-    ("payymo.secrets.store", "_ADD"),
-    ("payymo.sessions.store", "_PRUNE_REVOCATIONS"),
-    ("payymo.sessions.store", "_PRUNE_SESSIONS"),
-    ("payymo.tenants.store", "_ADD"),
-    ("payymo.tenants.store", "_BY_HOST"),
-    ("payymo.tenants.store", "_BY_ID"),
-    ("payymo.tenants.store", "_BY_SLUG"),
-    ("payymo.tenants.store", "_LIST"),
-    ("payymo.tenants.store", "_SET_STATUS"),
-}
+PLATFORM = (
+    {
+        ("payymo.keys.store", name)
+        for name in (
+            "_LIST",
+            "_LOCK",
+            "_ADD",
+            "_MOVE",
+            "_ACTIVATE",
+            "_RETIRE",
+            "_EXPIRE",
+            "_DROP_NEXT",
+            "_REVOKE",
+            "_KNOWN",
+            "_LENGTHEN",
+            "_LIST_SEALED",
+            "_COUNT_SEALED",
+            "_RESEAL",
+        )
+    }
+    | {
+        ("payymo.secrets.store", name)
+        for name in (
+            *("_ADD_MASTER", "_DROP_MASTER", "_LEAVE", "_LOCK_MASTERS", "_MAKE_CURRENT", "_SHRED"),
+            *("_SERVICE_PURPOSES", "_TENANT_PURPOSES"),
+            *(f"_OF_TENANTS.{name}" for name in ("list_wrapped", "count_wrapped", "rewrap")),
+            *(f"_OF_SERVICE.{name}" for name in ("list_wrapped", "count_wrapped", "rewrap")),
+            *(f"_OF_SERVICE.{name}" for name in ("add", "by_id", "drop", "newest", "older")),
+            *(f"_SERVICE_SECRETS.{name}" for name in ("add", "last", "list_all", "newest", "one", "retire")),
+            *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),
+        )
+    }
+    | {
+        ("payymo.sessions.store", "_PRUNE_REVOCATIONS"),
+        ("payymo.sessions.store", "_PRUNE_SESSIONS"),
+        ("payymo.tenants.store", "_ADD"),
+        ("payymo.tenants.store", "_BY_HOST"),
+        ("payymo.tenants.store", "_BY_ID"),
+        ("payymo.tenants.store", "_BY_SLUG"),
+        ("payymo.tenants.store", "_DELETE"),
+        ("payymo.tenants.store", "_DELETE_SOME"),
+        ("payymo.tenants.store", "_LIST"),
+        ("payymo.tenants.store", "_SET_STATUS"),
+    }
+)
 """Run by `work.platform()` alone: keys, secrets, tenants, and the cleaner that goes through all tenants."""
 PARTS = {("payymo.sessions.store", "_SELECT")}
 """What is no statement yet: others are made from it, and no function runs it."""
@@ -286,10 +307,20 @@ def store_statements() -> Iterator[tuple[str, str, sa.Executable]]:
         ):
             module = importlib.import_module(f"{package.name}.store")
             for name, value in vars(module).items():
-                constants = value.values() if isinstance(value, dict) and name[:2] != "__" else [value]
-                for constant in constants:
-                    if isinstance(constant, sa.Executable) and isinstance(constant, sa.ClauseElement):
-                        yield module.__name__, name, constant
+                if name[:2] != "__":
+                    yield from ((module.__name__, *found) for found in statements_in(name, value, module.__name__))
+
+
+def statements_in(name: str, value: Any, module: str) -> Iterator[tuple[str, sa.Executable]]:
+    """The statement, or those in a list, in a dictionary, or in an object of the store's own."""
+    if isinstance(value, sa.Executable) and isinstance(value, sa.ClauseElement):
+        yield name, value
+    elif isinstance(value, dict | list):
+        for found in value.values() if isinstance(value, dict) else value:
+            yield from statements_in(name, found, module)
+    elif type(value).__module__ == module:
+        for member, found in vars(value).items():
+            yield from statements_in(f"{name}.{member}", found, module)
 
 
 def test_every_statement_of_the_stores_names_its_tenant() -> None:
@@ -344,11 +375,10 @@ def test_work_of_b_never_meets_a(house: House, sides: tuple[Side, Side], table: 
     assert {row[0] for row in outcome(work, b, sa.select(table.c.tenant_id).where(own)) or ()} == {b}
     key = next(column for column in table.primary_key.columns if column.name != "tenant_id")
     guessed = table.c.tenant_id == a
-    row = {
-        column.name: OTHER if isinstance(column.type, sa.Uuid) else 1
-        for column in table.c
-        if column.name != "tenant_id"
-    }
+    row: dict[str, Any] = {column.name: 1 for column in table.c if column.name != "tenant_id"}
+    for column in table.c:
+        if isinstance(column.type, sa.Uuid | sa.LargeBinary) and column.name in row:
+            row[column.name] = OTHER if isinstance(column.type, sa.Uuid) else b"x"
     for statement in (
         sa.update(table).where(guessed).values({key: key}),
         sa.update(table).where(own).values(tenant_id=a),

@@ -171,7 +171,7 @@ def test_what_a_compromised_key_has_signed_is_refused_at_once(young: House) -> N
     with owner.connect() as connection:
         row = connection.execute(sa.select(signing_keys).where(signing_keys.c.kid == kid)).one()
     owner.dispose()
-    assert (row.state, bytes(row.private_key)) == ("revoked", b"")
+    assert (row.state, row.private_key) == ("revoked", None)
     young.close()
 
 

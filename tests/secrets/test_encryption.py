@@ -10,7 +10,7 @@ import pytest
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.secrets.encryption import SealBroken, Sealer
-from payymo.secrets.providers import find_master_key, make_development_key, read_key, write_key
+from payymo.secrets.master import find_master_key, make_development_key, read_key, write_key
 
 PLACE = ("signing_keys", "kid-1", "private_key")
 

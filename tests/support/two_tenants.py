@@ -30,6 +30,8 @@ def _side(house: House, slug: str) -> Side:
     tenant = house.tenant(slug)
     role = f"only-{slug}"
     house.services.roles.create(tenant.id, role, ["users:read"], by=None, trace=Trace())
+    for name in ("webhook", role):
+        house.services.secrets.put(name, slug.encode(), tenant_id=tenant.id, trace=Trace())
     boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator",))
     alice_user = house.user("alice", tenant=tenant, roles=("member", role))
     boss = house.logged_in("boss", tenant=tenant)

@@ -1,11 +1,13 @@
 """Prints for people (tables) and for programs (JSON)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +32,15 @@ def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_
     for row in rows:
         table.add_row(*(_text(row[column]) for column in columns))
     Console(soft_wrap=True).print(table)
+
+
+@contextmanager
+def counted(what: str, *, as_json: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error, to be told how many of how many are done; None: nobody knows how many there are."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _text(value: Any) -> Text:

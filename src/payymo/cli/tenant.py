@@ -1,11 +1,11 @@
-"""`payymo tenant`: create, list, suspend, resume."""
+"""`payymo tenant`: create, list, suspend, resume, delete."""
 
 from dataclasses import asdict
 
 import click
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services
-from payymo.cli.output import show, show_all
+from payymo.cli.output import counted, show, show_all
 
 COLUMNS = ("slug", "name", "host", "status", "id")
 
@@ -61,3 +61,19 @@ def resume(*, slug: str, as_json: bool) -> None:
     with services() as opened:
         found = opened.tenants.get_by_slug(slug)
         show(asdict(opened.administration.resume(found.id, by=None, trace=CONSOLE)), json_wanted=as_json)
+
+
+@tenant.command()
+@click.argument("slug")
+@confirmed
+@as_json
+@politely
+def delete(*, slug: str, yes: bool, as_json: bool) -> None:
+    """Delete a suspended tenant with everything in it. Its keys go first. A run that was killed can be run again."""
+    with services() as opened, counted(f"deleting {slug}", as_json=as_json) as progress:
+        found = opened.tenants.get_by_slug(slug)
+        ask(f"Delete {slug!r} with all of its users and data, for ever?", yes=yes)
+        opened.administration.delete_tenant(
+            found.id, by=None, progress=lambda rows: progress(rows, None), trace=CONSOLE
+        )
+    show({"deleted": slug}, json_wanted=as_json)

@@ -3,6 +3,7 @@
 Alembic is imported by this module alone: a server whose database is up to date does not load it.
 """
 
+import re
 from importlib import resources
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from payymo.db import schema
 from payymo.db.work import reaching
 from payymo.errors import Misconfigured
 
+_REVISION = re.compile(r"[A-Za-z0-9]+")
 LOCK = 0x5061_7979_6D6F
 """PostgreSQL advisory lock: one migration at a time, the others wait for it."""
 
@@ -25,13 +27,19 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
 
     Raises Misconfigured when the database can't be reached, or refuses.
     """
-    with reaching(), engine.connect() as connection:
+    with reaching(engine), engine.connect() as connection:
         connection.detach()  # its end releases the lock, whatever happens; a pooled connection would keep it
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SET statement_timeout = 0"))  # the others wait, however long it takes
             connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
             connection.commit()
-        command.upgrade(_config(connection), revision)
+        try:
+            command.upgrade(_config(connection), revision)
+        except CommandError:
+            found = MigrationContext.configure(connection).get_current_revision()
+            raise Misconfigured(
+                [f"the database is at revision {found}, which this version doesn't know: use the version that made it"]
+            ) from None
         connection.commit()
 
 
@@ -40,11 +48,14 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
 
     Raises Misconfigured: there is no such revision, or the database can't be reached, or refuses.
     """
-    with reaching(), engine.connect() as connection:
+    unknown = Misconfigured([f"there is no revision {revision!r} below this one: give its name, or base"])
+    if not _REVISION.fullmatch(revision):  # Alembic has a language here, and trips over some of its sentences
+        raise unknown
+    with reaching(engine), engine.connect() as connection:
         try:
             command.downgrade(_config(connection), revision)
         except CommandError:
-            raise Misconfigured([f"there is no revision {revision!r} below this one: give its name, or base"]) from None
+            raise unknown from None
         connection.commit()
 
 
@@ -53,7 +64,7 @@ def differences(engine: sa.Engine) -> tuple[str, ...]:
 
     Raises Misconfigured when the database can't be reached.
     """
-    with reaching(), engine.connect() as connection:
+    with reaching(engine), engine.connect() as connection:
         found = MigrationContext.configure(connection, opts={"compare_type": False})
         if found.get_current_revision() != schema.REVISION:
             return (f"the database is at revision {found.get_current_revision()}, not at {schema.REVISION}",)

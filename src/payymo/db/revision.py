@@ -11,7 +11,7 @@ def current_revision(engine: sa.Engine) -> str | None:
 
     Raises Misconfigured when the database can't be reached.
     """
-    with reaching(), engine.connect() as connection:
+    with reaching(engine), engine.connect().execution_options(payymo_begin="BEGIN") as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
         found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()

@@ -5,11 +5,11 @@ table* has a `tenant_id` that is the first part of its keys. PostgreSQL walls it
 `payymo.db.work` checks every statement. A *platform table* belongs to the service as a whole.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "0001"
+REVISION: Final = "f0002"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -44,7 +44,10 @@ tenants = sa.Table(
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("host", sa.String(253), unique=True),
     sa.Column(
-        "status", sa.String(16), sa.CheckConstraint("status in ('active', 'suspended')", "status"), nullable=False
+        "status",
+        sa.String(16),
+        sa.CheckConstraint("status in ('active', 'suspended', 'deleted')", "status"),
+        nullable=False,
     ),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
 )
@@ -141,6 +144,89 @@ revocation_counter = sa.Table(
 """One row. Its lock is held until commit, so sequence numbers become visible in order and without a gap: a reader that
 has seen n can't miss an n-1 that commits later."""
 
+master_keys = sa.Table(
+    "master_keys",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("state", sa.String(8), sa.CheckConstraint("state in ('current', 'leaving')", "state"), nullable=False),
+    sa.Column("is_development", sa.Boolean(), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+)
+"""The master keys that data keys are wrapped under; the keys themselves are elsewhere. Two only while one takes the
+other's place. The foreign keys below keep a row here as long as anything needs it."""
+_where = sa.text("state = 'current'")
+sa.Index(
+    "uq_master_keys_one_current",
+    master_keys.c.state,
+    unique=True,
+    postgresql_where=_where,
+    sqlite_where=_where,
+)
+
+
+def _data_key_columns() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("purpose", sa.String(32), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Column("master_key_id", sa.String(32), sa.ForeignKey("master_keys.id"), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+    )
+
+
+data_keys = sa.Table(
+    "data_keys",
+    metadata,
+    _tenant_column(),
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    *_data_key_columns(),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+    sa.UniqueConstraint("tenant_id", "purpose", "generation"),
+)
+"""What a tenant's fields are sealed under: one key per tenant and purpose, and its successors."""
+sa.Index("ix_data_keys_master_key_id", data_keys.c.master_key_id)
+
+service_data_keys = sa.Table(
+    "service_data_keys",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    *_data_key_columns(),
+    sa.UniqueConstraint("purpose", "generation"),
+)
+"""The same for what belongs to the service as a whole."""
+
+
+def _secret_columns() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        # Both are NULL once the version is retired: what it was is gone.
+        sa.Column("sealed", sa.LargeBinary()),
+        sa.Column("data_key_id", sa.Uuid()),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("retired_at", sa.BigInteger()),
+    )
+
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    _tenant_column(),
+    *_secret_columns(),
+    sa.PrimaryKeyConstraint("tenant_id", "name", "version"),
+    sa.ForeignKeyConstraint(["tenant_id", "data_key_id"], ["data_keys.tenant_id", "data_keys.id"]),
+)
+"""A tenant's named secrets."""
+
+service_secrets = sa.Table(
+    "service_secrets",
+    metadata,
+    *_secret_columns(),
+    sa.PrimaryKeyConstraint("name", "version"),
+    sa.ForeignKeyConstraint(["data_key_id"], ["service_data_keys.id"]),
+)
+"""The service's named secrets."""
+
 signing_keys = sa.Table(
     "signing_keys",
     metadata,
@@ -156,7 +242,9 @@ signing_keys = sa.Table(
         nullable=False,
     ),
     sa.Column("public_jwk", sa.JSON(), nullable=False),
-    sa.Column("private_key", sa.LargeBinary(), nullable=False),
+    # Both are NULL once the key is retired or revoked: its private half is gone.
+    sa.Column("private_key", sa.LargeBinary()),
+    sa.Column("data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
     # How long the longest-lived token lives that it may have signed: so long it has to verify after it stops signing.
     sa.Column("token_ttl_seconds", sa.BigInteger(), nullable=False),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -172,15 +260,6 @@ for _state in ("active", "next"):
         postgresql_where=_where,
         sqlite_where=_where,
     )
-
-service_secrets = sa.Table(
-    "service_secrets",
-    metadata,
-    sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("sealed", sa.LargeBinary(), nullable=False),
-    sa.Column("created_at", sa.BigInteger(), nullable=False),
-)
-"""Secrets of the service, sealed under the master key. `master-key-check` tells a wrong master key from a right one."""
 
 rate_limits = sa.Table(
     "rate_limits",

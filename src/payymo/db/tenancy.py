@@ -23,6 +23,8 @@ Act = Literal["SELECT", "INSERT", "UPDATE", "DELETE"]
 ALL_ACTS: Final[frozenset[Act]] = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 ALLOWED: Final[dict[sa.Table, frozenset[Act]]] = dict.fromkeys(schema.TENANT_TABLES, ALL_ACTS) | {
     schema.tenants: frozenset[Act]({"SELECT"}),
+    schema.data_keys: frozenset[Act]({"SELECT", "INSERT", "DELETE"}),
+    schema.master_keys: frozenset[Act]({"SELECT"}),
     schema.token_revocations: frozenset[Act]({"SELECT", "INSERT"}),
     schema.revocation_counter: frozenset[Act]({"SELECT", "UPDATE"}),
 }
@@ -88,7 +90,7 @@ def _require_select(select: sa.Select[Any]) -> None:
 
 def _require_insert(insert: Insert) -> None:
     _require_allowed(insert.table, "INSERT")
-    if insert._post_values_clause is not None:
+    if not _yields_at_most(insert._post_values_clause):
         raise TenantWallBreached(private="an insert that may change the row that is in its way")
     if insert.table not in schema.TENANT_TABLES:
         return
@@ -101,6 +103,14 @@ def _require_insert(insert: Insert) -> None:
         value = {_key(column): value for column, value in (insert._values or {}).items()}.get("tenant_id")
     if not _is_the_tenant(value):
         raise TenantWallBreached(private=f"an insert into {insert.table} does not set its tenant")
+
+
+def _yields_at_most(clause: Any) -> bool:
+    """No ON CONFLICT, or ON CONFLICT DO NOTHING without more words."""
+    words = ("constraint_target", "inferred_target_elements", "inferred_target_whereclause")
+    return clause is None or (
+        clause.__visit_name__ == "on_conflict_do_nothing" and all(getattr(clause, word, None) is None for word in words)
+    )
 
 
 def _require_change(change: Update | Delete) -> None:

@@ -136,7 +136,7 @@ _WRITE = "BEGIN IMMEDIATE"
 
 
 @contextmanager
-def reaching() -> Iterator[None]:
+def reaching(engine: sa.Engine) -> Iterator[None]:
     """For what an operator does before there is a service: what the database refuses is raised as Misconfigured.
 
     The first line of its message says where and why, and holds no data (those stand in the lines after it).
@@ -145,7 +145,8 @@ def reaching() -> Iterator[None]:
         yield
     except DBAPIError as error:
         first, *_ = str(error.orig).splitlines() or [""]
-        raise Misconfigured([f"the database can't be used: {type(error.orig).__name__}: {first}"]) from None
+        where = engine.url.database if engine.dialect.name == "sqlite" else engine.url.render_as_string()
+        raise Misconfigured([f"the database {where} can't be used: {first}"]) from None
 
 
 def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.Engine:
@@ -154,7 +155,7 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
         kind = sa.make_url(url).drivername
     except (ArgumentError, ValueError):
         kind = ""
-    if kind not in {"sqlite", "postgresql+psycopg"}:
+    if kind not in {"sqlite", "postgresql+psycopg"} or (kind == "sqlite" and not sa.make_url(url).database):
         raise Misconfigured(
             ["the database URL can't be read: write postgresql://user:password@host:5432/name or sqlite:////path/file"]
         )

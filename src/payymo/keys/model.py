@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from payymo.secrets.model import Sealed
+
 Purpose = Literal["access", "refresh"]
 PURPOSES: tuple[Purpose, ...] = ("access", "refresh")
 State = Literal["next", "active", "retiring", "retired", "revoked"]
@@ -17,7 +19,7 @@ PATIENCE = 10
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One key: the public half, the calendar, and the private half as it is at rest."""
+    """One key: the public half, the calendar, and the private half."""
 
     kid: str
     """RFC 7638 thumbprint of the public half, so that a kid can't name two keys."""
@@ -25,7 +27,8 @@ class SigningKey:
     algorithm: str
     state: State
     public_jwk: dict[str, Any]
-    sealed: bytes
+    sealed: Sealed | None
+    """The private half as it is at rest; None once it is destroyed."""
     token_ttl_seconds: int
     """How long the longest-lived token lives that it may have signed."""
     created_at: int

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -26,13 +27,15 @@ from payymo.keys.model import (
     published,
     seconds_until_known,
 )
-from payymo.secrets.encryption import SealBroken, Sealer
+from payymo.secrets.encryption import SealBroken
+from payymo.secrets.envelope import Column, Envelope
 from payymo_guard import VerificationKey
 
 MARGIN_SECONDS = 60
 """How much longer than the last token a key verifies: other processes sign with it until they have looked again."""
 FRESH_SECONDS = 1.0
 """How long a process relies on what it has read. Looking again costs one small query per second and process."""
+PRIVATE_KEYS: Final = Column("signing-keys", store.list_sealed, store.count_sealed, store.reseal)
 SEARCH_SECONDS = 0.1
 """How often an unknown kid makes a process look again at once."""
 
@@ -56,9 +59,9 @@ class _Ring:
 class KeyRing:
     """The signing keys of this deployment."""
 
-    def __init__(self, work: Work, sealer: Sealer, clock: Clock, policy: KeyPolicy) -> None:
+    def __init__(self, work: Work, envelope: Envelope, clock: Clock, policy: KeyPolicy) -> None:
         self._work = work
-        self._sealer = sealer
+        self._envelope = envelope
         self._clock = clock
         self._policy = policy
         self._signers: dict[str, signer.Sign] = {}
@@ -147,7 +150,7 @@ class KeyRing:
                 store.lock(tx)
                 if not is_prepared(store.list_keys(tx)):
                     store.drop_next(tx, purpose)
-                    store.add_key(tx, fresh)
+                    self._add(tx, fresh)
         ttl = self._policy.token_ttl_of(purpose)
         if any(key.token_ttl_seconds < ttl for key in keys):
             with self._work.platform() as tx:
@@ -204,15 +207,15 @@ class KeyRing:
         self._read()
         return True
 
-    def _succeed(self, tx: Transaction, heir: SigningKey) -> None:
+    def _succeed(self, tx: Transaction, heir: signer.NewKey) -> None:
         """Fill the place that a revoked key has left: with the next key, else with this one."""
-        keys = store.list_keys(tx)
-        if _one(keys, heir.purpose, heir.state) is not None:
+        keys, purpose = store.list_keys(tx), heir.key.purpose
+        if _one(keys, purpose, heir.key.state) is not None:
             return
-        if heir.state == "active" and _one(keys, heir.purpose, "next") is not None:
-            store.activate_next(tx, heir.purpose, int(self._clock()))
+        if heir.key.state == "active" and _one(keys, purpose, "next") is not None:
+            store.activate_next(tx, purpose, int(self._clock()))
         else:
-            store.add_key(tx, heir)
+            self._add(tx, heir)
 
     def retire_expired(self) -> int:
         """Destroy the private halves of keys whose last token has expired. Answers how many."""
@@ -236,28 +239,18 @@ class KeyRing:
             ttl = max(self._policy.token_ttl_of(purpose), active.token_ttl_seconds if active else 0)
             store.retire_active(tx, purpose, now + ttl + MARGIN_SECONDS)
             if following is None:
-                store.add_key(tx, spare)
+                self._add(tx, spare)
             else:
                 store.activate_next(tx, purpose, now)
-            store.add_key(tx, fresh)
+            self._add(tx, fresh)
         return True
 
-    def _make(self, purpose: Purpose, state: State) -> SigningKey:
-        algorithm = self._policy.algorithm_of(purpose)
-        private = signer.generate(algorithm)
-        jwk = signer.public_jwk(private, algorithm)
-        now = int(self._clock())
-        return SigningKey(
-            kid=jwk["kid"],
-            purpose=purpose,
-            algorithm=algorithm,
-            state=state,
-            public_jwk=jwk,
-            sealed=self._sealer.seal(signer.serialize(private), *_place(jwk["kid"])),
-            token_ttl_seconds=self._policy.token_ttl_of(purpose),
-            created_at=now,
-            activated_at=now if state == "active" else None,
-        )
+    def _add(self, tx: Transaction, new: signer.NewKey) -> None:
+        place = store.key_place(new.key.kid)
+        store.add_key(tx, new.key, self._envelope.seal(tx, PRIVATE_KEYS.purpose, new.private, *place))
+
+    def _make(self, purpose: Purpose, state: State) -> signer.NewKey:
+        return signer.new_key(purpose, state, self._policy, int(self._clock()))
 
     def _get(self, purpose: Purpose, kid: str) -> SigningKey:
         found = next((key for key in self._fresh().keys if (key.purpose, key.kid) == (purpose, kid)), None)
@@ -266,11 +259,14 @@ class KeyRing:
         return found
 
     def _unseal(self, key: SigningKey) -> signer.Sign:
+        if key.sealed is None:
+            raise KeyGone(private=f"the private half of {key.kid} is destroyed")
         try:
-            private = signer.deserialize(self._sealer.open(key.sealed, *_place(key.kid)))
+            with self._work.platform(writes=False) as tx:
+                private = self._envelope.open(tx, key.sealed, *store.key_place(key.kid))
         except SealBroken:
             raise Misconfigured([f"the signing key {key.kid} does not open under this master key"]) from None
-        return signer.signer(private, key.algorithm)
+        return signer.signer(signer.deserialize(private), key.algorithm)
 
     def _fresh(self) -> _Ring:
         ring = self._ring
@@ -306,7 +302,3 @@ class KeyRing:
 
 def _one(keys: tuple[SigningKey, ...], purpose: Purpose, state: State) -> SigningKey | None:
     return next((key for key in keys if (key.purpose, key.state) == (purpose, state)), None)
-
-
-def _place(kid: str) -> tuple[str, str, str]:
-    return ("signing_keys", kid, "private_key")

@@ -1,5 +1,6 @@
 """SQL for `signing_keys`."""
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from payymo.db.schema import signing_keys as t
 from payymo.db.work import Transaction
 from payymo.keys.model import Purpose, SigningKey
+from payymo.secrets.model import Sealed, SealedRow
 
 _COLUMNS = (
     t.c.kid,
@@ -16,6 +18,7 @@ _COLUMNS = (
     t.c.state,
     t.c.public_jwk,
     t.c.private_key,
+    t.c.data_key_id,
     t.c.token_ttl_seconds,
     t.c.created_at,
     t.c.activated_at,
@@ -36,12 +39,12 @@ _RETIRE = _MOVE.values(retires_at=sa.bindparam("moment"))
 _EXPIRE = (
     sa.update(t)
     .where(t.c.state == "retiring", t.c.retires_at <= sa.bindparam("moment"))
-    .values(state="retired", private_key=b"")
+    .values(state="retired", private_key=None, data_key_id=None)
 )
 _REVOKE = (
     sa.update(t)
     .where(t.c.kid == sa.bindparam("of_kid"), t.c.state.not_in(["retired", "revoked"]))
-    .values(state="revoked", private_key=b"", retires_at=sa.bindparam("moment"))
+    .values(state="revoked", private_key=None, data_key_id=None, retires_at=sa.bindparam("moment"))
 )
 _KNOWN = sa.select(t.c.kid).where(t.c.kid == sa.bindparam("of_kid"))
 _LENGTHEN = (
@@ -49,6 +52,14 @@ _LENGTHEN = (
     .where(t.c.purpose == sa.bindparam("of_purpose"), t.c.state.in_(["next", "active"]))
     .where(t.c.token_ttl_seconds < sa.bindparam("ttl"))
     .values(token_ttl_seconds=sa.bindparam("ttl"))
+)
+_UNDER_OTHERS = (t.c.data_key_id.is_not(None), t.c.data_key_id != sa.bindparam("newest"))
+_LIST_SEALED = sa.select(t.c.kid, t.c.private_key, t.c.data_key_id).where(*_UNDER_OTHERS).limit(sa.bindparam("count"))
+_COUNT_SEALED = sa.select(sa.func.count()).select_from(t).where(*_UNDER_OTHERS)
+_RESEAL = (
+    sa.update(t)
+    .where(t.c.kid == sa.bindparam("of_kid"), t.c.data_key_id == sa.bindparam("old_key"))
+    .values(private_key=sa.bindparam("new_sealed"), data_key_id=sa.bindparam("new_key"))
 )
 _DROP_NEXT = sa.delete(t).where(t.c.purpose == sa.bindparam("of_purpose"), t.c.state == "next")
 
@@ -64,8 +75,8 @@ def list_keys(tx: Transaction) -> tuple[SigningKey, ...]:
     return tuple(_read(row) for row in tx.execute(_LIST).mappings())
 
 
-def add_key(tx: Transaction, key: SigningKey) -> None:
-    """Add a key."""
+def add_key(tx: Transaction, key: SigningKey, sealed: Sealed) -> None:
+    """Add a key, with its private half sealed."""
     tx.execute(
         _ADD,
         {
@@ -74,7 +85,8 @@ def add_key(tx: Transaction, key: SigningKey) -> None:
             "algorithm": key.algorithm,
             "state": key.state,
             "public_jwk": key.public_jwk,
-            "private_key": key.sealed,
+            "private_key": sealed.data,
+            "data_key_id": sealed.data_key_id,
             "token_ttl_seconds": key.token_ttl_seconds,
             "created_at": key.created_at,
             "activated_at": key.activated_at,
@@ -118,6 +130,29 @@ def retire_expired(tx: Transaction, now: int) -> int:
     return tx.execute(_EXPIRE, {"moment": now}).rowcount
 
 
+def list_sealed(tx: Transaction, newest: uuid.UUID, *, count: int) -> list[SealedRow]:
+    """At most `count` keys whose private halves are sealed under another data key."""
+    rows = tx.execute(_LIST_SEALED, {"newest": newest, "count": count})
+    return [SealedRow((row.kid,), key_place(row.kid), Sealed(row.private_key, row.data_key_id)) for row in rows]
+
+
+def count_sealed(tx: Transaction, newest: uuid.UUID) -> int:
+    """How many private halves are sealed under another data key."""
+    return tx.execute(_COUNT_SEALED, {"newest": newest}).scalar() or 0
+
+
+def reseal(tx: Transaction, row: SealedRow, sealed: Sealed) -> None:
+    """The same private half under another data key. What was destroyed meanwhile stays so."""
+    values = {"new_sealed": sealed.data, "new_key": sealed.data_key_id, "old_key": row.sealed.data_key_id}
+    tx.execute(_RESEAL, {"of_kid": row.key[0], **values})
+
+
+def key_place(kid: str) -> tuple[str, str, str]:
+    """What a private half is bound to."""
+    return ("signing_keys", kid, "private_key")
+
+
 def _read(row: Mapping[Any, Any]) -> SigningKey:
     facts = dict(row)
-    return SigningKey(sealed=facts.pop("private_key"), **facts)
+    data, data_key_id = facts.pop("private_key"), facts.pop("data_key_id")
+    return SigningKey(sealed=None if data is None else Sealed(bytes(data), data_key_id), **facts)

@@ -1,117 +1,229 @@
-"""Where the master key comes from: the setting, or a file in the data folder that only its owner may read.
+"""Where named secrets are: the database, a folder of files, the environment. One interface, chosen by URI.
 
-The key is written as `payymo-key:` and 32 bytes in base64url; a development key says `payymo-development-key:`, so that
-no copy of it is ever mistaken for a real one.
+A secret has a name and versions 1, 2, …; the newest that is not retired is the one in use. What a version was can't be
+got back once it is retired.
 """
 
-import base64
-import binascii
 import os
-import stat
+import re
+import uuid
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Protocol
 
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured
+from payymo.errors import Conflict, NotFound
+from payymo.files import read_private, require_private_folder, write_once
+from payymo.secrets import store
+from payymo.secrets.envelope import Column, Envelope
+from payymo.secrets.model import SecretVersion
 
-PREFIX = "payymo-key:"
-DEVELOPMENT_PREFIX = "payymo-development-key:"
-FILE_NAME = "master.key"
+PURPOSE: Final = "secrets"
+COLUMN: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MasterKey:
-    """The key that everything at rest is sealed under. Its `repr` hides it."""
+class Secret:
+    """The value of one version. Its `repr` hides it."""
 
+    name: str
+    version: int
     value: bytes
-    is_development: bool
-    source: str
 
     def __repr__(self) -> str:
-        return f"MasterKey(source={self.source!r}, is_development={self.is_development})"
+        return f"Secret(name={self.name!r}, version={self.version})"
 
 
-def write_key(value: bytes, *, development: bool) -> str:
-    """A key as text."""
-    prefix = DEVELOPMENT_PREFIX if development else PREFIX
-    return prefix + base64.urlsafe_b64encode(value).decode().rstrip("=")
+class Provider(Protocol):
+    """A place where secrets are."""
+
+    def find(self, name: str, version: int | None) -> Secret | None:
+        """A version, or the newest; None when there is none that is not retired. Raises Misconfigured."""
+        ...
+
+    def put(self, name: str, value: bytes) -> int:
+        """Keep a new version. Answers its number. Raises Conflict where nothing can be written."""
+        ...
+
+    def list_versions(self) -> tuple[SecretVersion, ...]:
+        """Every version, without values, by name and number."""
+        ...
+
+    def retire(self, name: str, version: int) -> bool:
+        """Destroy the value of a version. False: there is none. Raises Conflict where nothing can be written."""
+        ...
 
 
-def read_key(text: str, source: str) -> MasterKey:
-    """A key from its text.
+class DatabaseSecrets:
+    """Secrets of a tenant, or of the service (`tenant_id` None), sealed in the database."""
 
-    Raises Misconfigured, naming the source and the remedy, never the value: not our form, not 32 bytes, or so
-    repetitive that no random generator made it.
+    def __init__(self, work: Work, envelope: Envelope, clock: Clock, tenant_id: uuid.UUID | None) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._clock = clock
+        self._tenant_id = tenant_id
+
+    def find(self, name: str, version: int | None) -> Secret | None:
+        """See Provider. Raises SealBroken when somebody has changed, moved or swapped the row."""
+        with self._reading() as tx:
+            found = store.find_secret(tx, name, version)
+            if found is None:
+                return None
+            number, sealed = found
+            return Secret(name, number, self._envelope.open(tx, sealed, *store.secret_place(name, number)))
+
+    def put(self, name: str, value: bytes) -> int:
+        """See Provider."""
+        with self._writing() as tx:
+            version = store.last_version(tx, name) + 1
+            sealed = self._envelope.seal(tx, PURPOSE, value, *store.secret_place(name, version))
+            store.add_secret(tx, name, version, sealed, now=int(self._clock()))
+        return version
+
+    def list_versions(self) -> tuple[SecretVersion, ...]:
+        """See Provider."""
+        with self._reading() as tx:
+            return store.list_secrets(tx)
+
+    def retire(self, name: str, version: int) -> bool:
+        """See Provider."""
+        with self._writing() as tx:
+            return store.retire_secret(tx, name, version, now=int(self._clock()))
+
+    def _reading(self) -> AbstractContextManager[Transaction]:
+        return self._work.platform(writes=False) if self._tenant_id is None else self._work.reading(self._tenant_id)
+
+    def _writing(self) -> AbstractContextManager[Transaction]:
+        return self._work.platform() if self._tenant_id is None else self._work(self._tenant_id)
+
+
+class FileSecrets:
+    """Secrets in a folder: version 1 in the file `name`, version n in `name.vn`, as containers are given them.
+
+    Files that others may read or write are refused, and so is a folder where others may put some.
     """
-    text = text.strip()
-    development = text.startswith(DEVELOPMENT_PREFIX)
-    encoded = text.removeprefix(DEVELOPMENT_PREFIX if development else PREFIX)
-    try:
-        value = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        value = b""
-    if len(value) != 32 or (encoded == text and not development):
-        raise Misconfigured([f"{source}: not a master key. Make one with: payymo key generate-master"])
-    if len(set(value)) < 16:
-        raise Misconfigured([f"{source}: a weak master key. Make one with: payymo key generate-master"])
-    return MasterKey(value, development, source)
+
+    _FILE = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*?)(?:\.v(?P<version>[1-9][0-9]*))?(?P<retired>\.retired)?")
+
+    def __init__(self, folder: Path, entropy: Entropy) -> None:
+        self._folder = folder
+        self._entropy = entropy
+
+    def find(self, name: str, version: int | None) -> Secret | None:
+        """See Provider."""
+        alive = [found.version for found in self.list_versions() if found.name == name and found.retired_at is None]
+        number = max(alive, default=None) if version is None else version
+        if number is None or number not in alive:
+            return None
+        return Secret(name, number, read_private(self._path(name, number), group_may_read=True))
+
+    def put(self, name: str, value: bytes) -> int:
+        """See Provider. The whole file is there, or nothing."""
+        version = 1 + max((found.version for found in self.list_versions() if found.name == name), default=0)
+        try:
+            written = write_once(self._path(name, version), value, self._entropy)
+        except OSError as error:
+            raise Conflict(f"{self._folder}: nothing can be written there ({error.strerror}).") from None
+        if not written:
+            raise Conflict("Somebody has put another version at the same moment. Please try again.")
+        return version
+
+    def list_versions(self) -> tuple[SecretVersion, ...]:
+        """See Provider."""
+        require_private_folder(self._folder)
+        found = []
+        for path in self._folder.iterdir():
+            shape = self._FILE.fullmatch(path.name)
+            if shape is not None and path.is_file():
+                seconds = int(path.stat().st_mtime)
+                version = int(shape["version"] or 1)
+                retired_at = seconds if shape["retired"] else None
+                found.append(SecretVersion(shape["name"], version, None if retired_at else seconds, retired_at))
+        retired = {(version.name, version.version) for version in found if version.retired_at is not None}
+        alive = [v for v in found if v.retired_at is not None or (v.name, v.version) not in retired]
+        return tuple(sorted(alive, key=lambda version: (version.name, version.version)))
+
+    def retire(self, name: str, version: int) -> bool:
+        """See Provider. An empty file stays, so that the number is never given to another value."""
+        if self.find(name, version) is None:
+            return False
+        path = self._path(name, version)
+        try:
+            write_once(path.with_name(f"{name}.v{version}.retired"), b"", self._entropy)
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise Conflict(f"{self._folder}: nothing can be written there ({error.strerror}).") from None
+        return True
+
+    def _path(self, name: str, version: int) -> Path:
+        plain, numbered = self._folder / name, self._folder / f"{name}.v{version}"
+        return plain if version == 1 and not numbered.exists() else numbered
 
 
-def find_master_key(setting: str | None, data: Path) -> MasterKey | None:
-    """The master key in effect, or None. Raises Misconfigured when there is one that can't be used."""
-    if setting is not None:
-        return read_key(setting, "PAYYMO_MASTER_KEY")
-    path = data / FILE_NAME
-    try:
-        mode = path.stat()
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured([f"{path}: can't be read ({type(error).__name__})"]) from None
-    if stat.S_IMODE(mode.st_mode) & 0o077 or mode.st_uid not in {os.geteuid(), 0}:
-        raise Misconfigured([f"{path}: readable by others. Repair it with: chmod 600 {path}"])
-    if stat.S_IMODE(data.stat().st_mode) & 0o022:
-        raise Misconfigured([f"{data}: others may put another key there. Repair it with: chmod 700 {data}"])
-    return read_key(text, str(path))
+class EnvironmentSecrets:
+    """Secrets in variables: version 1 of `smtp-password` in `{prefix}SMTP_PASSWORD`, version n with `_Vn` behind it."""
+
+    def __init__(self, prefix: str, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+        self._variable = re.compile(rf"{re.escape(prefix)}(?P<name>[A-Z0-9_]+?)(?:_V(?P<version>[1-9][0-9]*))?")
+
+    def find(self, name: str, version: int | None) -> Secret | None:
+        """See Provider."""
+        numbers = {found.version: value for found, value in self._all() if found.name == _as_variable(name)}
+        number = max(numbers, default=None) if version is None else version
+        return None if number is None or number not in numbers else Secret(name, number, numbers[number].encode())
+
+    def put(self, name: str, value: bytes) -> int:
+        """See Provider: it can't."""
+        del name, value
+        raise Conflict("Variables can't be written from here: set them where the service is started.")
+
+    def list_versions(self) -> tuple[SecretVersion, ...]:
+        """See Provider. Names are spelt with dashes: which other signs they had, a variable doesn't tell."""
+        found = [(version.name.lower().replace("_", "-"), version.version) for version, _ in self._all()]
+        return tuple(SecretVersion(name, version, None) for name, version in sorted(found))
+
+    def retire(self, name: str, version: int) -> bool:
+        """See Provider: it can't."""
+        del name, version
+        raise Conflict("Variables can't be removed from here: remove them where the service is started.")
+
+    def _all(self) -> list[tuple[SecretVersion, str]]:
+        shapes = [(self._variable.fullmatch(name), value) for name, value in self._environment.items() if value]
+        return [
+            (SecretVersion(shape["name"], int(shape["version"] or 1), None), value) for shape, value in shapes if shape
+        ]
 
 
-def make_development_key(data: Path, entropy: Entropy) -> MasterKey:
-    """A new development master key, written to the data folder (0700) as a file (0600) in one step.
-
-    A process that is killed half-way leaves no half key; of two that start together, both use the one that came first.
-    """
-    make_private_folder(data)
-    path = data / FILE_NAME
-    try:
-        _write_once(path, write_key(entropy.bytes(32), development=True) + "\n", entropy)
-    except OSError as error:
-        raise Misconfigured([f"{path}: can't be written ({error.strerror})"]) from None
-    found = find_master_key(None, data)
-    if found is None:
-        raise Misconfigured([f"{path}: vanished while it was being made"])
-    return found
+def _as_variable(name: str) -> str:
+    return re.sub("[.-]", "_", name).upper()
 
 
-def make_private_folder(path: Path) -> None:
-    """Make a folder that only its owner may enter, if it is not there. Raises Misconfigured."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured([f"{path}: this folder can't be made ({error.strerror})"]) from None
+class Places:
+    """Opens the provider that a URI names."""
 
+    def __init__(self, work: Work, envelope: Envelope, clock: Clock, entropy: Entropy) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._clock = clock
+        self._entropy = entropy
 
-def _write_once(path: Path, text: str, entropy: Entropy) -> None:
-    """The whole text, readable by its owner, or nothing. A file that is there stays as it is."""
-    draft = path.with_name(f".{path.name}.{entropy.token(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    def open(self, uri: str, tenant_id: uuid.UUID | None) -> Provider:
+        """The provider: `database:`, `file:/folder`, `env:PREFIX_`. Raises NotFound for another URI.
+
+        Only the database knows tenants: elsewhere whoever gives out the folder or the prefix walls them off.
+        """
+        scheme, separator, rest = uri.partition(":")
+        match scheme:
+            case "database" if separator and not rest:
+                return DatabaseSecrets(self._work, self._envelope, self._clock, tenant_id)
+            case "file" if rest:
+                return FileSecrets(Path(rest), self._entropy)
+            case "env" if separator:
+                return EnvironmentSecrets(rest)
+            case _:
+                raise NotFound(f"There are no secrets at {scheme}: use database:, file:/folder or env:PREFIX_.")

@@ -4,14 +4,15 @@ The change and the end of what it covers commit together, so that nothing slips 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from payymo.db.work import Transaction, Work
-from payymo.errors import FieldError, InsufficientScope, InvalidInput, NotFound
+from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.keys.service import KeyRing
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import covers
 from payymo.roles.service import Actor, Roles, authority_of
+from payymo.secrets.envelope import shred
 from payymo.sessions import store
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant, TenantStatus
@@ -144,6 +145,23 @@ class Administration:
         tenant = self._set_status(tenant_id, "active", by)
         self._log.event("tenant.active", "success", trace=trace, tenant_id=tenant_id)
         return tenant
+
+    def delete_tenant(
+        self, tenant_id: uuid.UUID, *, by: Actor | None, progress: Callable[[int], None], trace: Trace
+    ) -> None:
+        """Delete a suspended tenant. Its data keys go first: what was sealed for it is unreadable from then on.
+
+        The rows follow in small transactions; a run that was killed is finished by the next one. `progress` is told how
+        many are gone. Raises NotFound, InsufficientScope, Conflict (it is not suspended, or the default tenant).
+        """
+        with self._work.platform() as tx:
+            authority_of(by, tx)
+            if self._tenants.get_in(tx, tenant_id).slug == self._tenants.default_slug:
+                raise Conflict("The default tenant can't be deleted.")
+            self._tenants.change_status(tx, tenant_id, "deleted")
+            shred(tx, tenant_id)
+        self._tenants.delete_rows(tenant_id, progress=progress)
+        self._log.event("tenant.deleted", "success", trace=trace, tenant_id=tenant_id)
 
     def revoke_key(self, kid: str, *, keep_sessions: bool, trace: Trace) -> int:
         """Refuse whatever a signing key has signed, because somebody else may have it. Answers how many sessions ended.

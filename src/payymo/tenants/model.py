@@ -7,7 +7,8 @@ from typing import Literal
 
 from payymo.errors import FieldError, InvalidInput
 
-TenantStatus = Literal["active", "suspended"]
+TenantStatus = Literal["active", "suspended", "deleted"]
+"""deleted: its keys are destroyed, its rows are going; there is no way back."""
 HEADER_MAX = 260
 """A host name, a final dot, and a port."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")

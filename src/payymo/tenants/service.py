@@ -4,16 +4,23 @@ Who creates and suspends them is somebody with a session, so that these are use 
 """
 
 import uuid
+from collections.abc import Callable, Mapping
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import NotFound, TenantUnknown
+from payymo.errors import Conflict, NotFound, TenantUnknown
 from payymo.tenants import store
 from payymo.tenants.model import Tenant, TenantStatus
 
 REMEMBER_SECONDS = 1.0
 REMEMBER_AT_MOST = 1024
+ROWS_AT_A_TIME = 500
+_MAY_BECOME: Mapping[TenantStatus, tuple[TenantStatus, ...]] = {
+    "active": ("active", "suspended"),
+    "suspended": ("active", "suspended"),
+    "deleted": ("suspended", "deleted"),
+}
 
 
 class Tenants:
@@ -23,7 +30,7 @@ class Tenants:
         self._work = work
         self._clock = clock
         self._entropy = entropy
-        self._default_slug = default_slug
+        self.default_slug = default_slug
         self._resolved: dict[tuple[str, str | None], tuple[float, Tenant, bool]] = {}
 
     def resolve(self, host: str, slug: str | None) -> tuple[Tenant, bool]:
@@ -46,7 +53,7 @@ class Tenants:
             by_host = store.find_by_host(tx, host)
             if by_host is not None:
                 return by_host, True
-            found = store.find_by_slug(tx, self._default_slug if slug is None else slug)
+            found = store.find_by_slug(tx, self.default_slug if slug is None else slug)
         if found is None:
             raise TenantUnknown
         return found, slug is not None
@@ -59,9 +66,13 @@ class Tenants:
 
     def ensure_default(self) -> Tenant:
         """The default tenant, made when it is missing."""
+        with self._work.platform(writes=False) as tx:
+            found = store.find_by_slug(tx, self.default_slug)
+        if found is not None:
+            return found
         with self._work.platform() as tx:
-            found = store.find_by_slug(tx, self._default_slug)
-            return found or self.add(tx, self._default_slug, "Default tenant")
+            found = store.find_by_slug(tx, self.default_slug)
+            return found or self.add(tx, self.default_slug, "Default tenant")
 
     def get(self, tenant_id: uuid.UUID) -> Tenant:
         """The tenant. Raises NotFound."""
@@ -89,7 +100,20 @@ class Tenants:
         return found
 
     def change_status(self, tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus) -> Tenant:
-        """Step: suspend or resume. Raises NotFound."""
-        store.set_status(tx, tenant_id, status)
+        """Step: suspend, resume, mark as deleted. Raises NotFound, Conflict."""
+        if not store.set_status(tx, tenant_id, status, of=_MAY_BECOME[status]):
+            found = self.get_in(tx, tenant_id)
+            raise Conflict("Suspend this tenant first." if found.is_active else "This tenant is being deleted.")
         self._resolved.clear()
         return self.get_in(tx, tenant_id)
+
+    def delete_rows(self, tenant_id: uuid.UUID, *, progress: Callable[[int], None]) -> None:
+        """Delete everything of a tenant that is marked as deleted, in small transactions, and then itself."""
+        done = 0
+        while True:
+            with self._work.platform() as tx:
+                deleted = store.delete_some(tx, tenant_id, count=ROWS_AT_A_TIME)
+                if not deleted:
+                    store.delete_tenant(tx, tenant_id)
+                    return
+            progress(done := done + deleted)

@@ -1,10 +1,12 @@
 """SQL for `tenants`."""
 
 import uuid
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from payymo.db.schema import TENANT_TABLES
 from payymo.db.schema import tenants as t
 from payymo.db.work import Transaction
 from payymo.errors import Conflict
@@ -16,7 +18,23 @@ _BY_HOST = sa.select(*_COLUMNS).where(t.c.host == sa.bindparam("of_host"))
 _BY_ID = sa.select(*_COLUMNS).where(t.c.id == sa.bindparam("of_id"))
 _LIST = sa.select(*_COLUMNS).where(t.c.slug > sa.bindparam("after")).order_by(t.c.slug).limit(sa.bindparam("count"))
 _ADD = sa.insert(t)
-_SET_STATUS = sa.update(t).where(t.c.id == sa.bindparam("of_id")).values(status=sa.bindparam("new_status"))
+_SET_STATUS = (
+    sa.update(t)
+    .where(t.c.id == sa.bindparam("of_id"), t.c.status.in_(sa.bindparam("from", expanding=True)))
+    .values(status=sa.bindparam("new_status"))
+)
+_DELETE = sa.delete(t).where(t.c.id == sa.bindparam("of_id"), t.c.status == "deleted")
+
+
+def _delete_some(table: sa.Table) -> sa.Delete:
+    key = [column for column in table.primary_key if column.name != "tenant_id"]
+    own = table.c.tenant_id == sa.bindparam("of_id")
+    some = sa.select(*key).where(own).limit(sa.bindparam("count"))
+    return sa.delete(table).where(own, (sa.tuple_(*key) if len(key) > 1 else key[0]).in_(some))
+
+
+_DELETE_SOME = [_delete_some(table) for table in reversed(TENANT_TABLES)]
+"""Whatever a tenant has, by the catalogue; what refers to something goes before it."""
 
 
 def find_by_slug(tx: Transaction, slug: str) -> Tenant | None:
@@ -51,6 +69,19 @@ def add_tenant(tx: Transaction, tenant: Tenant) -> None:
         raise Conflict("A tenant with this slug or host name exists.") from None
 
 
-def set_status(tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus) -> None:
-    """Suspend or resume."""
-    tx.execute(_SET_STATUS, {"of_id": tenant_id, "new_status": status})
+def set_status(tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus, *, of: Sequence[TenantStatus]) -> bool:
+    """Change the status, if it is one of these. Whether it was."""
+    return tx.execute(_SET_STATUS, {"of_id": tenant_id, "new_status": status, "from": of}).rowcount == 1
+
+
+def delete_some(tx: Transaction, tenant_id: uuid.UUID, *, count: int) -> int:
+    """Delete at most `count` rows of a tenant. Answers how many there were; 0 when nothing is left."""
+    for statement in _DELETE_SOME:
+        if (deleted := tx.execute(statement, {"of_id": tenant_id, "count": count}).rowcount) > 0:
+            return deleted
+    return 0
+
+
+def delete_tenant(tx: Transaction, tenant_id: uuid.UUID) -> None:
+    """Delete the row of a tenant that is marked as deleted."""
+    tx.execute(_DELETE, {"of_id": tenant_id})

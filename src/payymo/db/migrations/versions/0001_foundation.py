@@ -5,7 +5,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "0001"
+revision = "f0002"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -19,6 +19,9 @@ ROLES = {
         "sessions": "SELECT, INSERT, UPDATE, DELETE",
         "token_revocations": "SELECT, INSERT",
         "revocation_counter": "SELECT, UPDATE",
+        "master_keys": "SELECT",
+        "data_keys": "SELECT, INSERT, DELETE",
+        "secrets": "SELECT, INSERT, UPDATE, DELETE",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -29,8 +32,12 @@ ROLES = {
             "sessions",
             "token_revocations",
             "revocation_counter",
-            "signing_keys",
+            "master_keys",
+            "data_keys",
+            "service_data_keys",
+            "secrets",
             "service_secrets",
+            "signing_keys",
             "rate_limits",
             "leases",
         ),
@@ -40,13 +47,14 @@ ROLES = {
 }
 KEY_STATES = ("next", "active", "retiring", "retired", "revoked")
 WALLED = {"tenants": "id"} | dict.fromkeys(
-    ("users", "roles", "user_roles", "sessions", "token_revocations"), "tenant_id"
+    ("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"), "tenant_id"
 )
 
 
 def upgrade() -> None:
     _tenants_and_users()
     _sessions_and_revocations()
+    _secrets()
     _platform()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
@@ -60,8 +68,12 @@ def downgrade() -> None:
     for table in (
         "leases",
         "rate_limits",
-        "service_secrets",
         "signing_keys",
+        "service_secrets",
+        "secrets",
+        "service_data_keys",
+        "data_keys",
+        "master_keys",
         "revocation_counter",
         "token_revocations",
         "sessions",
@@ -106,7 +118,7 @@ def _tenants_and_users() -> None:
         sa.Column("slug", sa.String(63), nullable=False, unique=True),
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("host", sa.String(253), unique=True),
-        sa.Column("status", sa.String(16), _one_of("status", "active", "suspended"), nullable=False),
+        sa.Column("status", sa.String(16), _one_of("status", "active", "suspended", "deleted"), nullable=False),
         _moment("created_at"),
     )
     op.create_table(
@@ -191,6 +203,74 @@ def _sessions_and_revocations() -> None:
     op.bulk_insert(counter, [{"id": 1, "last_seq": 0}])
 
 
+def _data_key_columns() -> tuple[sa.Column[object], ...]:
+    return (
+        sa.Column("purpose", sa.String(32), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Column("master_key_id", sa.String(32), sa.ForeignKey("master_keys.id"), nullable=False),
+        _moment("created_at"),
+    )
+
+
+def _secret_columns() -> tuple[sa.Column[object], ...]:
+    return (
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary()),
+        sa.Column("data_key_id", sa.Uuid()),
+        _moment("created_at"),
+        _moment("retired_at", nullable=True),
+    )
+
+
+def _secrets() -> None:
+    op.create_table(
+        "master_keys",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("state", sa.String(8), _one_of("state", "current", "leaving"), nullable=False),
+        sa.Column("is_development", sa.Boolean(), nullable=False),
+        _moment("created_at"),
+    )
+    current = sa.text("state = 'current'")
+    op.create_index(
+        "uq_master_keys_one_current",
+        "master_keys",
+        ["state"],
+        unique=True,
+        postgresql_where=current,
+        sqlite_where=current,
+    )
+    op.create_table(
+        "data_keys",
+        _tenant(),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        *_data_key_columns(),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+        sa.UniqueConstraint("tenant_id", "purpose", "generation"),
+    )
+    op.create_index("ix_data_keys_master_key_id", "data_keys", ["master_key_id"])
+    op.create_table(
+        "service_data_keys",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        *_data_key_columns(),
+        sa.UniqueConstraint("purpose", "generation"),
+    )
+    op.create_table(
+        "secrets",
+        _tenant(),
+        *_secret_columns(),
+        sa.PrimaryKeyConstraint("tenant_id", "name", "version"),
+        sa.ForeignKeyConstraint(["tenant_id", "data_key_id"], ["data_keys.tenant_id", "data_keys.id"]),
+    )
+    op.create_table(
+        "service_secrets",
+        *_secret_columns(),
+        sa.PrimaryKeyConstraint("name", "version"),
+        sa.ForeignKeyConstraint(["data_key_id"], ["service_data_keys.id"]),
+    )
+
+
 def _platform() -> None:
     op.create_table(
         "signing_keys",
@@ -199,7 +279,8 @@ def _platform() -> None:
         sa.Column("algorithm", sa.String(8), nullable=False),
         sa.Column("state", sa.String(8), _one_of("state", *KEY_STATES), nullable=False),
         sa.Column("public_jwk", sa.JSON(), nullable=False),
-        sa.Column("private_key", sa.LargeBinary(), nullable=False),
+        sa.Column("private_key", sa.LargeBinary()),
+        sa.Column("data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
         _moment("token_ttl_seconds"),
         _moment("created_at"),
         _moment("activated_at", nullable=True),
@@ -215,12 +296,6 @@ def _platform() -> None:
             postgresql_where=only,
             sqlite_where=only,
         )
-    op.create_table(
-        "service_secrets",
-        sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("sealed", sa.LargeBinary(), nullable=False),
-        _moment("created_at"),
-    )
     op.create_table(
         "rate_limits",
         sa.Column("key", sa.String(255), primary_key=True),

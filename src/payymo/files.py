@@ -1,0 +1,71 @@
+"""Files with secrets in them: made for their owner alone, and refused when somebody else could read or put them."""
+
+import os
+import stat
+from pathlib import Path
+
+from payymo.entropy import Entropy
+from payymo.errors import Misconfigured
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter, if it is not there. Raises Misconfigured."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured([f"{folder}: this folder can't be made ({error.strerror})"]) from None
+
+
+def write_once(path: Path, content: bytes, entropy: Entropy) -> bool:
+    """Write a file that its owner alone may read: the whole of it, or nothing. False: one is there, and stays.
+
+    Raises OSError.
+    """
+    draft = path.with_name(f".{path.name}.{entropy.token(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
+
+
+def read_private(path: Path, *, group_may_read: bool = False) -> bytes:
+    """The content of a file that others can't read or write. Its group may read it where containers are given it so.
+
+    Raises Misconfigured with the remedy.
+    """
+    require_private(path, group_may_read=group_may_read)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Misconfigured([f"{path}: can't be read ({error.strerror})"]) from None
+
+
+def require_private(path: Path, *, group_may_read: bool = False) -> None:
+    """Raise Misconfigured when somebody else can read the file, or write it."""
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise Misconfigured([f"{path}: can't be read ({error.strerror})"]) from None
+    if stat.S_IMODE(facts.st_mode) & (0o027 if group_may_read else 0o077) or _is_foreign(facts):
+        raise Misconfigured([f"{path}: readable or writable by others. Repair it with: chmod 600 {path}"])
+
+
+def require_private_folder(folder: Path) -> None:
+    """Raise Misconfigured when it is no folder, or others may put files there: they would decide what is read."""
+    if not folder.is_dir():
+        raise Misconfigured([f"{folder}: there is no such folder. Make it with: mkdir -m 700 {folder}"])
+    facts = folder.stat()
+    if stat.S_IMODE(facts.st_mode) & 0o022 or _is_foreign(facts):
+        raise Misconfigured([f"{folder}: others may put files there. Repair it with: chmod 700 {folder}"])
+
+
+def _is_foreign(facts: os.stat_result) -> bool:
+    return facts.st_uid not in {os.geteuid(), 0}

@@ -1,0 +1,171 @@
+"""Envelope encryption: fields are sealed under data keys, one per tenant and purpose; data keys under a master key.
+
+What a field is bound to begins with whose it is, so that no value opens in another tenant, table, row or column. The
+database's foreign keys keep a data key as long as a row is sealed under it, and a master key as long as a data key is
+wrapped under it: no race, and no run that was killed, can leave a value that nothing opens.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.errors import Misconfigured
+from payymo.secrets import store
+from payymo.secrets.encryption import SealBroken, Sealer
+from payymo.secrets.master import MasterKey
+from payymo.secrets.model import DataKey, Sealed, SealedRow
+
+FRESH_SECONDS = 1.0
+"""How long a process relies on which data key is the newest. Sealing under the one before it does no harm."""
+REMEMBER_AT_MOST = 10_000
+SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of sealed values, as its own store knows it: what has to be known to seal all of it again.
+
+    All are steps in the transaction of whose values they are. `list_sealed(tx, newest, count=)` and `count_sealed(tx,
+    newest)`: rows under another data key than the newest. `reseal(tx, row, sealed)` changes a row that is still what it
+    was, and leaves others alone.
+    """
+
+    purpose: str
+    list_sealed: Callable[..., Sequence[SealedRow]]
+    count_sealed: Callable[[Transaction, uuid.UUID], int]
+    reseal: Callable[[Transaction, SealedRow, Sealed], None]
+
+
+class Envelope:
+    """Seals and opens fields. `master_keys`: the one in use, and the one that takes or took its place, if any."""
+
+    def __init__(self, clock: Clock, entropy: Entropy, master_keys: Sequence[MasterKey]) -> None:
+        self._clock = clock
+        self._entropy = entropy
+        self._masters = {key.id: Sealer(key.value, entropy) for key in master_keys}
+        self._opened: dict[tuple[uuid.UUID | None, uuid.UUID], Sealer] = {}
+        self._newest: dict[tuple[uuid.UUID | None, str], tuple[float, uuid.UUID]] = {}
+        self._lock = threading.Lock()
+
+    def seal(self, tx: Transaction, purpose: str, value: bytes, *place: str) -> Sealed:
+        """Step: the value, sealed for `place` (table, row, column) of the transaction's tenant, or of the service."""
+        key_id, sealer = self._sealer_now(tx, purpose)
+        return Sealed(sealer.seal(value, _whose(tx.tenant_id), *place), key_id)
+
+    def open(self, tx: Transaction, sealed: Sealed, *place: str) -> bytes:
+        """Step: the value that was sealed for `place`. Raises SealBroken."""
+        sealer = self._opened.get((tx.tenant_id, sealed.data_key_id))
+        if sealer is None:
+            key = store.find_key(tx, sealed.data_key_id)
+            if key is None:
+                raise SealBroken(private=f"{'/'.join(place)}: its data key is gone")
+            sealer = self._remember(tx, key)
+        return sealer.open(sealed.data, _whose(tx.tenant_id), *place)
+
+    def renew(self, tx: Transaction, purpose: str) -> None:
+        """Step: a new data key, which everything is sealed under from now on; within a second, in every process."""
+        newest = store.find_newest_key(tx, purpose)
+        self._add(tx, purpose, 1 if newest is None else newest.generation + 1)
+        self._newest.pop((tx.tenant_id, purpose), None)
+
+    def rewrap(self, key: DataKey, tenant_id: uuid.UUID | None, master_id: str) -> bytes:
+        """A data key under another master key. Raises SealBroken."""
+        return self._master(master_id).seal(self._unwrap(key, tenant_id), *_wrap_place(key, tenant_id))
+
+    def _sealer_now(self, tx: Transaction, purpose: str) -> tuple[uuid.UUID, Sealer]:
+        known = self._newest.get((tx.tenant_id, purpose))
+        if known is not None and 0 <= self._clock() - known[0] < FRESH_SECONDS:
+            sealer = self._opened.get((tx.tenant_id, known[1]))
+            if sealer is not None:
+                return known[1], sealer
+        key = store.find_newest_key(tx, purpose)
+        if key is not None:
+            self._newest[tx.tenant_id, purpose] = (self._clock(), key.id)
+            return key.id, self._remember(tx, key)
+        self._add(tx, purpose, 1)
+        key = store.find_newest_key(tx, purpose)
+        if key is None:
+            raise SealBroken(private=f"{purpose}: the data key that was just made is gone")
+        # Not remembered: this transaction may yet be rolled back, and the key with it.
+        return key.id, Sealer(self._unwrap(key, tx.tenant_id), self._entropy)
+
+    def _add(self, tx: Transaction, purpose: str, generation: int) -> None:
+        """Another process may add this generation first: then that one stays."""
+        master_id = store.find_current_master(tx)
+        if master_id is None:
+            raise SealBroken(private="the database knows no master key")
+        draft = DataKey(self._entropy.uuid(), purpose, generation, b"", master_id, int(self._clock()))
+        wrapped = self._master(master_id).seal(self._entropy.bytes(32), *_wrap_place(draft, tx.tenant_id))
+        store.add_key(tx, DataKey(draft.id, purpose, generation, wrapped, master_id, draft.created_at))
+
+    def _remember(self, tx: Transaction, key: DataKey) -> Sealer:
+        sealer = self._opened.get((tx.tenant_id, key.id))
+        if sealer is None:
+            sealer = Sealer(self._unwrap(key, tx.tenant_id), self._entropy)
+            with self._lock:
+                if len(self._opened) >= REMEMBER_AT_MOST:
+                    self._opened.clear()
+                    self._newest.clear()
+                self._opened[tx.tenant_id, key.id] = sealer
+        return sealer
+
+    def _unwrap(self, key: DataKey, tenant_id: uuid.UUID | None) -> bytes:
+        return self._master(key.master_key_id).open(key.wrapped, *_wrap_place(key, tenant_id))
+
+    def _master(self, master_id: str) -> Sealer:
+        found = self._masters.get(master_id)
+        if found is None:
+            raise SealBroken(private=f"this process was not given the master key {master_id}")
+        return found
+
+
+def is_sealed(work: Work) -> bool:
+    """Whether the database holds something that only its own master key opens."""
+    with work.platform(writes=False) as tx:
+        return bool(store.list_masters(tx))
+
+
+def check_master_keys(work: Work, given: Sequence[MasterKey], clock: Clock, *, is_production: bool) -> None:
+    """Raise Misconfigured unless every master key that the database needs is there. Writes only into an empty one."""
+    with work.platform(writes=False) as tx:
+        known = store.list_masters(tx)
+    if not known:
+        with work.platform() as tx:
+            store.lock_masters(tx)
+            if not store.list_masters(tx):
+                first = given[0]
+                store.add_master(tx, first.id, "current", is_development=first.is_development, now=int(clock()))
+            known = store.list_masters(tx)
+    held = {key.id for key in given}
+    missing = [master for master in known if master.id not in held]
+    if len(missing) == len(known):
+        raise Misconfigured(
+            ["the master key is not the one that this database was sealed under: restore the right one"]
+        )
+    if missing:
+        both = "give the old one as PAYYMO_MASTER_KEY and the new one as PAYYMO_NEXT_MASTER_KEY"
+        raise Misconfigured([f"the master key is being changed: {both}, until payymo secret rotate-master is through"])
+    if is_production and any(master.is_development for master in known):
+        raise Misconfigured(
+            ["the database was sealed under a development master key: change it with payymo secret rotate-master"]
+        )
+
+
+def shred(tx: Transaction, tenant_id: uuid.UUID) -> None:
+    """Step, in platform work: destroy a tenant's data keys. Nothing that was sealed for it opens again.
+
+    Processes that hold one in memory forget it at their end; backups hold them wrapped as long as the master key lives.
+    """
+    store.shred(tx, tenant_id)
+
+
+def _whose(tenant_id: uuid.UUID | None) -> str:
+    return SERVICE if tenant_id is None else tenant_id.hex
+
+
+def _wrap_place(key: DataKey, tenant_id: uuid.UUID | None) -> tuple[str, ...]:
+    return ("data_keys", _whose(tenant_id), key.id.hex, key.purpose, str(key.generation))

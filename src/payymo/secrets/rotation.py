@@ -1,0 +1,168 @@
+"""Changes what everything is sealed under: the master key, or the data keys. Online, and safe to kill at any moment.
+
+Both do their work in small transactions, and read from the database what is left to do: a run that was killed is
+finished by the next one.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.errors import Misconfigured
+from payymo.logs import SecurityLog, Trace
+from payymo.secrets import store
+from payymo.secrets.envelope import FRESH_SECONDS, Column, Envelope
+from payymo.secrets.master import MasterKey
+
+BATCH = 200
+ONE_RUN_SECONDS = 3600
+"""Data keys that are younger belong to the present run, also when it was killed and started again."""
+SETTLE_SECONDS = 3 * FRESH_SECONDS
+"""How long other processes may still seal under a data key that has a successor."""
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many are done."""
+Pause = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Whose values of one purpose are sealed under one line of data keys. No tenant: the service's."""
+
+    tenant_id: uuid.UUID | None
+    purpose: str
+
+
+class MasterRotation:
+    """Wraps every data key under another master key."""
+
+    def __init__(self, work: Work, envelope: Envelope, clock: Clock, log: SecurityLog) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._clock = clock
+        self._log = log
+
+    def count(self, to: MasterKey) -> int:
+        """How many data keys are under another master key than this."""
+        with self._work.platform(writes=False) as tx:
+            return sum(store.count_wrapped(tx, known.id) for known in store.list_masters(tx) if known.id != to.id)
+
+    def run(self, to: MasterKey, *, progress: Progress, trace: Trace) -> int:
+        """Let `to` take the place of the present master key. Answers how many data keys were wrapped again."""
+        with self._work.platform() as tx:
+            store.lock_masters(tx)
+            if store.find_current_master(tx) != to.id:
+                store.add_master(tx, to.id, "leaving", is_development=to.is_development, now=int(self._clock()))
+                store.make_current(tx, to.id)
+        done, total = 0, self.count(to)
+        progress(done, total)
+        while leaving := self._leaving():
+            for master_id in leaving:
+                while wrapped := self._rewrap_some(master_id, to.id):
+                    done += wrapped
+                    progress(done, max(done, total))
+                with self._work.platform() as tx:
+                    store.drop_master(tx, master_id)
+        self._log.event("master-key.rotated", "success", trace=trace, kid=to.id)
+        return done
+
+    def _leaving(self) -> list[str]:
+        with self._work.platform(writes=False) as tx:
+            return [known.id for known in store.list_masters(tx) if known.state == "leaving"]
+
+    def _rewrap_some(self, master_id: str, to: str) -> int:
+        with self._work.platform() as tx:
+            found = store.list_wrapped(tx, master_id, count=BATCH)
+            for tenant_id, key in found:
+                wrapped = self._envelope.rewrap(key, tenant_id, to) if key.wrapped else key.wrapped  # b"": shredded
+                store.rewrap(tx, tenant_id, key, wrapped, master_id=to)
+        return len(found)
+
+
+class Reencryption:
+    """Gives every tenant and purpose a new data key, seals everything under it, and destroys the old ones."""
+
+    def __init__(
+        self, work: Work, envelope: Envelope, clock: Clock, columns: Sequence[Column], log: SecurityLog
+    ) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._clock = clock
+        self._columns = {column.purpose: column for column in columns}
+        self._log = log
+
+    def count(self) -> int:
+        """How many values a run would seal again."""
+        nobody = uuid.UUID(int=0)
+        return sum(self._count(domain, nobody if self._is_due(domain) else None) for domain in self._domains())
+
+    def run(self, *, progress: Progress, pause: Pause, trace: Trace) -> int:
+        """Seal everything again. Answers how many values were."""
+        domains = self._domains()
+        for domain in domains:
+            if self._is_due(domain):
+                with self._in(domain) as tx:
+                    self._envelope.renew(tx, domain.purpose)
+        done, total = 0, sum(self._count(domain, None) for domain in domains)
+        progress(done, total)
+        for settled in (False, True):
+            for domain in domains:
+                for count in self._reseal(domain):
+                    done += count
+                    progress(done, max(done, total))
+            if not settled and domains:
+                pause(SETTLE_SECONDS)
+        for domain in domains:
+            self._drop_older(domain)
+        self._log.event("data-keys.rotated", "success", trace=trace)
+        return done
+
+    def _domains(self) -> list[Domain]:
+        with self._work.platform(writes=False) as tx:
+            return [Domain(*found) for found in store.list_purposes(tx)]
+
+    def _in(self, domain: Domain) -> AbstractContextManager[Transaction]:
+        return self._work.platform() if domain.tenant_id is None else self._work(domain.tenant_id)
+
+    def _column(self, domain: Domain) -> Column:
+        found = self._columns.get(domain.purpose)
+        if found is None:
+            raise Misconfigured([f"there are data keys for {domain.purpose!r}, which this version knows nothing of"])
+        return found
+
+    def _is_due(self, domain: Domain) -> bool:
+        with self._in(domain) as tx:
+            newest = store.find_newest_key(tx, domain.purpose)
+        return newest is not None and self._clock() - newest.created_at >= ONE_RUN_SECONDS
+
+    def _count(self, domain: Domain, newest: uuid.UUID | None) -> int:
+        with self._in(domain) as tx:
+            key = store.find_newest_key(tx, domain.purpose)
+            if key is None:
+                return 0
+            return self._column(domain).count_sealed(tx, newest or key.id)
+
+    def _reseal(self, domain: Domain) -> Iterator[int]:
+        """Batch by batch, until nothing is left; answers how many values each batch had."""
+        column = self._column(domain)
+        while True:
+            with self._in(domain) as tx:
+                newest = store.find_newest_key(tx, domain.purpose)
+                rows = [] if newest is None else column.list_sealed(tx, newest.id, count=BATCH)
+                for row in rows:
+                    value = self._envelope.open(tx, row.sealed, *row.place)
+                    column.reseal(tx, row, self._envelope.seal(tx, domain.purpose, value, *row.place))
+            if not rows:
+                return
+            yield len(rows)
+
+    def _drop_older(self, domain: Domain) -> None:
+        """A key that a row still needs stays, by its foreign key, for the next run."""
+        with self._in(domain) as tx:
+            older = store.list_older_keys(tx, domain.purpose)
+        for key_id in older:
+            with self._in(domain) as tx:
+                store.drop_key(tx, key_id)

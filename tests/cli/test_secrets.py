@@ -1,0 +1,152 @@
+"""`payymo secret` and `payymo tenant delete` as an operator uses them, and killed for real."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from payymo.clock import system_clock
+from payymo.db.schema import data_keys, service_data_keys
+from payymo.logs import Trace
+from payymo.secrets.master import write_key
+from tests.cli.test_commands import Shell
+from tests.support.house import MASTER_KEY, Database, House
+from tests.support.processes import PAYYMO, environment
+
+NEXT_KEY = write_key(bytes(range(32, 64)), development=False)
+MANY = 300
+
+
+@pytest.fixture
+def shell(database: Database) -> Shell:
+    return Shell(database)
+
+
+def age_data_keys(database: Database, seconds: int = 7200) -> None:
+    owner = database.owner()
+    with owner.begin() as connection:
+        for table in (data_keys, service_data_keys):
+            connection.execute(sa.update(table).values(created_at=table.c.created_at - seconds))
+    owner.dispose()
+
+
+def test_a_secret_from_standard_input_to_standard_output(shell: Shell) -> None:
+    """As it is, newlines and all; of the service, and of a tenant; never in a list or in the log."""
+    shell.json("tenant", "create", "acme")
+    assert shell.json("secret", "put", "smtp-password", stdin="VALUE-1\n") == {"name": "smtp-password", "version": 1}
+    assert shell.json("secret", "put", "smtp-password", stdin="VALUE-2")["version"] == 2
+    assert shell.json("secret", "put", "smtp-password", "--tenant", "acme", stdin="VALUE-3")["version"] == 1
+    assert shell.run("secret", "get", "smtp-password").stdout == "VALUE-2"
+    assert shell.run("secret", "get", "smtp-password", "--version", "1").stdout == "VALUE-1\n"
+    assert shell.run("secret", "get", "smtp-password", "--tenant", "acme").stdout == "VALUE-3"
+    assert [row["version"] for row in shell.json("secret", "list")] == [1, 2]
+    shell.json("secret", "retire", "smtp-password", "2", "--yes")
+    done = shell.run("secret", "get", "smtp-password")
+    assert done.stdout == "VALUE-1\n"
+    assert "VALUE" not in done.stderr + shell.run("secret", "list").output
+    refused = shell.run("secret", "get", "nothing")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert shell.run("secret", "list", "--tenant", "nobody").exit_code == 1
+
+
+def test_secrets_in_a_folder_and_in_variables(shell: Shell, tmp_path: Path) -> None:
+    """The same commands, chosen by URI; where nothing can be written, that is said."""
+    folder = tmp_path / "kept"
+    folder.mkdir(mode=0o700)
+    at = f"file:{folder}"
+    assert shell.json("secret", "put", "api-key", "--at", at, stdin="x")["version"] == 1
+    assert (folder / "api-key").read_text() == "x"
+    assert [row["name"] for row in shell.json("secret", "list", "--at", at)] == ["api-key"]
+    shell.environment["APP_API_KEY"] = "from a variable"
+    assert shell.run("secret", "get", "api-key", "--at", "env:APP_").stdout == "from a variable"
+    refused = shell.run("secret", "put", "api-key", "--at", "env:APP_", stdin="x")
+    assert (refused.exit_code, "where the service is started" in refused.stderr) == (1, True)
+
+
+def test_the_master_key_is_changed_from_the_command_line(shell: Shell, database: Database) -> None:
+    """Dry run, question, change; then the next key alone, and the old one is refused."""
+    shell.json("secret", "put", "a", stdin="x")
+    missing = shell.run("secret", "rotate-master", "--yes")
+    assert (missing.exit_code, "PAYYMO_NEXT_MASTER_KEY" in missing.stderr) == (1, True)
+    shell.environment["PAYYMO_NEXT_MASTER_KEY"] = NEXT_KEY
+    planned = shell.json("secret", "rotate-master", "--dry-run")["data_keys_to_wrap"]
+    assert shell.run("secret", "rotate-master", stdin="n\n").exit_code == 1
+    assert shell.json("secret", "rotate-master", "--dry-run")["data_keys_to_wrap"] == planned > 0
+    assert shell.json("secret", "rotate-master", "--yes")["data_keys_wrapped"] == planned
+    assert shell.json("secret", "rotate-master", "--yes")["data_keys_wrapped"] == 0
+    assert MASTER_KEY != NEXT_KEY
+    shell.environment |= {"PAYYMO_MASTER_KEY": NEXT_KEY, "PAYYMO_NEXT_MASTER_KEY": None}
+    assert shell.run("secret", "get", "a").stdout == "x"
+    shell.environment["PAYYMO_MASTER_KEY"] = MASTER_KEY
+    assert shell.run("secret", "get", "a").exit_code == 1
+
+
+def test_everything_is_sealed_again_from_the_command_line(shell: Shell, database: Database) -> None:
+    """Dry run, question, and the values as they were. A second run within the hour has nothing to do."""
+    shell.json("secret", "put", "a", stdin="x")
+    age_data_keys(database)
+    planned = shell.json("secret", "reencrypt", "--dry-run")["values_to_seal"]
+    assert planned == 5
+    assert shell.run("secret", "reencrypt", stdin="n\n").exit_code == 1
+    assert shell.json("secret", "reencrypt", "--yes")["values_sealed"] == planned
+    assert shell.json("secret", "reencrypt", "--dry-run")["values_to_seal"] == 0
+    assert shell.run("secret", "get", "a").stdout == "x"
+
+
+def test_a_tenant_is_deleted_from_the_command_line(shell: Shell) -> None:
+    """Suspended first, asked for, and gone."""
+    shell.json("tenant", "create", "acme")
+    assert "Suspend this tenant first" in shell.run("tenant", "delete", "acme", "--yes").stderr
+    shell.json("tenant", "suspend", "acme", "--yes")
+    assert shell.run("tenant", "delete", "acme", stdin="n\n").exit_code == 1
+    assert [row["slug"] for row in shell.json("tenant", "list")] == ["acme", "default"]
+    shell.json("tenant", "delete", "acme", "--yes")
+    assert [row["slug"] for row in shell.json("tenant", "list")] == ["default"]
+    assert shell.run("tenant", "delete", "acme", "--yes").exit_code == 1
+
+
+@pytest.mark.parametrize("words", [("secret", "reencrypt"), ("secret", "rotate-master")], ids=" ".join)
+def test_a_run_that_is_killed_is_finished_by_the_next(database: Database, words: tuple[str, ...]) -> None:
+    """`kill -9` in the middle, again and again, a little later each time; every value is there at the end."""
+    house = House(database, clock=system_clock)
+    tenants = [house.tenant(f"t{number}") for number in range(6)]
+    for number in range(MANY):
+        tenant = tenants[number % len(tenants)]
+        house.services.secrets.put(f"s{number}", b"%d" % number, tenant_id=tenant.id, trace=Trace())
+    house.close()
+    age_data_keys(database)
+    kills = 0
+    for step in range(20):
+        if run_for(database, words, 0.9 + step * (0.5 if "reencrypt" in words else 0.1)):
+            break
+        kills += 1
+    assert kills > 0, "it was never killed"
+    after = House(database, clock=system_clock, master_key=NEXT_KEY if "rotate-master" in words else MASTER_KEY)
+    for number in range(MANY):
+        found = after.services.secrets.get(f"s{number}", tenant_id=tenants[number % len(tenants)].id, trace=Trace())
+        assert found.value == b"%d" % number
+    after.close()
+
+
+def run_for(database: Database, words: tuple[str, ...], seconds: float) -> bool:
+    """Whether the command came to its end within so many seconds; otherwise it is killed."""
+    command = subprocess.Popen(
+        [PAYYMO, *words, "--yes", "--json"],
+        env=environment(database, PAYYMO_NEXT_MASTER_KEY=NEXT_KEY),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + seconds
+    while command.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if command.poll() is None:
+        os.kill(command.pid, signal.SIGKILL)
+    output, _ = command.communicate(timeout=60)
+    if command.returncode == 0:
+        json.loads(output)
+    return command.returncode == 0

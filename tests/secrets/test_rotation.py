@@ -1,0 +1,225 @@
+"""Master key and data keys change while everybody works, and whatever dies on the way is finished by the next run."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from payymo.db.schema import data_keys, master_keys, service_data_keys
+from payymo.errors import Misconfigured
+from payymo.logs import Trace
+from payymo.secrets.master import write_key
+from tests.support.house import MASTER_KEY, Database, House
+from tests.support.moments import kill_points
+
+NEXT_KEY = write_key(bytes(range(32, 64)), development=False)
+HOUR = 3600
+VALUES = {("a", "one"): b"1", ("a", "two"): b"2", ("b", "one"): b"3", (None, "one"): b"4"}
+
+
+def nothing(*_: object) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def both(database: Database) -> Iterator[House]:
+    """A service with both master keys, with secrets of two tenants and of its own, and somebody logged in."""
+    house = House(database, next_master_key=NEXT_KEY)
+    house.user("alice")
+    for slug in ("a", "b"):
+        house.tenant(slug)
+    for (slug, name), value in VALUES.items():
+        house.services.secrets.put(name, value, tenant_id=tenant_id(house, slug), trace=Trace())
+    yield house
+    house.close()
+
+
+def tenant_id(house: House, slug: str | None) -> Any:
+    return None if slug is None else house.services.tenants.get_by_slug(slug).id
+
+
+def rotate(house: House) -> int:
+    following = house.services.next_master_key
+    assert following is not None
+    return house.services.master_rotation.run(following, progress=nothing, trace=Trace())
+
+
+def reencrypt(house: House, pause: Any = nothing) -> int:
+    return house.services.reencryption.run(progress=nothing, pause=pause, trace=Trace())
+
+
+def assert_everything_opens(house: House) -> None:
+    """In the process at hand, and in one that has opened nothing yet."""
+    again = House(house.database, clock=house.clock, master_key=house.settings.master_key, next_master_key=NEXT_KEY)
+    for one in (house, again):
+        for (slug, name), value in VALUES.items():
+            assert one.services.secrets.get(name, tenant_id=tenant_id(one, slug), trace=Trace()).value == value
+        assert one.logged_in().refresh().status_code == 200
+    again.close()
+
+
+def keys_in(house: House, *tables: sa.Table) -> list[Any]:
+    owner = house.database.owner()
+    with owner.connect() as connection:
+        found = [row for table in tables for row in connection.execute(sa.select(table))]
+    owner.dispose()
+    return found
+
+
+def test_after_a_rotation_the_next_master_key_is_the_only_one(both: House) -> None:
+    """Nothing needs the old one any more, and nothing opens with it."""
+    assert both.services.master_rotation.count(both.services.next_master_key) > 0  # type: ignore[arg-type]
+    done = rotate(both)
+    assert done == len(keys_in(both, data_keys, service_data_keys))
+    assert both.services.master_rotation.count(both.services.next_master_key) == 0  # type: ignore[arg-type]
+    assert_everything_opens(both)
+    alone = House(both.database, clock=both.clock, master_key=NEXT_KEY)
+    assert alone.logged_in().refresh().status_code == 200
+    alone.close()
+    with pytest.raises(Misconfigured):
+        House(both.database, clock=both.clock)
+    assert rotate(both) == 0
+    assert [event["event"] for event in both.events()].count("master-key.rotated") == 2
+
+
+def test_a_rotation_that_dies_at_any_statement_leaves_everything_readable_and_is_finished_by_the_next(
+    both: House,
+) -> None:
+    """Invariants 14 and 16, at every kill point, with what is still to be done read from the database."""
+    for dying in kill_points(both, 80):
+        with dying:
+            rotate(both)
+        assert_everything_opens(both)
+        held = {row.master_key_id for row in keys_in(both, data_keys, service_data_keys)}
+        assert held <= {row.id for row in keys_in(both, master_keys)}
+        if not dying.survived and len(keys_in(both, master_keys)) == 2:
+            with pytest.raises(Misconfigured, match="is being changed"):
+                House(both.database, clock=both.clock, master_key=NEXT_KEY)
+    [only] = keys_in(both, master_keys)
+    following = both.services.next_master_key
+    assert following is not None
+    assert (only.id, only.state) == (following.id, "current")
+
+
+def test_who_makes_a_data_key_while_the_master_key_changes_is_not_left_behind(both: House) -> None:
+    """Two services and many new tenants, at the moment of the change: each new data key ends under the next key."""
+    other = House(both.database, clock=both.clock, next_master_key=NEXT_KEY)
+    tenants = [both.tenant(f"t{number}") for number in range(12)]
+    start = threading.Barrier(5)
+
+    def put(house: House, part: int) -> None:
+        start.wait()
+        for tenant in tenants[part::4]:
+            house.services.secrets.put("new", tenant.slug.encode(), tenant_id=tenant.id, trace=Trace())
+
+    def turn() -> None:
+        start.wait()
+        rotate(both)
+
+    with ThreadPoolExecutor(5) as pool:
+        work = [pool.submit(put, house, part) for part, house in enumerate((both, other, both, other))]
+        for done in (*work, pool.submit(turn)):
+            done.result()
+    other.close()
+    alone = House(both.database, clock=both.clock, master_key=NEXT_KEY)
+    for tenant in tenants:
+        assert alone.services.secrets.get("new", tenant_id=tenant.id, trace=Trace()).value == tenant.slug.encode()
+    alone.close()
+
+
+def test_after_a_reencryption_the_old_data_keys_are_gone(both: House) -> None:
+    """Everything is sealed under new ones, and opens; what an old key had opened is unreadable by it."""
+    both.clock.advance(HOUR)
+    before = {row.id for row in keys_in(both, data_keys, service_data_keys)}
+    count = both.services.reencryption.count()
+    assert count == len(VALUES) + 4  # four private keys: active and next, for access and refresh
+    assert reencrypt(both) == count
+    after = {row.id for row in keys_in(both, data_keys, service_data_keys)}
+    assert len(after) == len(before)
+    assert not after & before
+    assert_everything_opens(both)
+    assert both.services.reencryption.count() == reencrypt(both) == 0
+
+
+def test_a_reencryption_that_dies_at_any_statement_is_finished_by_the_next(both: House) -> None:
+    """Invariants 14 and 15: nothing is lost at any kill point, and no run begins what the one before had done."""
+    both.clock.advance(HOUR)
+    first = {row.id for row in keys_in(both, data_keys, service_data_keys)}
+    for dying in kill_points(both, 200):
+        with dying:
+            reencrypt(both)
+        if dying.survived or keys_in(both, data_keys):
+            for (slug, name), value in VALUES.items():
+                found = both.services.secrets.get(name, tenant_id=tenant_id(both, slug), trace=Trace())
+                assert found.value == value
+        generations = {row.generation for row in keys_in(both, data_keys, service_data_keys)}
+        assert generations <= {1, 2}
+    assert_everything_opens(both)
+    assert not first & {row.id for row in keys_in(both, data_keys, service_data_keys)}
+
+
+def test_who_still_seals_under_the_old_data_key_is_taken_along(both: House) -> None:
+    """A process may rely on the old one for a second: it is waited for, and looked after again."""
+    both.clock.advance(HOUR)
+    other = House(both.database, clock=both.clock, next_master_key=NEXT_KEY)
+    a = tenant_id(both, "a")
+    other.services.secrets.put("warm", b"0", tenant_id=a, trace=Trace())
+
+    def late(_seconds: float) -> None:
+        other.services.secrets.put("late", b"5", tenant_id=a, trace=Trace())
+        other.services.secrets.retire("two", 1, tenant_id=a, trace=Trace())
+        both.clock.advance(2)
+
+    reencrypt(both, late)
+    other.close()
+    fresh = House(both.database, clock=both.clock, next_master_key=NEXT_KEY)
+    assert fresh.services.secrets.get("late", tenant_id=a, trace=Trace()).value == b"5"
+    fresh.close()
+    assert {row.generation for row in keys_in(both, data_keys)} == {2}
+
+
+def test_secrets_are_put_read_and_retired_while_everything_is_sealed_again(both: House) -> None:
+    """Nothing that was acknowledged is lost, and nothing that was retired comes back."""
+    both.clock.advance(HOUR)
+    b, kept = tenant_id(both, "b"), both.services.secrets
+    stop = threading.Event()
+
+    def write() -> int:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            kept.put("busy", b"%d" % number, tenant_id=b, trace=Trace())
+            assert kept.get("busy", number, tenant_id=b, trace=Trace()).value == b"%d" % number
+            if number % 3 == 0:
+                kept.retire("busy", number, tenant_id=b, trace=Trace())
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        for _ in range(3):
+            reencrypt(both)
+            both.clock.advance(HOUR)
+        stop.set()
+        last = writing.result()
+    versions = {found.version: found for found in kept.list_versions(tenant_id=b) if found.name == "busy"}
+    assert set(versions) == set(range(1, last + 1))
+    for number, found in versions.items():
+        assert (found.retired_at is not None) is (number % 3 == 0)
+        if found.retired_at is None:
+            assert kept.get("busy", number, tenant_id=b, trace=Trace()).value == b"%d" % number
+
+
+def test_master_keys_of_two_changes_are_all_asked_for(both: House) -> None:
+    """A change that was left half-way is not covered up by the next one."""
+    for dying in kill_points(both, 80):
+        with dying:
+            rotate(both)
+        if len(keys_in(both, master_keys)) == 2:
+            break
+    with pytest.raises(Misconfigured, match="is being changed"):
+        House(both.database, master_key=MASTER_KEY, next_master_key=write_key(bytes(range(64, 96)), development=False))
+    rotate(both)
+    House(both.database, clock=both.clock, master_key=NEXT_KEY).close()

@@ -1,0 +1,93 @@
+"""A tenant that is deleted is gone: its keys first, then its rows; at every kill point, and next to everybody else."""
+
+from contextlib import nullcontext
+
+import pytest
+import sqlalchemy as sa
+
+from payymo.db.schema import TENANT_TABLES, tenants
+from payymo.errors import Conflict, NotFound, TenantUnknown
+from payymo.logs import Trace
+from payymo.secrets.encryption import SealBroken
+from payymo.tenants import service as tenants_service
+from payymo.tenants.model import Tenant
+from tests.support.house import House
+from tests.support.moments import kill_points
+from tests.support.two_tenants import build_sides
+from tests.web.scene import contents
+
+
+def delete(house: House, tenant: Tenant) -> None:
+    house.services.administration.delete_tenant(tenant.id, by=None, progress=lambda _done: None, trace=Trace())
+
+
+def rows_of(house: House, tenant: Tenant) -> int:
+    owner = house.database.owner()
+    with owner.connect() as connection:
+        found = sum(
+            connection.execute(sa.select(sa.func.count()).where(table.c.tenant_id == tenant.id)).scalar() or 0
+            for table in TENANT_TABLES
+        )
+        found += connection.execute(sa.select(sa.func.count()).where(tenants.c.id == tenant.id)).scalar() or 0
+    owner.dispose()
+    return found
+
+
+def test_nothing_of_a_deleted_tenant_is_left_and_nothing_of_others_is_touched(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the catalogue: whatever table a tenant has rows in."""
+    monkeypatch.setattr(tenants_service, "ROWS_AT_A_TIME", 1)
+    a, b = build_sides(house)
+    assert rows_of(house, a.tenant) > len(TENANT_TABLES)
+    others = rows_of(house, b.tenant)
+    house.services.administration.suspend(a.tenant.id, by=None, trace=Trace())
+    delete(house, a.tenant)
+    assert rows_of(house, a.tenant) == 0
+    assert rows_of(house, b.tenant) == others
+    assert b.alice.get("/api/auth/me").status_code == 200
+    assert a.alice.get("/api/auth/me").status_code in {401, 404}
+    house.clock.advance(2)
+    assert a.alice.get("/api/auth/me").status_code in {401, 404}
+    with pytest.raises(TenantUnknown):
+        house.services.tenants.resolve("localhost", a.tenant.slug)
+    with pytest.raises(NotFound):
+        delete(house, a.tenant)
+    [event] = [found for found in house.events() if found["event"] == "tenant.deleted"]
+    assert event["tenant_id"] == str(a.tenant.id)
+
+
+def test_only_a_suspended_tenant_is_deleted_and_never_the_default_one(house: House) -> None:
+    """A slip of the tongue is not enough."""
+    acme, before = house.tenant("acme"), contents(house)
+    with pytest.raises(Conflict, match="Suspend this tenant first"):
+        delete(house, acme)
+    with pytest.raises(Conflict, match="default tenant"):
+        delete(house, house.default)
+    assert contents(house) == before
+
+
+def test_a_deletion_that_dies_at_any_statement_leaves_a_tenant_that_nobody_brings_back(house: House) -> None:
+    """Crypto-shredding: once it has begun, what was sealed opens no more, and the next run finishes it."""
+    admin, secrets = house.services.administration, house.services.secrets
+    for number, dying in enumerate(kill_points(house)):
+        acme = house.tenant(f"acme{number}")
+        house.user("alice", tenant=acme)
+        secrets.put("card", b"4242", tenant_id=acme.id, trace=Trace())
+        admin.suspend(acme.id, by=None, trace=Trace())
+        with dying:
+            delete(house, acme)
+        if not dying.survived and rows_of(house, acme):
+            has_begun = house.services.tenants.get(acme.id).status == "deleted"
+            fresh = House(house.database, clock=house.clock)
+            with pytest.raises((SealBroken, NotFound)) if has_begun else nullcontext():
+                fresh.services.secrets.get("card", tenant_id=acme.id, trace=Trace())
+            fresh.close()
+            if has_begun:
+                for act in (admin.resume, admin.suspend):
+                    with pytest.raises(Conflict, match="is being deleted"):
+                        act(acme.id, by=None, trace=Trace())
+                assert house.client(tenant=acme.slug).log_in().status_code == 403
+            house.services.reencryption.run(progress=lambda *_: None, pause=lambda _: None, trace=Trace())
+            delete(house, acme)
+        assert rows_of(house, acme) == 0
