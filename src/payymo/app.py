@@ -7,7 +7,7 @@ from payymo.compose import Services, compose
 from payymo.config import Settings
 from payymo.web.headers import add_security_headers
 from payymo.web.mount import mount_services
-from payymo.web.reading import MAX_BODY
+from payymo.web.reading import MAX_BODY, refuse_unreadable
 
 
 def create_app(settings: Settings, *, services: Services | None = None) -> Flask:
@@ -26,6 +26,7 @@ def create_app(settings: Settings, *, services: Services | None = None) -> Flask
     blueprint = Blueprint("payymo", "payymo")
     mount = mount_services(services, blueprint)
     app.register_blueprint(blueprint)
+    app.before_request(refuse_unreadable)
     app.after_request(mount.add_request_id)
     app.after_request(add_security_headers(is_https=settings.issuer.startswith("https://")))
 

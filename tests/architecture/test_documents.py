@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from click import Context, Group
 from pydantic import BaseModel
 
-from payymo.cli import COMMANDS
+from payymo.cli import COMMANDS, payymo
 from payymo.config import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -44,10 +45,15 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     """Commands in documents are tried, not remembered."""
-    text = (ROOT / "README.md").read_text("utf-8") + (ROOT / "docs" / "operating.md").read_text("utf-8")
-    named = re.findall(r"(?:`|\.venv/bin/)payymo ([a-z]+)", text)
+    documents = [ROOT / "README.md", ROOT / "docs" / "operating.md", *(ROOT / "docs" / "operations").glob("*.md")]
+    text = "\n".join(document.read_text("utf-8") for document in documents)
+    named = re.findall(r"(?:`|\.venv/bin/|^ *|\| )payymo ([a-z]+)(?: ([a-z-]+))?", text, re.MULTILINE)
     assert named
-    assert set(named) <= set(COMMANDS)
+    for command, word in named:
+        assert command in COMMANDS
+        found = payymo.get_command(Context(payymo), command)
+        if isinstance(found, Group) and word:
+            assert word in found.commands, f"payymo {command} {word}"
 
 
 def test_lock_files_hold_hashes_and_no_host_names() -> None:

@@ -17,6 +17,7 @@ from payymo.cli import COMMANDS, payymo
 from payymo.clock import system_clock
 from payymo.logs import Trace
 from tests.support.house import MASTER_KEY, PASSWORD, Database, House
+from tests.support.processes import PAYYMO, environment
 
 
 class Shell:
@@ -69,6 +70,21 @@ WRONG_SETTINGS = {
 }
 
 
+WRONG_SETTINGS |= {
+    "no file": ({"PAYYMO_DATABASE__URL": "sqlite:///"}, ["user", "list"], "the database URL can't be read"),
+    "no revision at all": ({}, ["db", "downgrade", "", "--yes"], "there is no revision ''"),
+    "a sentence of Alembic's": ({}, ["db", "downgrade", "0001@", "--yes"], "there is no revision '0001@'"),
+    "no list": ({"PAYYMO_TRUSTED_PROXIES": "10.0.0.0/8"}, ["config"], "PAYYMO_TRUSTED_PROXIES: write a JSON list"),
+    "no network": ({"PAYYMO_TRUSTED_PROXIES": '["x"]'}, ["config"], "PAYYMO_TRUSTED_PROXIES__0: Input is not"),
+    "a group": ({"PAYYMO_DATABASE": "x"}, ["config"], "PAYYMO_DATABASE is a group"),
+    "half an issuer": ({"PAYYMO_ISSUER": "http://["}, ["config"], "PAYYMO_ISSUER: an http(s) URL"),
+    "no slug": ({"PAYYMO_DEFAULT_TENANT": "A B"}, ["config"], "PAYYMO_DEFAULT_TENANT: "),
+    "part of a URL": ({"PAYYMO_DATA": "a?b"}, ["db", "upgrade"], "PAYYMO_DATA: a path without ?"),
+    "no host": ({"PAYYMO_SERVER__HOST": ""}, ["serve"], "PAYYMO_SERVER__HOST: '' is no address"),
+    "nobody's host": ({"PAYYMO_SERVER__HOST": "nobody.invalid"}, ["serve"], "'nobody.invalid' is no address"),
+}
+
+
 @pytest.mark.parametrize(("settings", "words", "reason"), WRONG_SETTINGS.values(), ids=WRONG_SETTINGS)
 def test_what_can_not_be_used_is_named_in_a_sentence(
     tmp_path: Path, settings: dict[str, str], words: list[str], reason: str
@@ -82,6 +98,47 @@ def test_what_can_not_be_used_is_named_in_a_sentence(
     assert (done.exit_code, type(done.exception)) == (1, SystemExit)
     assert reason in done.stderr
     assert "pw" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("user disable alice@example.com <&-", "Aborted"),
+        ("user create a@example.com --username alice --password-stdin <&-", "password: 12 to 128"),
+        ("token inspect - --json <&-", ""),
+        ("secret put a <&-", "value: 1 to"),
+        ("tenant resume $(printf '\\377')", "an argument is not UTF-8"),
+        ("user list > /dev/full", "No space left on device"),
+        ("--help > /dev/full", "No space left on device"),
+    ],
+)
+def test_closed_full_and_garbled_ends_of_a_pipe(sqlite_house: House, line: str, message: str) -> None:
+    """Whatever the shell does, there is a sentence and an exit code, and no traceback."""
+    sqlite_house.user("alice")
+    done = subprocess.run(
+        ["sh", "-c", f"{PAYYMO} {line}"],
+        env=environment(sqlite_house.database),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_looking_does_not_wait_for_who_writes(sqlite_house: House) -> None:
+    """SQLite has one writer at a time: neither readiness nor a list needs to be it."""
+    owner = sqlite_house.database.owner()
+    with owner.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        assert sqlite_house.client().get("/health/ready").status_code == 200
+        shell = Shell(sqlite_house.database)
+        for words in (("user", "list"), ("tenant", "list"), ("key", "list"), ("secret", "list")):
+            assert shell.run(*words).exit_code == 0, words
+        connection.rollback()
+    owner.dispose()
 
 
 def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """Production starts only when nothing is wrong, and says everything that is, at once. On a real PostgreSQL."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+from payymo.cli import payymo
 from payymo.compose import compose, role_reasons
 from payymo.errors import Misconfigured
 from tests.support.house import MASTER_KEY, Database, settings_for
@@ -79,3 +83,22 @@ def test_a_role_that_owns_the_tables_is_refused(postgres_database: Database) -> 
         connection.execute(sa.text("ALTER TABLE sessions OWNER TO postgres"))
         connection.execute(sa.text("DROP ROLE bad_owner"))
     owner.dispose()
+
+
+def test_config_says_what_serve_would_say(sqlite_database: Database, tmp_path: Path) -> None:
+    """Whoever asks beforehand gets the same reasons, all of them, and the same exit code."""
+    environment = {name: None for name in os.environ if name.startswith("PAYYMO_")}
+    environment |= {
+        "PAYYMO_ENV": "production",
+        "PAYYMO_DATA": str(tmp_path),
+        "PAYYMO_DATABASE__URL": "sqlite:////no/x.db",
+    }
+    for words in (["config"], ["serve"]):
+        done = CliRunner().invoke(payymo, words, env=environment)
+        assert done.exit_code == 1
+        for reason in ("plain http", "there is no master key", "can't be used"):
+            assert reason in done.stderr, words
+    sound = {"PAYYMO_DATABASE__URL": sqlite_database.url, "PAYYMO_ISSUER": "https://auth.example.com"}
+    assert CliRunner().invoke(payymo, ["config"], env=environment | sound).exit_code == 1
+    done = CliRunner().invoke(payymo, ["config"], env=environment | sound | {"PAYYMO_MASTER_KEY": MASTER_KEY})
+    assert done.exit_code == 0, done.stderr

@@ -83,16 +83,47 @@ def test_a_refusal_never_repeats_the_value(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_secret_files_are_read_and_unknown_ones_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder of secrets works like variables, nested names too."""
-    (tmp_path / "payymo_master_key").write_text("from-a-file\n")
-    (tmp_path / "payymo_database__url").write_text("postgresql://db/x")
+    put_secret(tmp_path / "payymo_master_key", "from-a-file\n")
+    put_secret(tmp_path / "payymo_database__url", "postgresql://db/x")
     set_all(monkeypatch, PAYYMO_SECRETS_DIR=str(tmp_path))
     settings = read_settings()
     assert settings.master_key is not None
     assert settings.master_key.get_secret_value() == "from-a-file"
     assert settings.database_url == "postgresql+psycopg://db/x"
-    (tmp_path / "payymo_mastr_key").write_text("x")
+    put_secret(tmp_path / "payymo_mastr_key", "x")
     with pytest.raises(Misconfigured, match="payymo_mastr_key"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("of_file", "of_folder", "remedy"),
+    [
+        (0o604, 0o700, "chmod 600"),
+        (0o620, 0o700, "chmod 600"),
+        (0o600, 0o777, "chmod 700"),
+        (0o600, 0o720, "chmod 700"),
+    ],
+)
+def test_secret_files_that_others_can_read_or_put_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, of_file: int, of_folder: int, remedy: str
+) -> None:
+    """Invariant 16: with the remedy, and without the value. The group of a container's files may read them."""
+    path = tmp_path / "payymo_master_key"
+    put_secret(path, "canary-secret")
+    set_all(monkeypatch, PAYYMO_SECRETS_DIR=str(tmp_path))
+    path.chmod(0o440)
+    assert read_settings().master_key is not None
+    path.chmod(of_file)
+    tmp_path.chmod(of_folder)
+    with pytest.raises(Misconfigured, match=remedy) as refused:
+        read_settings()
+    assert "canary-secret" not in str(refused.value)
+
+
+def put_secret(path: Path, text: str) -> None:
+    """A file that its owner alone may read."""
+    path.write_text(text)
+    path.chmod(0o600)
 
 
 def test_the_description_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

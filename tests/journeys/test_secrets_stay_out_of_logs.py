@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from payymo.config import describe
 from payymo.errors import Misconfigured
 from payymo.logs import SecurityLog, Trace
-from payymo.secrets.providers import find_master_key, read_key
+from payymo.secrets.master import find_master_key, read_key
 from payymo.sessions.model import TokenPair
 from payymo.users.model import Proof
 from tests.support.house import MASTER_KEY, Client, Database, House

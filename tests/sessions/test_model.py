@@ -51,10 +51,15 @@ def test_a_session_ends_absolutely(seconds: int, expected: type) -> None:
     assert isinstance(decide(living, LIVE, T + seconds, POLICY), expected)
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(-1, Reused), (0, Replay), (9, Replay), (10, Reused), (11, Reused)])
+@pytest.mark.parametrize(("seconds", "expected"), [(-1, Reused), (0, Replay), (9, Replay), (10, Replay), (11, Reused)])
 def test_the_consumed_token_is_a_retry_only_within_the_grace_window(seconds: int, expected: type) -> None:
     """Invariant 4; a clock that went back opens no window either (invariant 18)."""
     assert isinstance(decide(SESSION, CONSUMED, T + seconds, POLICY), expected)
+
+
+def test_without_a_grace_window_there_is_no_retry() -> None:
+    """Not even within the same second."""
+    assert isinstance(decide(SESSION, CONSUMED, T, replace(POLICY, grace_seconds=0)), Reused)
 
 
 @pytest.mark.parametrize(("replays", "expected"), [(0, Replay), (2, Replay), (3, Reused), (4, Reused)])

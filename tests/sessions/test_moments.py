@@ -253,3 +253,20 @@ def test_a_platform_administrator_who_is_stopped_meanwhile_changes_no_tenant(hou
     with before(house, locks_a_user, stop):
         assert root.call("POST", path, body).status_code == 401
     assert house.services.tenants.list_tenants() == tenants_before
+
+
+def test_who_registers_while_the_tenant_is_suspended_is_told_so_and_has_no_account(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password is hashed in between: what was true before is asked again where the user is written."""
+    acme, passwords = house.tenant("acme"), house.services.users._passwords
+    hash_it = passwords.hash
+
+    def hash_meanwhile(password: str) -> str:
+        house.services.administration.suspend(acme.id, by=None, trace=Trace())
+        return hash_it(password)
+
+    monkeypatch.setattr(passwords, "hash", hash_meanwhile)
+    answer = house.client(tenant="acme").register("alice")
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "tenant_suspended")
+    assert house.services.users.list_users(acme.id, after="", count=9) == ()

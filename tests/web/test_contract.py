@@ -21,14 +21,6 @@ from tests.web.scene import NOBODY, ROUTES, contents, faults_of, label, pointers
 WRONG = "wrong password 1"
 
 
-@pytest.fixture
-def sqlite_house(sqlite_database: Database) -> Iterator[House]:
-    """The service on SQLite, for what no database has a part in."""
-    house = House(sqlite_database)
-    yield house
-    house.close()
-
-
 def limited(database: Database, **limits: Any) -> House:
     """A house that counts, and only what the test names."""
     lifted = {"login": "", "refresh": "", "verify": "", "registration": "", "default": ""}

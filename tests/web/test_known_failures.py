@@ -4,22 +4,13 @@ Hostile texts, invalid tokens, rate limits and logs have files of their own; her
 """
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from payymo.logs import Trace
-from tests.support.house import PASSWORD, Client, Database, House
+from tests.support.house import PASSWORD, Client, House
 from tests.web.scene import NOBODY, ROUTES, contents, faults_of, label, set_scene
-
-
-@pytest.fixture
-def sqlite_house(sqlite_database: Database) -> Iterator[House]:
-    """The service on SQLite, for what no database has a part in."""
-    house = House(sqlite_database)
-    yield house
-    house.close()
 
 
 def _change(house: House, user_id: uuid.UUID, **changes: Any) -> None:
@@ -433,7 +424,7 @@ def test_reused_refresh_token_ends_the_family_for_good(house: House) -> None:
     client = house.logged_in()
     stolen = client.refresh_token
     client.refresh()
-    house.clock.advance(house.settings.tokens.grace_seconds)
+    house.clock.advance(house.settings.tokens.grace_seconds + 1)
     assert house.client().refresh(stolen).status_code == 401
     restarted = House(house.database)
     restarted.clock.now = house.clock.now

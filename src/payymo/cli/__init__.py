@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "key": "payymo.cli.key:key",
     "openapi": "payymo.cli.openapi:openapi",
     "role": "payymo.cli.role:role",
+    "secret": "payymo.cli.secret:secret",
     "serve": "payymo.cli.serve:serve",
     "session": "payymo.cli.session:session",
     "tenant": "payymo.cli.tenant:tenant",
@@ -54,4 +55,13 @@ def payymo() -> None:
 def main() -> None:
     """The entry of the `payymo` command. What it writes (a database, logs) is nobody else's to read."""
     os.umask(0o077)
-    sys.exit(payymo.main(prog_name="payymo", standalone_mode=True))
+    if sys.stdin is None:  # closed by who started us: there is nobody to ask, and nothing to read
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
+    for word in sys.argv[1:]:
+        if not word.isascii() and word != word.encode("utf-8", "replace").decode():
+            sys.exit("payymo: an argument is not UTF-8")
+    try:
+        sys.exit(payymo.main(prog_name="payymo", standalone_mode=True))
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - what is left would fail again
+        sys.exit(f"payymo: {error.filename or 'the output'}: {error.strerror}")

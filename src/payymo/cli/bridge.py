@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from payymo.errors import RequestTimeout
-from payymo.web.reading import MAX_BODY
+from payymo.web.reading import MAX_BODY, UNREADABLE
 
 Start = tuple[int, list[tuple[str, str]]]
 _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
@@ -107,6 +107,8 @@ def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
     }
     if scope.authority is not None:
         environ["HTTP_HOST"] = scope.authority  # HTTP/2, and RFC 9112 §3.2.2: an absolute target overrules Host
+    # The server leaves out values that are not ASCII. An address that a proxy has appended must not get lost with them.
+    environ[UNREADABLE] = set(scope.headers.keys()) - {name for name, _ in scope.headers.items()}
     for name, value in scope.headers.items():
         if "_" in name or (name == "host" and scope.authority is not None):
             continue

@@ -1,15 +1,12 @@
 """`payymo config`: the settings in effect, secrets masked, with what production would refuse."""
 
-import sys
-
 import click
 
 from payymo.cli.common import as_json, database, politely, settings
 from payymo.cli.output import show
-from payymo.compose import role_reasons
+from payymo.compose import require_production
 from payymo.config import describe
-from payymo.errors import Misconfigured
-from payymo.production import reasons_against_production, warnings_about
+from payymo.production import warnings_about
 
 
 @click.command()
@@ -22,9 +19,5 @@ def config(*, as_json: bool) -> None:
     for warning in warnings_about(found):
         click.echo(f"warning: {warning}", err=True)
     if found.is_production:
-        reasons = reasons_against_production(found)
         with database(found) as engine:
-            reasons += role_reasons(engine)
-        if reasons:
-            raise Misconfigured(reasons)
-    sys.exit(0)
+            require_production(found, engine)

@@ -8,7 +8,7 @@ from payymo.cli.common import as_json, ask, confirmed, database, politely, servi
 from payymo.cli.output import show
 from payymo.db import migrate
 from payymo.db.revision import current_revision
-from payymo.secrets.providers import make_private_folder
+from payymo.files import make_private_folder
 
 
 @click.group()

@@ -6,7 +6,7 @@ from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, servic
 from payymo.cli.output import show, show_all
 from payymo.entropy import Entropy
 from payymo.keys.model import PURPOSES, Purpose
-from payymo.secrets.providers import write_key
+from payymo.secrets.master import write_key
 
 COLUMNS = ("kid", "purpose", "algorithm", "state", "created_at", "activated_at", "retires_at")
 

@@ -15,22 +15,27 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.net import SocketHolder  # type: ignore[attr-defined]
 
 from payymo.app import create_app
 from payymo.cli.bridge import Bridge
-from payymo.cli.common import database, politely, require_current
-from payymo.compose import compose
+from payymo.cli.common import database, politely
+from payymo.compose import compose, require_production
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
 from payymo.db.revision import is_current
 from payymo.errors import Misconfigured
+from payymo.files import make_private_folder
 from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
-from payymo.secrets.providers import make_private_folder
 
 SHUTDOWN_SECONDS = 10
 PARENT_SECONDS = 0.5
-OPEN_FILES = 8192
+UNREAD_SECONDS = 15
+"""How long an answer may lie unread. A thousand clients that read nothing would hold every connection there is."""
+CONNECTIONS = 4096
+"""How many connections a worker takes at a time; the next wait."""
+OPEN_FILES = 2 * CONNECTIONS
 """Connections are open files. Many systems allow 1,024 unless a program asks for more: too few for a server."""
 
 
@@ -52,24 +57,44 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
     for warning in warnings_about(settings):
         log.advise("configuration", warning)
     compose(settings, log=log).close()  # refuses now, before anything listens, and makes the first keys
-    _require_free_port(settings)
-    _allow_open_files()
+    address = _address_of(settings.server.host)
+    _require_free_port(address, settings.server.port)
     _forget_environment()
     _greet(settings)
 
-    Granian(
+    _Server(
         "payymo",
-        address=settings.server.host,
+        address=address,
         port=settings.server.port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,  # telling HTTP/2 apart has no deadline: silent connections would be held for ever
         http1_settings=HTTP1Settings(header_read_timeout=settings.server.request_seconds * 1000),
+        backlog=CONNECTIONS,
+        backpressure=_allow_open_files() // 2,
         workers=settings.server.workers,
         workers_kill_timeout=SHUTDOWN_SECONDS,
         log_level=LogLevels.error,
         respawn_failed_workers=True,
         websockets=False,
     ).serve(target_loader=_Loader(settings, as_json))
+
+
+class _Server(Granian):  # type: ignore[misc, valid-type]  # a class that is chosen when the module is loaded
+    """Granian, on a listening socket whose connections end when the client does not read (RFC 9293 §3.9.1, RFC 5482).
+
+    The workers share it, so that what waits for one that was killed is answered by another.
+    """
+
+    def _init_shared_socket(self) -> None:
+        listener = _listen(self.bind_addr, self.bind_port, backlog=self.backlog)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+        listener.settimeout(0)
+        listener.set_inheritable(True)
+        self._sso = listener
+        self._sfd = listener.fileno()
+        self._shd = SocketHolder(self._sfd, False, self.backlog)  # type: ignore[call-arg]  # noqa: FBT003
+        self._ssp = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +133,44 @@ def _log(settings: Settings, *, as_json: bool) -> SecurityLog:
     return SecurityLog(json=as_json or settings.is_production)
 
 
-def _require_free_port(settings: Settings) -> None:
-    """Workers share the port (SO_REUSEPORT): a second server would join in silently and answer half of the requests."""
-    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.server.host, settings.server.port))
-        except OSError as error:
-            raise Misconfigured([f"{settings.server.host}:{settings.server.port}: {error.strerror}"]) from None
+def _address_of(host: str) -> str:
+    """The address to listen on: the first one of the name. Raises Misconfigured."""
+    try:
+        [(*_, (address, *_)), *_] = socket.getaddrinfo(host or "-", None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Misconfigured(
+            [f"PAYYMO_SERVER__HOST: {host!r} is no address of this machine, such as 127.0.0.1"]
+        ) from None
+    return str(address)
 
 
-def _allow_open_files() -> None:
+def _require_free_port(address: str, port: int) -> None:
+    """Say so in a sentence, now, when somebody else listens there."""
+    try:
+        _listen(address, port, backlog=1).close()
+    except OSError as error:
+        raise Misconfigured([f"{address}:{port}: {error.strerror}"]) from None
+
+
+def _listen(address: str, port: int, *, backlog: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=backlog)
+
+
+def _allow_open_files() -> int:
+    """Allow as many as are wanted, or as the system lets us. Answers how many that are."""
     allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if at_most == resource.RLIM_INFINITY else min(OPEN_FILES, at_most)
     if allowed != resource.RLIM_INFINITY and allowed < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, at_most))
+    return wanted
 
 
 def _prepare(settings: Settings) -> None:
     """Make what development may make by itself; production finds everything in place or does not start."""
     if settings.is_production:
-        require_current(settings)
+        with database(settings) as engine:
+            require_production(settings, engine)
         return
     make_private_folder(settings.data)
     with database(settings, as_owner=True) as engine:
@@ -147,7 +188,8 @@ def _forget_environment() -> None:
 
 
 def _greet(settings: Settings) -> None:
-    base = f"http://{settings.server.host}:{settings.server.port}"
+    host = settings.server.host
+    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
     data = "" if settings.data == Path("var") else f"PAYYMO_DATA={settings.data} "
     command = Path(sys.argv[0])
     shown = command if not command.is_absolute() else Path(".venv/bin/payymo")

@@ -33,7 +33,7 @@ def _facts(found: User, grants: Grants) -> dict[str, Any]:
 def _read_password(*, from_stdin: bool) -> str:
     """From the terminal without echo, or one line of standard input. Never an argument: others could see it."""
     if from_stdin:
-        return sys.stdin.readline().rstrip("\n")
+        return sys.stdin.readline().rstrip("\r\n")
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 

@@ -134,7 +134,8 @@ def decide(session: Session, presented_id: uuid.UUID, now: int, policy: RefreshP
         if now >= session.live.expires_at:
             return Over()
         return Rotate()
-    within_grace = 0 <= now - session.live.issued_at < policy.grace_seconds
+    # Whole seconds: the one in which the window ends still belongs to it, or some windows would be a second short.
+    within_grace = policy.grace_seconds > 0 and 0 <= now - session.live.issued_at <= policy.grace_seconds
     if presented_id == session.consumed_id and within_grace and session.replays < policy.grace_replays:
         return Replay(session.live)
     return Reused()

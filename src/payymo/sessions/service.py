@@ -83,7 +83,11 @@ class Sessions:
         """A new user of the tenant, logged in. Raises what `Users.register` raises, TenantSuspended."""
         self._require_active_tenant(tenant_id)
         proof = self._users.register(tenant_id, email=email, username=username, password=password, trace=trace)
-        return self._start(tenant_id, proof, device, trace)
+        try:
+            return self._start(tenant_id, proof, device, trace)
+        except InvalidCredentials:
+            self._require_active_tenant(tenant_id)  # suspended a moment ago: that is what is to be said
+            raise
 
     def log_in(self, tenant_id: uuid.UUID, *, email: str, password: str, device: Device, trace: Trace) -> LoggedIn:
         """Start a session. Raises InvalidCredentials (one sentence for every reason), Overloaded."""

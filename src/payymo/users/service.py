@@ -7,7 +7,7 @@ from dataclasses import replace
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import InvalidInput, NotFound
+from payymo.errors import InvalidInput, NotFound, TenantSuspended
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import MEMBER
 from payymo.roles.service import Actor, Grants, Roles, authority_of
@@ -50,9 +50,9 @@ class Users:
         return user
 
     def register(self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, trace: Trace) -> Proof:
-        """A new user by their own wish, and the proof that it is them. Raises what `create` raises."""
+        """A new user by their own wish, and the proof that it is them. Raises what `create` raises, TenantSuspended."""
         user, password_hash = self._add(
-            tenant_id, email=email, username=username, password=password, roles=(MEMBER,), by=None
+            tenant_id, email=email, username=username, password=password, roles=(MEMBER,), by=None, from_outside=True
         )
         self._log.event("user.registered", "success", trace=trace, tenant_id=tenant_id, user_id=user.id)
         return Proof(user.id, password_hash, user.status)
@@ -66,6 +66,7 @@ class Users:
         password: str,
         roles: Sequence[str],
         by: Actor | None,
+        from_outside: bool = False,
     ) -> tuple[User, str]:
         problems = [
             *name_problems(email, username),
@@ -77,6 +78,8 @@ class Users:
         password_hash = self._passwords.hash(password)
         user = User(self._entropy.uuid(), tenant_id, email, username, "active", int(self._clock()))
         with self._work(tenant_id) as tx:
+            if from_outside and not store.is_tenant_active(tx):  # it was, before the password was hashed
+                raise TenantSuspended
             authority = authority_of(by, tx)
             store.add_user(tx, user, email_key=email_key, username_key=username_key, password_hash=password_hash)
             self._roles.assign(tx, user.id, roles, by=authority)

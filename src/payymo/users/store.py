@@ -52,6 +52,7 @@ _ADD = sa.insert(t).values(
         )
     },
 )
+_TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 _SET_STATUS = sa.update(t).where(_OWN, _OF_ID).values(status=sa.bindparam("new_status"))
 _SET_PASSWORD = (
     sa.update(t)
@@ -63,6 +64,11 @@ _REPLACE_HASH = (
     .where(_OWN, _OF_ID, t.c.password_hash == sa.bindparam("old_hash"))
     .values(password_hash=sa.bindparam("new_hash"))
 )
+
+
+def is_tenant_active(tx: Transaction) -> bool:
+    """Whether anybody may come into this tenant."""
+    return tx.execute(_TENANT_STATUS).scalar() == "active"
 
 
 def find_proof(tx: Transaction, email_key: str) -> Proof | None:

@@ -10,11 +10,33 @@ from typing import Any, TypeVar
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from payymo.errors import FieldError, InvalidInput, MalformedRequest, PayloadTooLarge, UnsupportedMediaType
+from payymo.errors import (
+    FieldError,
+    InvalidInput,
+    MalformedRequest,
+    NotFound,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
 
 MAX_BODY = 16 * 1024
 MAX_FIELD_ERRORS = 20
+UNREADABLE = "payymo.unreadable"
+"""Where a server of ours says which headers have values that can't be read."""
+MEANINGFUL = {"host", "x-forwarded-for", "x-tenant", "authorization", "content-type", "content-encoding"}
+"""Headers that we read. Others, such as a cookie of somebody else's, may have whatever values they like."""
 Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def refuse_unreadable() -> None:
+    """Refuse what means one thing to us and may mean another to who stands before us.
+
+    Werkzeug takes `//path` for `/path`. Raises MalformedRequest, NotFound.
+    """
+    if not MEANINGFUL.isdisjoint(request.environ.get(UNREADABLE, ())):
+        raise MalformedRequest("A header that says who or what is asked for has a value that is not ASCII.")
+    if request.environ.get("PATH_INFO", "").startswith("//"):
+        raise NotFound
 
 
 def read_body(shape: type[Shape], *, is_optional: bool) -> Shape:
@@ -44,6 +66,8 @@ def _read_octets() -> bytes:
     data = request.get_data()
     if len(data) >= MAX_BODY and request.content_length is None and request.environ["wsgi.input"].read(1):
         raise PayloadTooLarge
+    if not data and "Transfer-Encoding" in request.headers:
+        raise MalformedRequest("The body in chunks is empty, or it broke off.")
     if request.content_length is not None and len(data) < request.content_length:
         raise MalformedRequest("The body is shorter than it was announced.")  # RFC 9112 §8: the connection broke
     return data
