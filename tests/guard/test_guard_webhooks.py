@@ -1,0 +1,188 @@
+"""Signed bodies: which are accepted, and that each is accepted once."""
+
+import base64
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payymo_guard.webhooks import Memory, SignatureRefused, WebhookVerifier, read_secret, sign
+
+NOW = 1_800_000_000
+SECRET, OTHER = b"0123456789abcdef01234567", b"another secret of 24 bytes"
+BODY = b'{"amount": 100}'
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def verifier(*secrets: bytes, clock: Clock | None = None, memory: Memory | None = None) -> WebhookVerifier:
+    return WebhookVerifier(secrets or (SECRET,), memory=memory or Memory(), clock=clock or Clock())
+
+
+def refusal(found: WebhookVerifier, headers: dict[str, str], body: bytes = BODY) -> str:
+    with pytest.raises(SignatureRefused) as refused:
+        found.verify(headers, body)
+    return refused.value.code
+
+
+def test_the_form_is_that_of_standard_webhooks() -> None:
+    """Their published example: other senders' libraries sign the same."""
+    secret = read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    body = b'{"test": 2432232314}'
+    headers = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_signed_body_is_accepted_once() -> None:
+    """Which message it is, and when it was signed; then it is a replay."""
+    found, headers = verifier(), sign(SECRET, "msg_1", NOW, BODY)
+    accepted = found.verify(headers, BODY)
+    assert (accepted.identifier, accepted.signed_at) == ("msg_1", NOW)
+    assert refusal(found, headers) == "signature_replayed"
+
+
+def test_another_try_of_the_sender_is_no_replay() -> None:
+    """The same identifier, signed again later: what failed can be repeated."""
+    found = verifier()
+    for moment in (NOW, NOW + 5):
+        assert found.verify(sign(SECRET, "msg_1", moment, BODY), BODY).identifier == "msg_1"
+
+
+@pytest.mark.parametrize(("seconds", "accepted"), [(-301, False), (-300, True), (0, True), (300, True), (301, False)])
+def test_a_signature_counts_for_five_minutes_each_way(seconds: int, accepted: bool) -> None:  # noqa: FBT001 - a table
+    """To the second; and as long as it counts, it is remembered."""
+    clock = Clock()
+    found = verifier(clock=clock)
+    headers = sign(SECRET, "msg_1", NOW + seconds, BODY)
+    if not accepted:
+        assert refusal(found, headers) == "signature_outdated"
+        return
+    found.verify(headers, BODY)
+    clock.now = NOW + seconds + 300
+    assert refusal(found, headers) == "signature_replayed"
+    clock.now += 1
+    assert refusal(found, headers) == "signature_outdated"
+
+
+def test_two_secrets_while_one_takes_the_others_place() -> None:
+    """And a function is asked each time, so that the process need not be started again."""
+    accepted = [SECRET]
+    found = WebhookVerifier(lambda: accepted, memory=Memory(), clock=Clock())
+    assert refusal(found, sign(OTHER, "msg_1", NOW, BODY)) == "signature_wrong"
+    accepted.append(OTHER)
+    for number, secret in enumerate((SECRET, OTHER)):
+        assert found.verify(sign(secret, f"msg_{number}", NOW, BODY), BODY)
+    accepted.remove(SECRET)
+    assert refusal(found, sign(SECRET, "msg_3", NOW, BODY)) == "signature_wrong"
+
+
+def test_one_of_several_signatures_is_enough_and_ten_are_the_most() -> None:
+    """A sender that changes its secret signs with both."""
+    one, other = (sign(secret, "msg_1", NOW, BODY) for secret in (OTHER, SECRET))
+    both = one | {"webhook-signature": f"v1a,x {one['webhook-signature']} {other['webhook-signature']}"}
+    assert verifier().verify(both, BODY)
+    many = one | {"webhook-signature": " ".join(["v1,x"] * 10 + [other["webhook-signature"]])}
+    assert refusal(verifier(), many) == "signature_malformed"
+
+
+@given(part=st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature", "body"]), data=st.data())
+def test_whatever_is_changed_is_refused(part: str, data: st.DataObject) -> None:
+    """Identifier, time, signature and body are all signed."""
+    headers, body = sign(SECRET, "msg_1", NOW, BODY), BODY
+    if part == "body":
+        body = data.draw(st.binary().filter(lambda changed: changed != BODY))
+    else:
+        headers[part] = data.draw(st.text(max_size=60).filter(lambda changed: changed != headers[part]))
+    with pytest.raises(SignatureRefused):
+        verifier().verify(headers, body)
+
+
+def test_nothing_slips_from_the_identifier_into_the_time_or_the_body() -> None:
+    """The dots between them are signed, and none is in an identifier."""
+    headers = sign(SECRET, "msg", NOW, b"1.body")
+    assert refusal(verifier(), headers | {"webhook-id": f"msg.{NOW}", "webhook-timestamp": "1"}, b"body") == (
+        "signature_malformed"
+    )
+
+
+@pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_missing_header_is_said(missing: str) -> None:
+    """Before anything else."""
+    headers = sign(SECRET, "msg_1", NOW, BODY)
+    del headers[missing]
+    assert refusal(verifier(), headers) == "signature_missing"
+
+
+@pytest.mark.parametrize("secrets", [(), (b"",), (b"x" * 23,), (SECRET, b"short")])
+def test_short_and_missing_secrets_are_refused_when_the_verifier_is_made(secrets: tuple[bytes, ...]) -> None:
+    """CVE-2026-102266: an empty key would let anybody sign."""
+    with pytest.raises(ValueError, match="at least 24 bytes"):
+        WebhookVerifier(secrets, memory=Memory())
+
+
+def test_secrets_that_run_out_refuse_everything() -> None:
+    """A function that answers nothing any more must not let everything in."""
+    accepted = [SECRET]
+    found = WebhookVerifier(lambda: accepted, memory=Memory(), clock=Clock())
+    accepted.clear()
+    with pytest.raises(ValueError, match="at least 24 bytes"):
+        found.verify(sign(b"", "msg_1", NOW, BODY), BODY)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "whsec_", "whsec_!!!!", "whsec_" + base64.b64encode(b"x" * 23).decode(), "THE-SECRET"]
+)
+def test_what_is_no_secret_is_refused_without_being_shown(text: str) -> None:
+    """Invariant 17."""
+    with pytest.raises(ValueError, match="a webhook secret is whsec_") as refused:
+        read_secret(text)
+    assert text in {"", "whsec_"} or text not in str(refused.value)
+
+
+def test_of_many_threads_with_one_message_one_gets_in(tmp_path: Path) -> None:
+    """Each with a memory of its own on one file, as in processes of one machine."""
+    headers = sign(SECRET, "msg_1", NOW, BODY)
+
+    def try_it(_number: int) -> bool:
+        memory = Memory(tmp_path / "seen.db")
+        try:
+            verifier(memory=memory).verify(headers, BODY)
+        except SignatureRefused:
+            return False
+        finally:
+            memory.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(try_it, range(16))) == 1
+
+
+TRY = """
+import sys
+from pathlib import Path
+from payymo_guard.webhooks import Memory, SignatureRefused, WebhookVerifier, sign
+secret, now, body = b"0123456789abcdef01234567", 1_800_000_000, b"{}"
+try:
+    found = WebhookVerifier([secret], memory=Memory(Path(sys.argv[1])), clock=lambda: now)
+    found.verify(sign(secret, "msg_1", now, body), body)
+except SignatureRefused:
+    sys.exit(3)
+"""
+
+
+def test_of_many_processes_with_one_message_one_gets_in(tmp_path: Path) -> None:
+    """Also when all of them make the file."""
+    tries = [subprocess.Popen([sys.executable, "-c", TRY, str(tmp_path / "seen.db")]) for _ in range(6)]
+    assert sorted(one.wait(60) for one in tries) == [0, 3, 3, 3, 3, 3]
