@@ -84,18 +84,20 @@ def test_a_root_is_no_client_and_a_client_is_no_authority() -> None:
     assert refusal(trust(), impostor.issue(), chain=[leaf.der]) == "certificate_untrusted"
 
 
+@pytest.mark.parametrize("key", [WEAK, CURVE], ids=["RSA with 1024 bits", "a curve that nobody asked for"])
+def test_an_authority_with_a_weak_key_is_none(key: Any) -> None:
+    """The strength of every key on the path counts."""
+    shown = FakeAuthority("weak", now=NOW, above=ROOT, key=key).issue()
+    assert refusal(trust(), shown) == "certificate_untrusted"
+
+
+BEFORE, AFTER = "certificate_not_yet_valid", "certificate_expired"
+
+
 @pytest.mark.parametrize(
-    ("seconds", "code"),
-    [
-        (-1, "certificate_not_yet_valid"),
-        (0, None),
-        (1, None),
-        (3599, None),
-        (3600, None),
-        (3601, "certificate_expired"),
-    ],
+    ("seconds", "code"), [(-1, BEFORE), (0, None), (1, None), (3600, None), (3600.9, None), (3601, AFTER)]
 )
-def test_validity_is_exact_to_the_second(seconds: int, code: str | None) -> None:
+def test_validity_is_exact_to_the_second(seconds: float, code: str | None) -> None:
     """RFC 5280 §4.1.2.5: both ends belong to it."""
     shown = ROOT.issue(begins=NOW, ends=NOW + 3600)
     if code is None:

@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.db.schema import data_keys, master_keys, service_data_keys
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, NotFound
 from payymo.logs import Trace
 from payymo.secrets.master import write_key
 from tests.support.house import MASTER_KEY, Database, House
-from tests.support.moments import kill_points
+from tests.support.moments import before, kill_points
 
 NEXT_KEY = write_key(bytes(range(32, 64)), development=False)
 HOUR = 3600
@@ -223,3 +223,19 @@ def test_master_keys_of_two_changes_are_all_asked_for(both: House) -> None:
         House(both.database, master_key=MASTER_KEY, next_master_key=write_key(bytes(range(64, 96)), development=False))
     rotate(both)
     House(both.database, clock=both.clock, master_key=NEXT_KEY).close()
+
+
+def test_a_secret_that_is_retired_while_it_is_sealed_again_stays_retired(postgres_database: Database) -> None:
+    """Between the reading of a row and its writing. SQLite has one writer at a time, and no such moment."""
+    house = House(postgres_database)
+    house.services.secrets.put("one", b"1", trace=Trace())
+    house.clock.advance(HOUR)
+
+    def retire() -> None:
+        house.services.secrets.retire("one", 1, trace=Trace())
+
+    with before(house, lambda statement: statement.startswith("UPDATE service_secrets SET sealed"), retire):
+        reencrypt(house)
+    with pytest.raises(NotFound):
+        house.services.secrets.get("one", trace=Trace())
+    house.close()

@@ -270,3 +270,20 @@ def test_who_registers_while_the_tenant_is_suspended_is_told_so_and_has_no_accou
     answer = house.client(tenant="acme").register("alice")
     assert (answer.status_code, answer.get_json()["code"]) == (403, "tenant_suspended")
     assert house.services.users.list_users(acme.id, after="", count=9) == ()
+
+
+def test_who_has_registered_when_the_tenant_is_suspended_is_told_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the user and their session: nothing is wrong with the password that was chosen a moment ago."""
+    acme, users = house.tenant("acme"), house.services.users
+    register = users.register
+
+    def register_and_then(*given: Any, **more: Any) -> Any:
+        proof = register(*given, **more)
+        house.services.administration.suspend(acme.id, by=None, trace=Trace())
+        return proof
+
+    monkeypatch.setattr(users, "register", register_and_then)
+    answer = house.client(tenant="acme").register("alice")
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "tenant_suspended")

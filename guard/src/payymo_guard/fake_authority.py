@@ -54,10 +54,18 @@ class FakeCertificate:
 class FakeAuthority:
     """A root, or with `above` an authority between a root and its clients. Times in seconds since 1970."""
 
-    def __init__(self, name: str = "Test root", *, now: float, above: "FakeAuthority | None" = None, days: int = 3650):
+    def __init__(
+        self,
+        name: str = "Test root",
+        *,
+        now: float,
+        above: "FakeAuthority | None" = None,
+        days: int = 3650,
+        key: PrivateKey | None = None,
+    ) -> None:
         self.now = now
         self._above = above
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = key or ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         builder = _builder(self._name, self._key, now - _DAY, now + days * _DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
