@@ -24,10 +24,11 @@ class Effort:
     few: int
     many: int
     rows: int
+    operations: int
 
 
-FULL = Effort(rounds=12, slice_seconds=1.0, few=1_000, many=1_000_000, rows=100_000)
-QUICK = Effort(rounds=3, slice_seconds=0.2, few=100, many=10_000, rows=1_000)
+FULL = Effort(rounds=12, slice_seconds=1.0, few=1_000, many=1_000_000, rows=100_000, operations=10_000)
+QUICK = Effort(rounds=3, slice_seconds=0.2, few=100, many=10_000, rows=1_000, operations=500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Figure:
 
     name: str
     value: float
-    unit: Literal["x", "us", "ms", "s", "MB", "/s"] = "x"
+    unit: Literal["x", "us", "ms", "s", "MB", "/s", ""] = "x"
     at_least: float | None = None
     at_most: float | None = None
     parts: str = ""

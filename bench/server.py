@@ -45,17 +45,17 @@ class Running:
 
 
 @contextmanager
-def serving(database: Database) -> Iterator[Running]:
+def serving(database: Database, **more: str) -> Iterator[Running]:
     """A server on a prepared database. Raises RuntimeError with its log when it does not start."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
-    log = database.data / "server.log"
+    log = database.data / f"server-{port}.log"
     with log.open("wb") as output:
         begun = time.perf_counter()
         process = subprocess.Popen(
             [PAYYMO, "serve", "--port", str(port)],
-            env=environment(database),
+            env=environment(database, **more),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

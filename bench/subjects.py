@@ -7,7 +7,7 @@ from itertools import islice
 
 import sqlalchemy as sa
 
-from bench import floors, sealing
+from bench import floors, rotation, sealing
 from bench.measure import (
     Act,
     Effort,
@@ -180,6 +180,7 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "protected": protected,
     "server": server,
     "revocations": revocations,
+    "rotation": rotation.rotation,
     "field": sealing.field,
     "reencryption": sealing.reencryption,
 }
