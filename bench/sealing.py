@@ -57,7 +57,7 @@ def reencryption(stage: Stage, effort: Effort) -> list[Figure]:
         scene = stage.scene(kind, "sealed")
         _fill(scene, effort.rows)
         before, begun = _resident_megabytes(), time.perf_counter()
-        done = scene.services.reencryption.run(progress=_unwatched, pause=_at_once, trace=Trace())
+        done = scene.services.reencryption.run(progress=_unwatched, pause=_at_once, trace=Trace()).values
         elapsed, grown = time.perf_counter() - begun, _resident_megabytes() - before
         parts = f"{done:,} values in {elapsed:.1f} s"
         figures.append(Figure(f"values sealed again, {kind}", done / elapsed, "/s", parts=parts))

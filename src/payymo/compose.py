@@ -130,9 +130,8 @@ def compose(
 def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
     work = Work(engine)
     master_keys = [require_master_key(settings, engine, entropy)]
-    next_master_key = None
-    if (setting := reveal(settings.next_master_key)) is not None:
-        master_keys.append(next_master_key := read_setting(setting, "PAYYMO_NEXT_MASTER_KEY"))
+    if (next_master_key := _next_master_key(settings)) is not None:
+        master_keys.append(next_master_key)
     check_master_keys(work, master_keys, clock, is_production=settings.is_production)
     envelope = Envelope(clock, entropy, master_keys)
     ring = KeyRing(work, envelope, clock, _key_policy(settings))
@@ -195,6 +194,11 @@ def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) 
     return key
 
 
+def _next_master_key(settings: Settings) -> MasterKey | None:
+    setting = reveal(settings.next_master_key)
+    return None if setting is None else read_setting(setting, "PAYYMO_NEXT_MASTER_KEY")
+
+
 def require_production(settings: Settings, engine: sa.Engine) -> None:
     """Raise Misconfigured with every reason at once why this must not run in production."""
     reasons = list(reasons_against_production(settings))
@@ -204,6 +208,11 @@ def require_production(settings: Settings, engine: sa.Engine) -> None:
             reasons.append(NO_MASTER_KEY)
         elif key.is_development:
             reasons.append(f"{key.source} holds a development master key: make one with payymo key generate-master")
+        following = _next_master_key(settings)
+        if following is not None and following.is_development:
+            reasons.append(
+                "PAYYMO_NEXT_MASTER_KEY holds a development master key: make one with payymo key generate-master"
+            )
     except Misconfigured as error:
         reasons += error.reasons
     try:
@@ -220,6 +229,8 @@ def require_production(settings: Settings, engine: sa.Engine) -> None:
 def _make_development_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
     """A new key must not be put beside a database that was sealed under another: nothing in it would open again."""
     if is_sealed(Work(engine)):
+        if (found := find_master_key(None, settings.data)) is not None:
+            return found  # another process, which started at the same moment, has made it
         raise Misconfigured([f"{settings.data}: the database is there and its master key is not: restore master.key"])
     return make_development_key(settings.data, entropy)
 

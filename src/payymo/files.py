@@ -54,7 +54,8 @@ def require_private(path: Path, *, group_may_read: bool = False) -> None:
         facts = path.stat()
     except OSError as error:
         raise Misconfigured([f"{path}: can't be read ({error.strerror})"]) from None
-    if stat.S_IMODE(facts.st_mode) & (0o027 if group_may_read else 0o077) or _is_foreign(facts):
+    _require_owner(path, facts)
+    if stat.S_IMODE(facts.st_mode) & (0o027 if group_may_read else 0o077):
         raise Misconfigured([f"{path}: readable or writable by others. Repair it with: chmod 600 {path}"])
 
 
@@ -63,9 +64,12 @@ def require_private_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise Misconfigured([f"{folder}: there is no such folder. Make it with: mkdir -m 700 {folder}"])
     facts = folder.stat()
-    if stat.S_IMODE(facts.st_mode) & 0o022 or _is_foreign(facts):
+    _require_owner(folder, facts)
+    is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY  # as containers are given secrets, whatever the mode says
+    if stat.S_IMODE(facts.st_mode) & 0o022 and not is_read_only:
         raise Misconfigured([f"{folder}: others may put files there. Repair it with: chmod 700 {folder}"])
 
 
-def _is_foreign(facts: os.stat_result) -> bool:
-    return facts.st_uid not in {os.geteuid(), 0}
+def _require_owner(path: Path, facts: os.stat_result) -> None:
+    if facts.st_uid not in {os.geteuid(), 0}:
+        raise Misconfigured([f"{path}: belongs to somebody else. Repair it with: chown {os.geteuid()} {path}"])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,9 +149,11 @@ def test_variables_can_not_be_written(kept: Kept) -> None:
         kept.provider.retire("a", 1)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "-a", ".a", "A", "a/b", "../a", "a b", "a" * 65, "ä", "a\n", "a.v2", "a.retired", "a.v2.retired", "."]
-)
+NO_NAMES = ["", "-a", ".a", "A", "a/b", "../a", "a b", "a" * 65, "ä", "a\n", ".", "a."]
+LIKE_VERSIONS = ["a.v2", "a-v2", "a_v2", "a.retired", "a.v2.retired"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES + LIKE_VERSIONS)
 def test_a_name_that_is_none_everywhere_is_refused(house: House, tmp_path: Path, name: str) -> None:
     """No path, no other version's file, no control sign: before anything is looked at."""
     secrets: Secrets = house.services.secrets
@@ -246,6 +249,53 @@ def test_what_is_written_is_readable_by_its_owner_alone_under_any_umask(tmp_path
         os.umask(before)
     [path] = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_retirement_that_was_killed_is_finished_by_the_next(tmp_path: Path) -> None:
+    """Between the mark and the removal: retired it is, and the value goes; both files of a first version do."""
+    folder = FileSecrets(tmp_path, Entropy())
+    for name in ("a", "a.v1", "a.v1.retired"):
+        (tmp_path / name).write_bytes(b"" if name.endswith("retired") else b"secret")
+        (tmp_path / name).chmod(0o600)
+    assert folder.find("a", None) is None
+    assert not folder.retire("a", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.v1.retired"]
+
+
+def test_a_version_that_was_put_and_retired_meanwhile_is_not_answered_as_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An acknowledged value that nobody finds would be lost, and would lie there for ever."""
+    one, other = FileSecrets(tmp_path, Entropy()), FileSecrets(tmp_path, Entropy())
+    look = one.list_versions
+
+    def look_and_then() -> Any:
+        found = look()
+        other.put("a", b"x")
+        other.retire("a", 1)
+        return found
+
+    monkeypatch.setattr(one, "list_versions", look_and_then)
+    with pytest.raises(Conflict):
+        one.put("a", b"mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.v1.retired"]
+
+
+def test_octets_of_a_variable_are_kept_as_they_are() -> None:
+    """Also those that are not UTF-8."""
+    found = EnvironmentSecrets("APP_", {"APP_A": os.fsdecode(b"\xff\xfe")}).find("a", None)
+    assert found is not None
+    assert found.value == b"\xff\xfe"
+
+
+@pytest.mark.parametrize("version", [2**31, 2**63, 10**30])
+def test_a_version_that_no_column_holds_is_not_there(house: House, version: int) -> None:
+    """On each database, without an error of its own."""
+    house.services.secrets.put("a", b"x", trace=Trace())
+    with pytest.raises(NotFound):
+        house.services.secrets.get("a", version, trace=Trace())
+    with pytest.raises(NotFound):
+        house.services.secrets.retire("a", version, trace=Trace())
 
 
 def test_an_unknown_place_is_refused(sqlite_house: House) -> None:

@@ -246,6 +246,7 @@ PLATFORM = (
         ("payymo.tenants.store", "_BY_ID"),
         ("payymo.tenants.store", "_BY_SLUG"),
         ("payymo.tenants.store", "_DELETE"),
+        ("payymo.tenants.store", "_LOCK"),
         ("payymo.tenants.store", "_DELETE_SOME"),
         ("payymo.tenants.store", "_LIST"),
         ("payymo.tenants.store", "_SET_STATUS"),

@@ -125,6 +125,20 @@ def test_a_name_has_to_be_one_of_those_expected() -> None:
     )
 
 
+def test_a_name_counts_as_what_it_is() -> None:
+    """A URI that looks like a DNS name is none: an authority may be bound to names of one kind, and free in others."""
+    expected = trust(names=("pay.bank.test", "spiffe://bank/pay"))
+    assert refusal(expected, ROOT.issue(dns_names=(), uris=("pay.bank.test",))) == "certificate_name_wrong"
+    assert trust(names="pay.bank.test").verify(ROOT.issue(dns_names=("pay.bank.test",)).der, at=NOW)
+    assert refusal(trust(names="pay.bank.test"), ROOT.issue(dns_names=("t",))) == "certificate_name_wrong"
+
+
+def test_a_root_is_nobodys_client() -> None:
+    """A certificate that stands among the roots would come in unasked: nobody could revoke it."""
+    own = FakeAuthority("own", now=NOW).issue()
+    assert refusal(TrustSet(name="bank", roots=[own.certificate]), own) == "certificate_untrusted"
+
+
 def test_a_pin_holds_the_key_and_not_the_certificate() -> None:
     """Renewed with the same key: accepted. Two pins: keys change without a pause."""
     old, new = ROOT.issue(), ROOT.issue()
@@ -160,12 +174,21 @@ def edited(**changes: Any) -> bytes:
     if "extension" in changes:
         builder = x509.CertificateRevocationListBuilder(
             ROOT.certificate.subject, ROOT.certificate.not_valid_before_utc, ROOT.certificate.not_valid_after_utc
-        ).add_extension(changes["extension"], critical=True)
+        ).add_extension(changes["extension"], critical=changes.get("critical", True))
         signed = builder.sign(ROOT._key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM)
     return ROOT.revocation_list(**changes)
 
 
+ONLY_AUTHORITIES = x509.IssuingDistributionPoint(
+    full_name=None,
+    relative_name=None,
+    only_contains_user_certs=False,
+    only_contains_ca_certs=True,
+    only_some_reasons=None,
+    indirect_crl=False,
+    only_contains_attribute_certs=False,
+)
 UNKNOWN: dict[str, list[bytes]] = {
     "no list": [],
     "out of date": [edited(begins=NOW - 9 * DAY, ends=NOW - 1)],
@@ -174,6 +197,8 @@ UNKNOWN: dict[str, list[bytes]] = {
     "another authority's": [BETWEEN.revocation_list()],
     "another authority's of the same name": [STRANGER.revocation_list()],
     "of the changes alone": [edited(extension=x509.DeltaCRLIndicator(1))],
+    "of the changes, said quietly": [edited(extension=x509.DeltaCRLIndicator(1), critical=False)],
+    "of authorities alone, said quietly": [edited(extension=ONLY_AUTHORITIES, critical=False)],
 }
 
 

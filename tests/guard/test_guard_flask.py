@@ -285,6 +285,23 @@ def test_who_is_at_the_other_end_is_asked_before_proxy_fix() -> None:
     assert through("203.0.113.9", CLAIM | {"X-Forwarded-For": "10.1.2.3"}, ProxyFix) == "certificate_missing"
 
 
+def test_a_unix_socket_has_no_address_and_is_no_proxy() -> None:
+    """Whatever ProxyFix has put there."""
+    assert through("", CLAIM | {"X-Forwarded-For": "10.1.2.3"}, ProxyFix) == "certificate_missing"
+
+
+def test_the_connection_is_asked_where_the_server_shows_it() -> None:
+    """Two of ProxyFix hide who was there before the first of them: the socket still knows."""
+    app, _ = build(trusted_proxies=["10.0.0.0/8"])
+    app.wsgi_app = ProxyFix(ProxyFix(app.wsgi_app))  # type: ignore[method-assign]
+    with serving(app) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/who", headers=CLAIM | {"X-Forwarded-For": "10.1.2.3"})
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (403, "certificate_missing")
+        connection.close()
+
+
 EXPIRED = ROOT.issue(dns_names=NAMES, begins=NOW - 9 * DAY, ends=NOW - DAY)
 
 

@@ -186,3 +186,21 @@ def test_of_many_processes_with_one_message_one_gets_in(tmp_path: Path) -> None:
     """Also when all of them make the file."""
     tries = [subprocess.Popen([sys.executable, "-c", TRY, str(tmp_path / "seen.db")]) for _ in range(6)]
     assert sorted(one.wait(60) for one in tries) == [0, 3, 3, 3, 3, 3]
+
+
+def test_a_clock_that_goes_back_lets_nothing_in_again() -> None:
+    """What was forgotten a moment too early would come in."""
+    clock = Clock()
+    found, headers = verifier(clock=clock), sign(SECRET, "msg_1", NOW, BODY)
+    found.verify(headers, BODY)
+    clock.now = NOW + 301
+    found.verify(sign(SECRET, "msg_2", NOW + 301, BODY), BODY)
+    clock.now = NOW + 300
+    assert refusal(found, headers) == "signature_replayed"
+
+
+def test_senders_with_one_memory_do_not_use_up_each_others_messages() -> None:
+    """Identifiers can be guessed; signatures can't."""
+    memory = Memory()
+    verifier(OTHER, memory=memory).verify(sign(OTHER, "msg_1", NOW, BODY), BODY)
+    assert verifier(memory=memory).verify(sign(SECRET, "msg_1", NOW, BODY), BODY)

@@ -80,7 +80,7 @@ def test_a_data_key_of_a_transaction_that_was_undone_is_not_used_again(house: Ho
     tenant, envelope, work = house.tenant("a").id, envelope_of(house), house.services.work
     lost: list[Sealed] = []
     with pytest.raises(ZeroDivisionError), work(tenant) as tx:
-        divmod(len(lost := [envelope.seal(tx, "cards", b"x", *PLACE)]), 0)
+        divmod(len(lost := [envelope.seal(tx, "cards", b"x", *PLACE) for _ in range(3)]), 0)
     with work(tenant) as tx:
         kept = envelope.seal(tx, "cards", b"x", *PLACE)
     assert kept.data_key_id != lost[0].data_key_id
@@ -171,3 +171,12 @@ def test_fields_are_walled_off_like_everything_else(house: House) -> None:
     for tenant in (a, b, None):
         found = house.services.secrets.get("same", tenant_id=tenant, trace=Trace())
         assert (found.version, found.value) == (1, str(tenant).encode())
+
+
+def test_production_takes_no_development_key_as_the_next_one(sqlite_database: Database) -> None:
+    """The change would succeed, and the service not start again."""
+    production = {"env": "production", "issuer": "https://auth.example.com", "limits": {}, "lockout": {}}
+    development = write_key(bytes(range(32, 64)), development=True)
+    with pytest.raises(Misconfigured, match="PAYYMO_NEXT_MASTER_KEY holds a development master key"):
+        started_with(sqlite_database, MASTER_KEY, development, **production)
+    started_with(sqlite_database, MASTER_KEY, OTHER_KEY, **production)

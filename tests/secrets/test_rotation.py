@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.db.schema import data_keys, master_keys, service_data_keys, service_secrets
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, NotFound
 from payymo.logs import Trace
 from payymo.secrets.master import write_key
 from tests.support.house import MASTER_KEY, Database, House
@@ -48,7 +48,7 @@ def rotate(house: House) -> int:
 
 
 def reencrypt(house: House, pause: Any = nothing) -> int:
-    return house.services.reencryption.run(progress=nothing, pause=pause, trace=Trace())
+    return house.services.reencryption.run(progress=nothing, pause=pause, trace=Trace()).values
 
 
 def assert_everything_opens(house: House) -> None:
@@ -239,3 +239,63 @@ def test_a_secret_that_is_retired_while_it_is_sealed_again_stays_retired(postgre
     [row] = keys_in(house, service_secrets)
     assert (row.sealed, row.data_key_id) == (None, None)
     house.close()
+
+
+def test_a_change_to_another_key_does_not_cross_one_that_is_under_way(both: House) -> None:
+    """Whoever has waited at the question while another change was made is refused, and reports no success."""
+    third = write_key(bytes(range(64, 96)), development=False)
+    waiting = House(both.database, clock=both.clock, next_master_key=third)
+    for dying in kill_points(both, 80):
+        with dying:
+            rotate(both)
+        if len(keys_in(both, master_keys)) == 2:
+            break
+    with pytest.raises(Misconfigured, match="is being changed: give the one with the id"):
+        rotate(waiting)
+    rotate(both)
+    with pytest.raises(Misconfigured):
+        rotate(waiting)
+    [only] = keys_in(both, master_keys)
+    assert both.services.next_master_key is not None
+    assert only.id == both.services.next_master_key.id
+    assert "master-key.rotated" not in [event["event"] for event in waiting.events()]
+    waiting.close()
+
+
+def test_a_reencryption_passes_by_a_tenant_that_is_being_deleted(both: House) -> None:
+    """Shredded between its listing and its turn, and the deletion killed: everybody else is sealed again."""
+    both.clock.advance(HOUR)
+    admin, a = both.services.administration, tenant_id(both, "a")
+    admin.suspend(a, by=None, trace=Trace())
+    shredded = []
+
+    def shred(_done: int, _total: int) -> None:
+        if shredded:
+            return
+        for dying in kill_points(both):
+            with dying:
+                admin.delete_tenant(a, by=None, progress=nothing, trace=Trace())
+            if both.services.tenants.get(a).status == "deleted":
+                shredded.append(a)
+                return
+
+    both.services.reencryption.run(progress=shred, pause=nothing, trace=Trace())
+    assert both.services.reencryption.count() == reencrypt(both) == 0
+    assert both.services.secrets.get("one", tenant_id=tenant_id(both, "b"), trace=Trace()).value == b"3"
+    for name in ("one", "new"):
+        with pytest.raises(NotFound):
+            both.services.secrets.put(name, b"x", tenant_id=a, trace=Trace())
+
+
+def test_in_an_emergency_young_data_keys_are_changed_too(both: House) -> None:
+    """And what was kept is counted: nobody should believe in a change that was not made."""
+    reencrypt(both)  # now all of them are young
+    before_it = {row.id for row in keys_in(both, data_keys, service_data_keys)}
+    kept = both.services.reencryption.run(progress=nothing, pause=nothing, trace=Trace())
+    assert (kept.values, kept.renewed, kept.kept) == (0, 0, len(before_it))
+    both.clock.advance(-HOUR)  # made in what is the future now
+    assert both.services.reencryption.count() > 0
+    both.clock.advance(HOUR)
+    done = both.services.reencryption.run(progress=nothing, pause=nothing, trace=Trace(), whatever_age=True)
+    assert (done.renewed, done.kept) == (len(before_it), 0)
+    assert not before_it & {row.id for row in keys_in(both, data_keys, service_data_keys)}

@@ -1,6 +1,7 @@
 """A tenant that is deleted is gone: its keys first, then its rows; at every kill point, and next to everybody else."""
 
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 
 import pytest
 import sqlalchemy as sa
@@ -91,3 +92,20 @@ def test_a_deletion_that_dies_at_any_statement_leaves_a_tenant_that_nobody_bring
             house.services.reencryption.run(progress=lambda *_: None, pause=lambda _: None, trace=Trace())
             delete(house, acme)
         assert rows_of(house, acme) == 0
+
+
+def test_many_who_delete_one_tenant_at_once_all_come_to_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another one is deleting is not taken for gone."""
+    monkeypatch.setattr(tenants_service, "ROWS_AT_A_TIME", 7)
+    acme = house.tenant("acme")
+    for number in range(60):
+        house.services.secrets.put(f"s{number}", b"x", tenant_id=acme.id, trace=Trace())
+    house.services.administration.suspend(acme.id, by=None, trace=Trace())
+
+    def try_it(_number: int) -> None:
+        with suppress(NotFound):  # whoever comes too late
+            delete(house, acme)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(try_it, range(4)))
+    assert rows_of(house, acme) == 0

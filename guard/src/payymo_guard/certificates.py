@@ -83,10 +83,10 @@ class ClientCertificate:
 class TrustSet:
     """Whom one kind of sender may be: which authorities, names and keys, and how revocation is told.
 
-    `names`: DNS names or URIs (subjectAltName), one of which the certificate has to bear; None: any. `pins`: if there
-    are any, the key has to be one of them; two of them let a sender change keys without a pause. `revocation_lists`: if
-    there are any, or with `revocation_required`, every certificate below the root has to be told unrevoked by a list of
-    its issuer that is valid now: a list that is missing or out of date refuses.
+    `names`: DNS names, or URIs (with a colon), one of which the certificate has to bear (subjectAltName); None: any.
+    `pins`: if there are any, the key has to be one of them; two of them let a sender change keys without a pause.
+    `revocation_lists`: if there are any, or with `revocation_required`, every certificate below the root has to be told
+    unrevoked by a list of its issuer that is complete and valid now; none, or one that is out of date, refuses.
     """
 
     name: str
@@ -104,6 +104,8 @@ class TrustSet:
             raise ValueError(f"trust set {self.name!r}: no root certificates")
         if self.names is not None and not self.names:
             raise ValueError(f"trust set {self.name!r}: no names; leave them out to accept any")
+        for found in self.revocation_lists:
+            _ = found.extensions  # raises ValueError now, instead of at every request
         for pin in self.pins:
             if len(_decoded(pin)) != 32:
                 raise ValueError(f"trust set {self.name!r}: a pin is the SHA-256 of a public key in base64")
@@ -129,7 +131,7 @@ class TrustSet:
             name=name,
             roots=x509.load_pem_x509_certificates(roots),
             intermediates=x509.load_pem_x509_certificates(intermediates) if intermediates else (),
-            names=None if names is None else frozenset(names),
+            names=None if names is None else frozenset([names] if isinstance(names, str) else names),
             pins=frozenset(pins),
             revocation_lists=tuple(x509.load_pem_x509_crl(data) for data in revocation_lists),
             revocation_required=revocation_required,
@@ -146,7 +148,7 @@ class TrustSet:
         _require_usable(leaf, now)
         path = self._path(leaf, [*others, *self.intermediates], now)
         found = self._describe(leaf)
-        if self.names is not None and self.names.isdisjoint(found.dns_names + found.uris):
+        if self.names is not None and not self._is_named(found):
             raise CertificateRefused("certificate_name_wrong", f"{found.subject}: {found.dns_names + found.uris}")
         if self.pins and found.pin not in self.pins:
             raise CertificateRefused("certificate_pin_wrong", f"{found.subject}: {found.pin}")
@@ -155,13 +157,19 @@ class TrustSet:
                 self._require_unrevoked(child, issuer, now)
         return found
 
+    def _is_named(self, found: ClientCertificate) -> bool:
+        """Whether a name is expected, as one of its kind: an authority may be bound to names of one kind alone."""
+        names = self.names or frozenset()
+        uris = {name for name in names if ":" in name}
+        return not (uris.isdisjoint(found.uris) and (names - uris).isdisjoint(found.dns_names))
+
     def _path(
         self, leaf: x509.Certificate, others: list[x509.Certificate], now: datetime
     ) -> Sequence[x509.Certificate]:
         """From the certificate to a root."""
         verifier = PolicyBuilder().store(self._store).time(now).build_client_verifier()
         try:
-            return verifier.verify(leaf, others).chain
+            path = verifier.verify(leaf, others).chain
         except VerificationError as error:
             for other in [*others, *self.roots]:
                 if other.subject == leaf.issuer:
@@ -169,6 +177,9 @@ class TrustSet:
             raise CertificateRefused("certificate_untrusted", str(error)) from None
         except ValueError as error:  # what the verifier can't read at all, such as an extension twice
             raise CertificateRefused("certificate_malformed", str(error)) from None
+        if len(path) == 1:
+            raise CertificateRefused("certificate_untrusted", "a root is nobody's client, and nobody could revoke it")
+        return path
 
     def _describe(self, leaf: x509.Certificate) -> ClientCertificate:
         alternatives = _alternatives(leaf)
@@ -195,8 +206,11 @@ class TrustSet:
 
 def _tells_of(found: x509.CertificateRevocationList, issuer: x509.Certificate, now: datetime) -> bool:
     """Whether a list is the issuer's own, complete, and valid now."""
-    if found.issuer != issuer.subject or any(extension.critical for extension in found.extensions):
-        return False  # critical: for a part of the certificates only, or of the changes only
+    partial = (x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
+    if any(extension.critical or isinstance(extension.value, partial) for extension in found.extensions):
+        return False  # a list of some of the certificates, or of some of the changes
+    if found.issuer != issuer.subject:
+        return False
     if found.next_update_utc is None or not found.last_update_utc <= now < found.next_update_utc:
         return False
     try:

@@ -9,7 +9,9 @@ import functools
 import ipaddress
 import json
 import logging
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
@@ -43,6 +45,7 @@ class PeerGuard:
     ) -> None:
         """`trusted_proxies`: networks, such as `10.0.0.0/8`."""
         self._clock = clock
+        self._lock = threading.Lock()
         self._trust = {found.name: found for found in trust}
         self._webhooks = dict(webhooks or {})
         self._proxies: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
@@ -55,7 +58,8 @@ class PeerGuard:
 
     def replace(self, trust: TrustSet) -> None:
         """Use another trust set of the same name from now on: new roots, pins, names or revocation lists."""
-        self._trust = {**self._trust, trust.name: trust}
+        with self._lock:
+            self._trust = {**self._trust, trust.name: trust}
 
     def certificate(self, trust: str) -> ClientCertificate:
         """Who the present request comes from. Raises CertificateRefused, LookupError (no such trust set)."""
@@ -151,9 +155,16 @@ def _guard() -> PeerGuard:
 
 
 def _peer_of(environ: Mapping[str, Any]) -> str:
-    """Who is at the other end of the connection, also when ProxyFix has put somebody else there."""
-    original = environ.get("werkzeug.proxy_fix.orig", environ)
-    return str(original.get("REMOTE_ADDR") or environ.get("REMOTE_ADDR") or "")
+    """Who is at the other end of the connection, also when ProxyFix has put somebody else there.
+
+    The connection itself knows best, where the server shows it; a UNIX socket has no address.
+    """
+    for name in _SOCKETS:
+        connection = environ.get(name)
+        if isinstance(connection, socket.socket):
+            peer = connection.getpeername()
+            return str(peer[0]) if isinstance(peer, tuple) else ""
+    return str(environ.get("werkzeug.proxy_fix.orig", environ).get("REMOTE_ADDR") or "")
 
 
 def _refusal(code: str, detail: str, status: int) -> Response:

@@ -32,6 +32,7 @@ PREFIX: Final = "whsec_"
 MIN_SECRET_BYTES: Final = 24
 MAX_SIGNATURES: Final = 10
 TOLERANCE_SECONDS: Final = 300
+FORGET_SECONDS: Final = 3600
 _IDENTIFIER = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,255}")
 """No dot: it parts the identifier from the time in what is signed."""
 _system_clock: Final = time.time  # noqa: TID251 - the default of the one parameter by which time is handed in
@@ -78,7 +79,8 @@ class Memory:
     def is_first(self, digest: bytes, *, now: int, until: int) -> bool:
         """Whether nobody, in whichever process, has asked for this before. Remembered `until` then."""
         with self._lock:
-            self._connection.execute("DELETE FROM seen WHERE until < ?", (now,))
+            # A while longer than it is needed, because a clock may go back.
+            self._connection.execute("DELETE FROM seen WHERE until < ?", (now - FORGET_SECONDS,))
             added = self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, until))
             return added.rowcount == 1
 
@@ -116,13 +118,14 @@ class WebhookVerifier:
             raise SignatureRefused("signature_malformed")
         expected = [_signature(secret, identifier, seconds, body) for secret in self._accepted()]
         # Every pair is compared, and each in constant time: how many were tried tells nothing.
-        matches = [hmac.compare_digest(one, other) for one in expected for other in offered]
-        if not any(matches):
+        pairs = [(one, hmac.compare_digest(one, other)) for one in expected for other in offered]
+        matches = [one for one, is_equal in pairs if is_equal]
+        if not matches:
             raise SignatureRefused("signature_wrong")
         now, signed_at = int(self._clock()), int(seconds)
         if abs(now - signed_at) > self._tolerance:
             raise SignatureRefused("signature_outdated")
-        digest = hashlib.sha256(f"{identifier}.{signed_at}.".encode() + hashlib.sha256(body).digest()).digest()
+        digest = hashlib.sha256(matches[0]).digest()  # of the secret, too: senders don't use up each other's
         if not self._memory.is_first(digest, now=now, until=signed_at + self._tolerance):
             raise SignatureRefused("signature_replayed")
         return Webhook(identifier, signed_at)

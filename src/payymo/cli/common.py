@@ -41,8 +41,9 @@ def politely(command: Callable[P, R]) -> Callable[P, R]:
                 click.echo(f"payymo: {found.pointer.lstrip('/')}: {found.detail}", err=True)
             if not error.errors:
                 click.echo(f"payymo: {error.detail}", err=True)
-        except PayymoError as error:
-            click.echo(f"payymo: {error.detail}", err=True)
+        except PayymoError as error:  # who sits here is no stranger
+            private = error.private if error.code == PayymoError.code else None
+            click.echo(f"payymo: {private or error.detail}", err=True)
         sys.exit(1)
 
     return run
@@ -99,6 +100,6 @@ def find_user_id(opened: Services, tenant: Tenant, name: str) -> uuid.UUID:
 
 def ask(question: str, *, yes: bool) -> None:
     """Ask before something is destroyed, unless `--yes` was given. Exits with 1 on a no."""
-    if not yes and not click.confirm(question):
+    if not yes and not click.confirm(question, err=True):
         click.echo("Nothing was done.", err=True)
         sys.exit(1)

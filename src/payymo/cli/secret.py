@@ -9,7 +9,7 @@ import click
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, politely, services
 from payymo.cli.output import counted, show, show_all
 from payymo.compose import Services
-from payymo.errors import Misconfigured
+from payymo.errors import InvalidInput, Misconfigured
 from payymo.secrets.service import DATABASE
 
 COLUMNS = ("name", "version", "created_at", "retired_at")
@@ -27,12 +27,15 @@ def secret() -> None:
 
 @secret.command()
 @click.argument("name")
+@click.argument("slip", nargs=-1, metavar="< VALUE")
 @of_tenant
 @located
 @as_json
 @politely
-def put(*, name: str, tenant_slug: str | None, at: str, as_json: bool) -> None:
+def put(*, name: str, slip: tuple[str, ...], tenant_slug: str | None, at: str, as_json: bool) -> None:
     """Keep a new version of NAME, read from standard input as it is. Arguments would be seen by everybody."""
+    if slip:
+        raise InvalidInput(detail="The value comes from standard input: an argument is seen by the whole machine.")
     if sys.stdin.isatty():
         value = click.prompt("Value", hide_input=True, confirmation_prompt=True).encode()
     else:
@@ -110,23 +113,27 @@ def rotate_master(*, dry_run: bool, yes: bool, as_json: bool) -> None:
 
 @secret.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--all", "whatever_age", is_flag=True, help="Also data keys that were made within the last hour.")
 @confirmed
 @as_json
 @politely
-def reencrypt(*, dry_run: bool, yes: bool, as_json: bool) -> None:
+def reencrypt(*, dry_run: bool, whatever_age: bool, yes: bool, as_json: bool) -> None:
     """Make new data keys, seal everything under them, destroy the old ones. A run that was killed can be run again.
 
-    Data keys that are less than an hour old are not made anew.
+    Data keys that are less than an hour old are taken for those of a run that was killed, and kept, unless --all.
     """
     with services() as opened:
-        count = opened.reencryption.count()
+        count = opened.reencryption.count(whatever_age=whatever_age)
         if dry_run:
             show({"values_to_seal": count}, json_wanted=as_json)
             return
         ask(f"Seal {count} values again under new data keys?", yes=yes)
         with counted("sealing again", as_json=as_json) as progress:
-            done = opened.reencryption.run(progress=progress, pause=time.sleep, trace=CONSOLE)
-    show({"values_sealed": done}, json_wanted=as_json)
+            done = opened.reencryption.run(
+                progress=progress, pause=time.sleep, trace=CONSOLE, whatever_age=whatever_age
+            )
+    facts = {"values_sealed": done.values, "data_keys_made": done.renewed, "data_keys_kept": done.kept}
+    show(facts, json_wanted=as_json)
 
 
 def _id_of(opened: Services, slug: str | None) -> uuid.UUID | None:

@@ -70,10 +70,11 @@ def resume(*, slug: str, as_json: bool) -> None:
 @politely
 def delete(*, slug: str, yes: bool, as_json: bool) -> None:
     """Delete a suspended tenant with everything in it. Its keys go first. A run that was killed can be run again."""
-    with services() as opened, counted(f"deleting {slug}", as_json=as_json) as progress:
+    with services() as opened:
         found = opened.tenants.get_by_slug(slug)
         ask(f"Delete {slug!r} with all of its users and data, for ever?", yes=yes)
-        opened.administration.delete_tenant(
-            found.id, by=None, progress=lambda rows: progress(rows, None), trace=CONSOLE
-        )
+        with counted(f"deleting {slug}", as_json=as_json) as progress:
+            opened.administration.delete_tenant(
+                found.id, by=None, progress=lambda rows: progress(rows, None), trace=CONSOLE
+            )
     show({"deleted": slug}, json_wanted=as_json)

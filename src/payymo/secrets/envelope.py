@@ -7,13 +7,14 @@ wrapped under it: no race, and no run that was killed, can leave a value that no
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, NotFound
 from payymo.secrets import store
 from payymo.secrets.encryption import SealBroken, Sealer
 from payymo.secrets.master import MasterKey
@@ -49,7 +50,17 @@ class Envelope:
         self._masters = {key.id: Sealer(key.value, entropy) for key in master_keys}
         self._opened: dict[tuple[uuid.UUID | None, uuid.UUID], Sealer] = {}
         self._newest: dict[tuple[uuid.UUID | None, str], tuple[float, uuid.UUID]] = {}
+        self._made: WeakKeyDictionary[Transaction, set[str]] = WeakKeyDictionary()
         self._lock = threading.Lock()
+
+    def require_tenant(self, tx: Transaction) -> None:
+        """Step: raise NotFound when the transaction's tenant is deleted: what was sealed for it would be lost."""
+        if tx.tenant_id is not None and store.find_tenant_status(tx) in {None, "deleted"}:
+            raise NotFound("There is no such tenant.")
+
+    def require_masters(self, tx: Transaction) -> None:
+        """Step: raise Misconfigured unless this process was given every master key that the database needs."""
+        _require_held(store.list_masters(tx), self._masters)
 
     def seal(self, tx: Transaction, purpose: str, value: bytes, *place: str) -> Sealed:
         """Step: the value, sealed for `place` (table, row, column) of the transaction's tenant, or of the service."""
@@ -83,18 +94,20 @@ class Envelope:
             if sealer is not None:
                 return known[1], sealer
         key = store.find_newest_key(tx, purpose)
-        if key is not None:
-            self._newest[tx.tenant_id, purpose] = (self._clock(), key.id)
-            return key.id, self._remember(tx, key)
-        self._add(tx, purpose, 1)
-        key = store.find_newest_key(tx, purpose)
+        if key is None:
+            self._add(tx, purpose, 1)
+            key = store.find_newest_key(tx, purpose)
         if key is None:
             raise SealBroken(private=f"{purpose}: the data key that was just made is gone")
-        # Not remembered: this transaction may yet be rolled back, and the key with it.
-        return key.id, Sealer(self._unwrap(key, tx.tenant_id), self._entropy)
+        if purpose in self._made.get(tx, ()):  # this transaction may yet be rolled back, and the key with it
+            return key.id, Sealer(self._unwrap(key, tx.tenant_id), self._entropy)
+        self._newest[tx.tenant_id, purpose] = (self._clock(), key.id)
+        return key.id, self._remember(tx, key)
 
     def _add(self, tx: Transaction, purpose: str, generation: int) -> None:
-        """Another process may add this generation first: then that one stays."""
+        """Another process may add this generation first: then that one stays. Raises NotFound for a deleted tenant."""
+        self.require_tenant(tx)
+        self._made.setdefault(tx, set()).add(purpose)
         master_id = store.find_current_master(tx)
         if master_id is None:
             raise SealBroken(private="the database knows no master key")
@@ -140,19 +153,21 @@ def check_master_keys(work: Work, given: Sequence[MasterKey], clock: Clock, *, i
                 first = given[0]
                 store.add_master(tx, first.id, "current", is_development=first.is_development, now=int(clock()))
             known = store.list_masters(tx)
-    held = {key.id for key in given}
+    _require_held(known, {key.id for key in given})
+    if is_production and any(master.is_development for master in known):
+        remedy = "change it with PAYYMO_ENV=development payymo secret rotate-master (docs/operations/encryption.md)"
+        raise Misconfigured([f"the database was sealed under a development master key: {remedy}"])
+
+
+def _require_held(known: Sequence[store.KnownMaster], held: Container[str]) -> None:
     missing = [master for master in known if master.id not in held]
-    if len(missing) == len(known):
+    if missing and len(missing) == len(known):
         raise Misconfigured(
             ["the master key is not the one that this database was sealed under: restore the right one"]
         )
     if missing:
-        both = "give the old one as PAYYMO_MASTER_KEY and the new one as PAYYMO_NEXT_MASTER_KEY"
+        both = f"give the one with the id {missing[0].id}, too, as PAYYMO_MASTER_KEY or PAYYMO_NEXT_MASTER_KEY"
         raise Misconfigured([f"the master key is being changed: {both}, until payymo secret rotate-master is through"])
-    if is_production and any(master.is_development for master in known):
-        raise Misconfigured(
-            ["the database was sealed under a development master key: change it with payymo secret rotate-master"]
-        )
 
 
 def shred(tx: Transaction, tenant_id: uuid.UUID) -> None:

@@ -8,8 +8,9 @@ from typing import Final
 from payymo.errors import FieldError, InvalidInput
 
 MAX_SECRET_BYTES: Final = 64 * 1024
-_NAME = re.compile(r"(?!.*\.(v[0-9]+|retired)$)[a-z0-9][a-z0-9._-]{0,63}")
-"""Versions are files `name.v2`, and `name.v2.retired` once they are retired: no name looks like one of them."""
+MAX_VERSION: Final = 2**31 - 1
+_NAME = re.compile(r"(?!.*[._-](v[0-9]*|retired)$)[a-z0-9][a-z0-9._-]{0,63}(?<![._-])")
+"""Versions are files `name.v2` or variables `NAME_V2`, and `name.v2.retired` once they are retired: names aren't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,16 @@ class SecretVersion:
     retired_at: int | None = None
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether it can be a name everywhere: in a row, as a file, as a variable."""
+    return _NAME.fullmatch(name) is not None
+
+
 def require_secret_name(name: str) -> str:
-    """The name, if it can be one everywhere: in a row, as a file, as a variable. Raises InvalidInput."""
-    if not _NAME.fullmatch(name):
-        raise InvalidInput(
-            [FieldError("/name", "1 to 64 small letters, digits, dots, dashes and underscores; no dot or dash first")]
-        )
+    """The name, if it can be one. Raises InvalidInput."""
+    if not is_secret_name(name):
+        rule = "1 to 64 small letters, digits, and dots, dashes and underscores between them; not like a version"
+        raise InvalidInput([FieldError("/name", rule)])
     return name
 
 

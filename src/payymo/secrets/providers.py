@@ -4,6 +4,7 @@ A secret has a name and versions 1, 2, …; the newest that is not retired is th
 got back once it is retired.
 """
 
+import contextlib
 import os
 import re
 import uuid
@@ -20,7 +21,7 @@ from payymo.errors import Conflict, NotFound
 from payymo.files import read_private, require_private_folder, write_once
 from payymo.secrets import store
 from payymo.secrets.envelope import Column, Envelope
-from payymo.secrets.model import SecretVersion
+from payymo.secrets.model import SecretVersion, is_secret_name
 
 PURPOSE: Final = "secrets"
 COLUMN: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
@@ -79,6 +80,7 @@ class DatabaseSecrets:
     def put(self, name: str, value: bytes) -> int:
         """See Provider."""
         with self._writing() as tx:
+            self._envelope.require_tenant(tx)
             version = store.last_version(tx, name) + 1
             sealed = self._envelope.seal(tx, PURPOSE, value, *store.secret_place(name, version))
             store.add_secret(tx, name, version, sealed, now=int(self._clock()))
@@ -107,7 +109,7 @@ class FileSecrets:
     Files that others may read or write are refused, and so is a folder where others may put some.
     """
 
-    _FILE = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*?)(?:\.v(?P<version>[1-9][0-9]*))?(?P<retired>\.retired)?")
+    _FILE = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*?)(?:\.v(?P<version>[1-9][0-9]{0,8}))?(?P<retired>\.retired)?")
 
     def __init__(self, folder: Path, entropy: Entropy) -> None:
         self._folder = folder
@@ -128,36 +130,46 @@ class FileSecrets:
             written = write_once(self._path(name, version), value, self._entropy)
         except OSError as error:
             raise Conflict(f"{self._folder}: nothing can be written there ({error.strerror}).") from None
-        if not written:
+        if not written or self._marker(name, version).exists():  # or has put and retired it meanwhile
+            self._remove(name, version) if written else None
             raise Conflict("Somebody has put another version at the same moment. Please try again.")
         return version
 
     def list_versions(self) -> tuple[SecretVersion, ...]:
         """See Provider."""
         require_private_folder(self._folder)
-        found = []
-        for path in self._folder.iterdir():
+        found: dict[tuple[str, int], SecretVersion] = {}
+        for path in sorted(self._folder.iterdir()):  # `name.v1.retired` after `name.v1`: what is retired stays so
             shape = self._FILE.fullmatch(path.name)
-            if shape is not None and path.is_file():
-                seconds = int(path.stat().st_mtime)
-                version = int(shape["version"] or 1)
-                retired_at = seconds if shape["retired"] else None
-                found.append(SecretVersion(shape["name"], version, None if retired_at else seconds, retired_at))
-        retired = {(version.name, version.version) for version in found if version.retired_at is not None}
-        alive = [v for v in found if v.retired_at is not None or (v.name, v.version) not in retired]
-        return tuple(sorted(alive, key=lambda version: (version.name, version.version)))
+            if shape is None or not is_secret_name(shape["name"]) or not path.is_file():
+                continue
+            with contextlib.suppress(FileNotFoundError):  # retired this moment
+                seconds, key = int(path.stat().st_mtime), (shape["name"], int(shape["version"] or 1))
+                if shape["retired"]:
+                    found[key] = SecretVersion(*key, None, seconds)
+                elif key not in found or found[key].retired_at is None:
+                    found[key] = SecretVersion(*key, seconds)
+        return tuple(found[key] for key in sorted(found))
 
     def retire(self, name: str, version: int) -> bool:
         """See Provider. An empty file stays, so that the number is never given to another value."""
-        if self.find(name, version) is None:
-            return False
-        path = self._path(name, version)
+        found = self.find(name, version) is not None
         try:
-            write_once(path.with_name(f"{name}.v{version}.retired"), b"", self._entropy)
-            path.unlink(missing_ok=True)
+            if found:
+                write_once(self._marker(name, version), b"", self._entropy)
+            if self._marker(name, version).exists():  # also what a retirement that was killed has left
+                self._remove(name, version)
         except OSError as error:
             raise Conflict(f"{self._folder}: nothing can be written there ({error.strerror}).") from None
-        return True
+        return found
+
+    def _marker(self, name: str, version: int) -> Path:
+        return self._folder / f"{name}.v{version}.retired"
+
+    def _remove(self, name: str, version: int) -> None:
+        for path in (self._folder / name if version == 1 else None, self._folder / f"{name}.v{version}"):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
     def _path(self, name: str, version: int) -> Path:
         plain, numbered = self._folder / name, self._folder / f"{name}.v{version}"
@@ -175,7 +187,7 @@ class EnvironmentSecrets:
         """See Provider."""
         numbers = {found.version: value for found, value in self._all() if found.name == _as_variable(name)}
         number = max(numbers, default=None) if version is None else version
-        return None if number is None or number not in numbers else Secret(name, number, numbers[number].encode())
+        return None if number is None or number not in numbers else Secret(name, number, os.fsencode(numbers[number]))
 
     def put(self, name: str, value: bytes) -> int:
         """See Provider: it can't."""

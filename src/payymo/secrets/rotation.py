@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
-from payymo.errors import Misconfigured
+from payymo.errors import Conflict, Misconfigured
 from payymo.logs import SecurityLog, Trace
 from payymo.secrets import store
 from payymo.secrets.envelope import FRESH_SECONDS, Column, Envelope
@@ -36,6 +36,15 @@ class Domain:
     purpose: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What a run has done: values that were sealed again, data keys that were made anew, and that were young enough."""
+
+    values: int
+    renewed: int
+    kept: int
+
+
 class MasterRotation:
     """Wraps every data key under another master key."""
 
@@ -54,6 +63,7 @@ class MasterRotation:
         """Let `to` take the place of the present master key. Answers how many data keys were wrapped again."""
         with self._work.platform() as tx:
             store.lock_masters(tx)
+            self._envelope.require_masters(tx)  # another change may have begun, or ended, since this process started
             if store.find_current_master(tx) != to.id:
                 store.add_master(tx, to.id, "leaving", is_development=to.is_development, now=int(self._clock()))
                 store.make_current(tx, to.id)
@@ -75,6 +85,8 @@ class MasterRotation:
 
     def _rewrap_some(self, master_id: str, to: str) -> int:
         with self._work.platform() as tx:
+            if store.find_current_master(tx) != to:
+                raise Conflict("Another change of the master key has begun meanwhile.")
             found = store.list_wrapped(tx, master_id, count=BATCH)
             for tenant_id, key in found:
                 wrapped = self._envelope.rewrap(key, tenant_id, to) if key.wrapped else key.wrapped  # b"": shredded
@@ -94,18 +106,18 @@ class Reencryption:
         self._columns = {column.purpose: column for column in columns}
         self._log = log
 
-    def count(self) -> int:
+    def count(self, *, whatever_age: bool = False) -> int:
         """How many values a run would seal again."""
         nobody = uuid.UUID(int=0)
-        return sum(self._count(domain, nobody if self._is_due(domain) else None) for domain in self._domains())
+        return sum(
+            self._count(domain, nobody if self._is_due(domain, whatever_age=whatever_age) else None)
+            for domain in self._domains()
+        )
 
-    def run(self, *, progress: Progress, pause: Pause, trace: Trace) -> int:
-        """Seal everything again. Answers how many values were."""
+    def run(self, *, progress: Progress, pause: Pause, trace: Trace, whatever_age: bool = False) -> Sealing:
+        """Seal everything again. `whatever_age`: also what is under data keys that were made a moment ago."""
         domains = self._domains()
-        for domain in domains:
-            if self._is_due(domain):
-                with self._in(domain) as tx:
-                    self._envelope.renew(tx, domain.purpose)
+        renewed = sum(self._renew(domain, whatever_age=whatever_age) for domain in domains)
         done, total = 0, sum(self._count(domain, None) for domain in domains)
         progress(done, total)
         for settled in (False, True):
@@ -118,7 +130,21 @@ class Reencryption:
         for domain in domains:
             self._drop_older(domain)
         self._log.event("data-keys.rotated", "success", trace=trace)
-        return done
+        return Sealing(done, renewed, len(domains) - renewed)
+
+    def _renew(self, domain: Domain, *, whatever_age: bool) -> bool:
+        if not self._is_due(domain, whatever_age=whatever_age):
+            return False
+        with self._in(domain) as tx:
+            if self._is_gone(tx):
+                return False
+            self._envelope.renew(tx, domain.purpose)
+        return True
+
+    @staticmethod
+    def _is_gone(tx: Transaction) -> bool:
+        """A tenant that is deleted meanwhile: nothing of it opens any more, and nothing has to."""
+        return tx.tenant_id is not None and store.find_tenant_status(tx) in {None, "deleted"}
 
     def _domains(self) -> list[Domain]:
         with self._work.platform(writes=False) as tx:
@@ -133,10 +159,12 @@ class Reencryption:
             raise Misconfigured([f"there are data keys for {domain.purpose!r}, which this version knows nothing of"])
         return found
 
-    def _is_due(self, domain: Domain) -> bool:
+    def _is_due(self, domain: Domain, *, whatever_age: bool) -> bool:
         with self._in(domain) as tx:
             newest = store.find_newest_key(tx, domain.purpose)
-        return newest is not None and self._clock() - newest.created_at >= ONE_RUN_SECONDS
+        if newest is None:
+            return False
+        return whatever_age or not 0 <= self._clock() - newest.created_at < ONE_RUN_SECONDS
 
     def _count(self, domain: Domain, newest: uuid.UUID | None) -> int:
         with self._in(domain) as tx:
@@ -150,7 +178,7 @@ class Reencryption:
         column = self._column(domain)
         while True:
             with self._in(domain) as tx:
-                newest = store.find_newest_key(tx, domain.purpose)
+                newest = None if self._is_gone(tx) else store.find_newest_key(tx, domain.purpose)
                 rows = [] if newest is None else column.list_sealed(tx, newest.id, count=BATCH)
                 for row in rows:
                     value = self._envelope.open(tx, row.sealed, *row.place)

@@ -4,7 +4,7 @@ import uuid
 
 from payymo.errors import NotFound, PayymoError
 from payymo.logs import SecurityLog, Trace
-from payymo.secrets.model import SecretVersion, require_secret_name, require_secret_value
+from payymo.secrets.model import MAX_VERSION, SecretVersion, require_secret_name, require_secret_value
 from payymo.secrets.providers import Places, Provider, Secret
 
 DATABASE = "database:"
@@ -31,6 +31,7 @@ class Secrets:
         Raises NotFound, InvalidInput, Misconfigured (others could write where it is), SealBroken.
         """
         require_secret_name(name)
+        version = None if version is None else min(version, MAX_VERSION)  # more than there will ever be
         try:
             found = self._open(at, tenant_id).find(name, version)
             if found is None:
@@ -70,7 +71,7 @@ class Secrets:
     ) -> None:
         """Destroy the value of a version. Raises NotFound, Conflict, Misconfigured."""
         require_secret_name(name)
-        if not self._open(at, tenant_id).retire(name, version):
+        if version > MAX_VERSION or not self._open(at, tenant_id).retire(name, version):
             raise NotFound("There is no such secret, or it is retired.")
         self._log.event("secret.retired", "success", trace=trace, tenant_id=tenant_id, secret=name, version=version)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from payymo.db.schema import TENANT, data_keys, master_keys, secrets, service_data_keys, service_secrets
+from payymo.db.schema import TENANT, data_keys, master_keys, secrets, service_data_keys, service_secrets, tenants
 from payymo.db.work import Transaction
 from payymo.errors import Conflict
 from payymo.secrets.model import DataKey, Sealed, SealedRow, SecretVersion
@@ -114,9 +114,21 @@ class _KeyTable:
 
 _OF_TENANTS = _KeyTable(data_keys, data_keys.c.tenant_id == TENANT)
 _OF_SERVICE = _KeyTable(service_data_keys)
-_TENANT_PURPOSES = sa.select(data_keys.c.tenant_id, data_keys.c.purpose).where(data_keys.c.wrapped != b"").distinct()
+_TENANT_PURPOSES = (
+    sa.select(data_keys.c.tenant_id, data_keys.c.purpose)
+    .join(tenants, tenants.c.id == data_keys.c.tenant_id)
+    .where(tenants.c.status != "deleted")
+    .distinct()
+)
+_TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 _SHRED = sa.update(data_keys).where(data_keys.c.tenant_id == sa.bindparam("of_tenant")).values(wrapped=b"")
 _SERVICE_PURPOSES = sa.select(sa.null(), service_data_keys.c.purpose).distinct()
+
+
+def find_tenant_status(tx: Transaction) -> str | None:
+    """The status of the transaction's tenant, or None."""
+    found: str | None = tx.execute(_TENANT_STATUS).scalar()
+    return found
 
 
 def _keys(tx: Transaction) -> _KeyTable:

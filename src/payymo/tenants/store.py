@@ -33,6 +33,7 @@ def _delete_some(table: sa.Table) -> sa.Delete:
     return sa.delete(table).where(own, (sa.tuple_(*key) if len(key) > 1 else key[0]).in_(some))
 
 
+_LOCK = {"postgresql": sa.text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=0x7465_6E61)}
 _DELETE_SOME = [_delete_some(table) for table in reversed(TENANT_TABLES)]
 """Whatever a tenant has, by the catalogue; what refers to something goes before it."""
 
@@ -75,10 +76,19 @@ def set_status(tx: Transaction, tenant_id: uuid.UUID, status: TenantStatus, *, o
 
 
 def delete_some(tx: Transaction, tenant_id: uuid.UUID, *, count: int) -> int:
-    """Delete at most `count` rows of a tenant. Answers how many there were; 0 when nothing is left."""
-    for statement in _DELETE_SOME:
-        if (deleted := tx.execute(statement, {"of_id": tenant_id, "count": count}).rowcount) > 0:
-            return deleted
+    """Delete at most `count` rows of a tenant. Answers how many there were; 0 when nothing is left.
+
+    One process at a time: what another one is deleting must not be taken for gone. When a row comes in that refers to
+    those which are deleted, nothing is, and the answer is 1: there is more to do.
+    """
+    if tx.dialect in _LOCK:
+        tx.execute(_LOCK[tx.dialect])
+    try:
+        for statement in _DELETE_SOME:
+            if (deleted := tx.execute(statement, {"of_id": tenant_id, "count": count}).rowcount) > 0:
+                return deleted
+    except IntegrityError:
+        return 1
     return 0
 
 
