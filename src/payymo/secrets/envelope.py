@@ -55,8 +55,12 @@ class Envelope:
 
     def require_tenant(self, tx: Transaction) -> None:
         """Step: raise NotFound when the transaction's tenant is deleted: what was sealed for it would be lost."""
-        if tx.tenant_id is not None and store.find_tenant_status(tx) in {None, "deleted"}:
+        if self.is_shredded(tx):
             raise NotFound("There is no such tenant.")
+
+    def is_shredded(self, tx: Transaction) -> bool:
+        """Step: whether the transaction's tenant is deleted: nothing of it opens any more, and nothing has to."""
+        return tx.tenant_id is not None and store.find_tenant_status(tx) in {None, "deleted"}
 
     def require_masters(self, tx: Transaction) -> None:
         """Step: raise Misconfigured unless this process was given every master key that the database needs."""

@@ -130,8 +130,10 @@ class FileSecrets:
             written = write_once(self._path(name, version), value, self._entropy)
         except OSError as error:
             raise Conflict(f"{self._folder}: nothing can be written there ({error.strerror}).") from None
-        if not written or self._marker(name, version).exists():  # or has put and retired it meanwhile
-            self._remove(name, version) if written else None
+        is_retired = self._marker(name, version).exists()  # somebody has put this version and retired it meanwhile
+        if written and is_retired:
+            self._remove(name, version)
+        if not written or is_retired:
             raise Conflict("Somebody has put another version at the same moment. Please try again.")
         return version
 
@@ -167,9 +169,9 @@ class FileSecrets:
         return self._folder / f"{name}.v{version}.retired"
 
     def _remove(self, name: str, version: int) -> None:
-        for path in (self._folder / name if version == 1 else None, self._folder / f"{name}.v{version}"):
-            if path is not None:
-                path.unlink(missing_ok=True)
+        (self._folder / f"{name}.v{version}").unlink(missing_ok=True)
+        if version == 1:
+            (self._folder / name).unlink(missing_ok=True)
 
     def _path(self, name: str, version: int) -> Path:
         plain, numbered = self._folder / name, self._folder / f"{name}.v{version}"

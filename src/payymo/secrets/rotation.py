@@ -136,15 +136,10 @@ class Reencryption:
         if not self._is_due(domain, whatever_age=whatever_age):
             return False
         with self._in(domain) as tx:
-            if self._is_gone(tx):
+            if self._envelope.is_shredded(tx):
                 return False
             self._envelope.renew(tx, domain.purpose)
         return True
-
-    @staticmethod
-    def _is_gone(tx: Transaction) -> bool:
-        """A tenant that is deleted meanwhile: nothing of it opens any more, and nothing has to."""
-        return tx.tenant_id is not None and store.find_tenant_status(tx) in {None, "deleted"}
 
     def _domains(self) -> list[Domain]:
         with self._work.platform(writes=False) as tx:
@@ -178,7 +173,7 @@ class Reencryption:
         column = self._column(domain)
         while True:
             with self._in(domain) as tx:
-                newest = None if self._is_gone(tx) else store.find_newest_key(tx, domain.purpose)
+                newest = None if self._envelope.is_shredded(tx) else store.find_newest_key(tx, domain.purpose)
                 rows = [] if newest is None else column.list_sealed(tx, newest.id, count=BATCH)
                 for row in rows:
                     value = self._envelope.open(tx, row.sealed, *row.place)
