@@ -70,8 +70,6 @@ class Memory:
         self._connection = sqlite3.connect(
             ":memory:" if path is None else path, check_same_thread=False, isolation_level=None, timeout=5
         )
-        if path is not None:
-            self._connection.execute("PRAGMA journal_mode=WAL")
         columns = "digest BLOB PRIMARY KEY, until INTEGER"
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS seen ({columns}) WITHOUT ROWID")
         self._connection.execute("CREATE INDEX IF NOT EXISTS seen_until ON seen (until)")

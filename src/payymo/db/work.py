@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from payymo.db import schema
 from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
+from payymo.db.wal import use_write_ahead_log
 from payymo.errors import Misconfigured, Unavailable
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -192,7 +193,8 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """WAL lets readers go on while one writes; FULL makes an answered commit survive a power cut."""
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    use_write_ahead_log(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

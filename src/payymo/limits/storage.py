@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from payymo.clock import Clock
 from payymo.db.schema import PLATFORM_ROLE
 from payymo.db.schema import rate_limits as t
+from payymo.db.wal import use_write_ahead_log
 
 _KEY = t.c.key == sa.bindparam("of_key")
 _GET = sa.select(t.c.hits).where(_KEY, t.c.expires_at > sa.bindparam("moment"))
@@ -141,8 +142,8 @@ def counters_engine(url: str) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=OFF"):
-            connection.execute(f"PRAGMA {pragma}")
+        use_write_ahead_log(connection)
+        connection.execute("PRAGMA synchronous=OFF")
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
