@@ -21,7 +21,8 @@ from payymo.logs import SecurityLog, Trace
 from payymo.production import reasons_against_production
 from payymo.roles.service import Roles
 from payymo.secrets.envelope import Envelope, check_master_keys, is_sealed
-from payymo.secrets.master import MasterKey, find_master_key, make_development_key, read_setting
+from payymo.secrets.master import find_master_key, make_development_key, read_setting
+from payymo.secrets.model import Access, MasterKey, TokenAccess, VaultAccess
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
@@ -130,7 +131,7 @@ def compose(
 def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
     work = Work(engine)
     master_keys = [require_master_key(settings, engine, entropy)]
-    if (next_master_key := _next_master_key(settings)) is not None:
+    if (next_master_key := _next_master_key(settings, entropy)) is not None:
         master_keys.append(next_master_key)
     check_master_keys(work, master_keys, clock, is_production=settings.is_production)
     envelope = Envelope(clock, entropy, master_keys)
@@ -186,29 +187,50 @@ def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) 
     """The master key. In development one is made; in production each reason against starting is named at once."""
     setting = reveal(settings.master_key)
     if not settings.is_production:
-        return find_master_key(setting, settings.data) or _make_development_key(settings, engine, entropy)
+        found = find_master_key(setting, settings.data, access_of(settings), entropy)
+        return found or _make_development_key(settings, engine, entropy)
     require_production(settings, engine)
-    key = find_master_key(setting, settings.data)
+    key = find_master_key(setting, settings.data, access_of(settings), entropy)
     if key is None:
         raise Misconfigured([NO_MASTER_KEY])
     return key
 
 
-def _next_master_key(settings: Settings) -> MasterKey | None:
+def _next_master_key(settings: Settings, entropy: Entropy) -> MasterKey | None:
     setting = reveal(settings.next_master_key)
-    return None if setting is None else read_setting(setting, "PAYYMO_NEXT_MASTER_KEY")
+    if setting is None:
+        return None
+    return read_setting(setting, "PAYYMO_NEXT_MASTER_KEY", access_of(settings), entropy)
+
+
+def access_of(settings: Settings) -> Access:
+    """How those are reached who keep keys for us. Raises Misconfigured: a part of it is missing."""
+    vault, token, reasons = settings.vault, settings.pkcs11, []
+    if vault.address and vault.token is None:
+        reasons.append("PAYYMO_VAULT__ADDRESS is set and PAYYMO_VAULT__TOKEN is not")
+    if token.module and token.pin is None:
+        reasons.append("PAYYMO_PKCS11__MODULE is set and PAYYMO_PKCS11__PIN is not")
+    if reasons:
+        raise Misconfigured(reasons)
+    return Access(
+        VaultAccess(vault.address, reveal(vault.token) or "", vault.namespace, vault.ca_file, vault.timeout_seconds)
+        if vault.address
+        else None,
+        TokenAccess(token.module, reveal(token.pin) or "") if token.module else None,
+    )
 
 
 def require_production(settings: Settings, engine: sa.Engine) -> None:
     """Raise Misconfigured with every reason at once why this must not run in production."""
     reasons = list(reasons_against_production(settings))
     try:
-        key = find_master_key(reveal(settings.master_key), settings.data)
+        entropy = Entropy()
+        key = find_master_key(reveal(settings.master_key), settings.data, access_of(settings), entropy)
         if key is None:
             reasons.append(NO_MASTER_KEY)
         elif key.is_development:
             reasons.append(f"{key.source} holds a development master key: make one with payymo key generate-master")
-        following = _next_master_key(settings)
+        following = _next_master_key(settings, entropy)
         if following is not None and following.is_development:
             reasons.append(
                 "PAYYMO_NEXT_MASTER_KEY holds a development master key: make one with payymo key generate-master"
@@ -229,7 +251,7 @@ def require_production(settings: Settings, engine: sa.Engine) -> None:
 def _make_development_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
     """A new key must not be put beside a database that was sealed under another: nothing in it would open again."""
     if is_sealed(Work(engine)):
-        if (found := find_master_key(None, settings.data)) is not None:
+        if (found := find_master_key(None, settings.data, Access(), entropy)) is not None:
             return found  # another process, which started at the same moment, has made it
         raise Misconfigured([f"{settings.data}: the database is there and its master key is not: restore master.key"])
     return make_development_key(settings.data, entropy)

@@ -58,6 +58,25 @@ class Redis(Section):
     url: SecretStr | None = None
 
 
+class Vault(Section):
+    """HashiCorp Vault, for secrets and master keys whose URI begins with `vault:`."""
+
+    address: str | None = Field(default=None, pattern=r"^https?://[^/?#]+$")
+    token: SecretStr | None = None
+    namespace: str | None = None
+    ca_file: Path | None = None
+    """The authority of its certificate, where the system does not know it."""
+    timeout_seconds: int = Field(default=5, ge=1, le=60)
+
+
+class Pkcs11(Section):
+    """A hardware token, for keys whose URI begins with `pkcs11:`."""
+
+    module: Path | None = None
+    """The library that its maker gives out, such as /usr/lib/softhsm/libsofthsm2.so."""
+    pin: SecretStr | None = None
+
+
 class Server(Section):
     """The HTTP listener of `payymo serve`."""
 
@@ -164,7 +183,7 @@ class Settings(BaseSettings):
     data: Path = Path("var")
     debug: bool = False
     master_key: SecretStr | None = None
-    """The key, or `file:/path` of it."""
+    """The key, `file:/path` of it, or who keeps it: `vault:MOUNT/NAME`, `pkcs11:token=NAME;object=NAME`."""
     next_master_key: SecretStr | None = None
     """The one that takes its place, while `payymo secret rotate-master` does."""
     issuer: str = ""
@@ -175,6 +194,8 @@ class Settings(BaseSettings):
     trusted_hosts: tuple[str, ...] = ()
     database: Database = Database()
     redis: Redis = Redis()
+    vault: Vault = Vault()
+    pkcs11: Pkcs11 = Pkcs11()
     server: Server = Server()
     tokens: Tokens = Tokens()
     keys: Keys = Keys()

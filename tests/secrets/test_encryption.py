@@ -11,6 +11,7 @@ from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.secrets.encryption import SealBroken, Sealer
 from payymo.secrets.master import find_master_key, make_development_key, read_key, write_key
+from payymo.secrets.model import Access
 
 PLACE = ("signing_keys", "kid-1", "private_key")
 
@@ -59,7 +60,7 @@ def test_another_key_opens_nothing(sealer: Sealer) -> None:
 def test_what_is_no_master_key_is_refused_without_being_shown(text: str) -> None:
     """Invariants 16 and 17."""
     with pytest.raises(Misconfigured) as refused:
-        read_key(text, "THE_SOURCE")
+        read_key(text, "THE_SOURCE", Entropy())
     assert "THE_SOURCE" in str(refused.value)
     assert text == "" or text not in str(refused.value)
 
@@ -71,9 +72,9 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -
     path.write_text(write_key(os.urandom(32), development=False))
     path.chmod(mode)
     with pytest.raises(Misconfigured, match="chmod 600"):
-        find_master_key(None, tmp_path)
+        find_master_key(None, tmp_path, Access(), Entropy())
     path.chmod(0o600)
-    assert find_master_key(None, tmp_path) is not None
+    assert find_master_key(None, tmp_path, Access(), Entropy()) is not None
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
@@ -84,14 +85,14 @@ def test_a_folder_where_others_could_put_another_key_is_refused(tmp_path: Path, 
     path.chmod(0o600)
     tmp_path.chmod(mode)
     with pytest.raises(Misconfigured, match="chmod 700"):
-        find_master_key(None, tmp_path)
+        find_master_key(None, tmp_path, Access(), Entropy())
     tmp_path.chmod(0o755)
-    assert find_master_key(None, tmp_path) is not None
+    assert find_master_key(None, tmp_path, Access(), Entropy()) is not None
 
 
 def test_a_key_never_shows_itself() -> None:
     """Invariant 17."""
-    key = read_key(write_key(bytes(range(32)), development=True), "here")
+    key = read_key(write_key(bytes(range(32)), development=True), "here", Entropy())
     assert key.is_development
     assert "AAEC" not in repr(key)
     assert str(bytes(range(4))) not in repr(key)
@@ -103,7 +104,7 @@ def test_two_that_start_together_make_one_development_key(tmp_path: Path) -> Non
     before = os.umask(0)
     try:
         with ThreadPoolExecutor(8) as pool:
-            keys = list(pool.map(lambda _: make_development_key(folder, Entropy()).value, range(8)))
+            keys = list(pool.map(lambda _: make_development_key(folder, Entropy()).id, range(8)))
     finally:
         os.umask(before)
     assert len(set(keys)) == 1

@@ -23,7 +23,7 @@ PLACE = ("cards", "7", "1", "number")
 
 def envelope_of(house: House) -> Envelope:
     """Another process's, which has opened nothing yet."""
-    return Envelope(house.clock, Entropy(), [read_key(MASTER_KEY, "here")])
+    return Envelope(house.clock, Entropy(), [read_key(MASTER_KEY, "here", Entropy())])
 
 
 def test_a_value_opens_where_it_was_sealed_and_nowhere_else(house: House) -> None:
@@ -71,7 +71,7 @@ def test_no_data_key_lies_in_the_database_as_it_is(house: House) -> None:
     house.services.secrets.put("one", b"1", trace=Trace())
     with house.services.work.platform() as tx:
         with pytest.raises(SealBroken):
-            Envelope(house.clock, Entropy(), [read_key(OTHER_KEY, "here")]).seal(tx, "secrets", b"x", *PLACE)
+            Envelope(house.clock, Entropy(), [read_key(OTHER_KEY, "here", Entropy())]).seal(tx, "secrets", b"x", *PLACE)
         assert envelope_of(house).seal(tx, "secrets", b"x", *PLACE).data_key_id
 
 
@@ -139,7 +139,7 @@ def test_a_development_key_stays_one_under_another_name(sqlite_database: Databas
     with owner.begin() as connection:
         connection.execute(sa.update(master_keys).values(is_development=True))
     owner.dispose()
-    assert read_key(development, "x").id == read_key(MASTER_KEY, "x").id
+    assert read_key(development, "x", Entropy()).id == read_key(MASTER_KEY, "x", Entropy()).id
     started_with(sqlite_database, MASTER_KEY)
     production = {"env": "production", "issuer": "https://auth.example.com", "limits": {}, "lockout": {}}
     with pytest.raises(Misconfigured, match="development master key"):

@@ -17,8 +17,7 @@ from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, NotFound
 from payymo.secrets import store
 from payymo.secrets.encryption import SealBroken, Sealer
-from payymo.secrets.master import MasterKey
-from payymo.secrets.model import DataKey, Sealed, SealedRow
+from payymo.secrets.model import DataKey, MasterKey, Sealed, SealedRow, Wrapper
 
 FRESH_SECONDS = 1.0
 """How long a process relies on which data key is the newest. Sealing under the one before it does no harm."""
@@ -47,7 +46,7 @@ class Envelope:
     def __init__(self, clock: Clock, entropy: Entropy, master_keys: Sequence[MasterKey]) -> None:
         self._clock = clock
         self._entropy = entropy
-        self._masters = {key.id: Sealer(key.value, entropy) for key in master_keys}
+        self._masters = {key.id: key.wrapper for key in master_keys}
         self._opened: dict[tuple[uuid.UUID | None, uuid.UUID], Sealer] = {}
         self._newest: dict[tuple[uuid.UUID | None, str], tuple[float, uuid.UUID]] = {}
         self._made: WeakKeyDictionary[Transaction, set[str]] = WeakKeyDictionary()
@@ -133,7 +132,7 @@ class Envelope:
     def _unwrap(self, key: DataKey, tenant_id: uuid.UUID | None) -> bytes:
         return self._master(key.master_key_id).open(key.wrapped, *_wrap_place(key, tenant_id))
 
-    def _master(self, master_id: str) -> Sealer:
+    def _master(self, master_id: str) -> Wrapper:
         found = self._masters.get(master_id)
         if found is None:
             raise SealBroken(private=f"this process was not given the master key {master_id}")

@@ -1,40 +1,30 @@
-"""Where the master key comes from: the setting, the file that it names, or a file in the data folder.
+"""Where the master key comes from: the setting, whoever it names, or a file in the data folder.
 
 The key is written as `payymo-key:` and 32 bytes in base64url; a development key says `payymo-development-key:`, so that
-no copy of it is ever mistaken for a real one.
+no copy of it is ever mistaken for a real one. A setting `file:/path` names a file with such a key; `vault:…` and
+`pkcs11:…` name a key that never leaves where it is, and data keys are sent there to be wrapped.
 """
 
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.files import make_private_folder, read_private, require_private_folder, write_once
+from payymo.secrets.encryption import Sealer
+from payymo.secrets.model import Access, MasterKey
 
 PREFIX = "payymo-key:"
 DEVELOPMENT_PREFIX = "payymo-development-key:"
 FILE_NAME = "master.key"
-FILE_URI = "file:"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class MasterKey:
-    """The key that everything at rest is sealed under. Its `repr` hides it."""
-
-    value: bytes
-    is_development: bool
-    source: str
-
-    @property
-    def id(self) -> str:
-        """Names the key without telling anything of it: the database says by this what is wrapped under it."""
-        return hmac.digest(self.value, b"payymo master key id", "sha256").hex()[:32]
-
-    def __repr__(self) -> str:
-        return f"MasterKey(source={self.source!r}, is_development={self.is_development})"
+KEEPERS: Final = {"vault": "payymo.secrets.vault", "pkcs11": "payymo.secrets.hsm"}
+"""Modules with an `open_master_key(uri, source, access, entropy)`. Loaded when they are named: their libraries are
+extras of the distribution."""
 
 
 def write_key(value: bytes, *, development: bool) -> str:
@@ -43,7 +33,7 @@ def write_key(value: bytes, *, development: bool) -> str:
     return prefix + base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
-def read_key(text: str, source: str) -> MasterKey:
+def read_key(text: str, source: str, entropy: Entropy) -> MasterKey:
     """A key from its text.
 
     Raises Misconfigured, naming the source and the remedy, never the value: not our form, not 32 bytes, or so
@@ -60,30 +50,44 @@ def read_key(text: str, source: str) -> MasterKey:
         raise Misconfigured([f"{source}: not a master key. Make one with: payymo key generate-master"])
     if len(set(value)) < 16:
         raise Misconfigured([f"{source}: a weak master key. Make one with: payymo key generate-master"])
-    return MasterKey(value, development, source)
+    key_id = hmac.digest(value, b"payymo master key id", "sha256").hex()[:32]
+    return MasterKey(key_id, source, development, Sealer(value, entropy))
 
 
-def find_master_key(setting: str | None, data: Path) -> MasterKey | None:
+def find_master_key(setting: str | None, data: Path, access: Access, entropy: Entropy) -> MasterKey | None:
     """The master key in effect, or None. Raises Misconfigured when there is one that can't be used."""
     if setting is not None:
-        return read_setting(setting, "PAYYMO_MASTER_KEY")
+        return read_setting(setting, "PAYYMO_MASTER_KEY", access, entropy)
     path = data / FILE_NAME
-    return _read_file(path) if path.exists() or path.is_symlink() else None
+    return _read_file(path, entropy) if path.exists() or path.is_symlink() else None
 
 
-def read_setting(setting: str, source: str) -> MasterKey:
-    """The master key that a setting holds, or the file that it names as `file:/path`. Raises Misconfigured."""
-    if not setting.startswith(FILE_URI):
-        return read_key(setting, source)
-    path = Path(setting.removeprefix(FILE_URI))
-    if not path.exists():
-        raise Misconfigured([f"{source}: there is no file {path}"])
-    return _read_file(path)
+def read_setting(setting: str, source: str, access: Access, entropy: Entropy) -> MasterKey:
+    """The master key that a setting holds, or that is kept where it says. Raises Misconfigured."""
+    scheme, _, rest = setting.partition(":")
+    if scheme in KEEPERS:
+        found: MasterKey = load_extra(KEEPERS[scheme], scheme, source).open_master_key(setting, source, access, entropy)
+        return found
+    if scheme != "file":
+        return read_key(setting, source, entropy)
+    if not Path(rest).exists():
+        raise Misconfigured([f"{source}: there is no file {rest}"])
+    return _read_file(Path(rest), entropy)
 
 
-def _read_file(path: Path) -> MasterKey:
+def load_extra(module: str, extra: str, source: str) -> ModuleType:
+    """The module, whose library is an extra of the distribution. Raises Misconfigured with the remedy."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name == module:
+            raise
+        raise Misconfigured([f"{source}: {missing.name} is not installed: pip install 'payymo[{extra}]'"]) from None
+
+
+def _read_file(path: Path, entropy: Entropy) -> MasterKey:
     require_private_folder(path.parent)
-    return read_key(read_private(path).decode("ascii", "replace"), str(path))
+    return read_key(read_private(path).decode("ascii", "replace"), str(path), entropy)
 
 
 def make_development_key(data: Path, entropy: Entropy) -> MasterKey:
@@ -97,7 +101,4 @@ def make_development_key(data: Path, entropy: Entropy) -> MasterKey:
         write_once(path, (write_key(entropy.bytes(32), development=True) + "\n").encode(), entropy)
     except OSError as error:
         raise Misconfigured([f"{path}: can't be written ({error.strerror})"]) from None
-    found = find_master_key(None, data)
-    if found is None:
-        raise Misconfigured([f"{path}: vanished while it was being made"])
-    return found
+    return _read_file(path, entropy)

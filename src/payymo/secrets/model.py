@@ -1,9 +1,10 @@
-"""What is sealed, under what, and what a named secret is. Pure."""
+"""What is sealed, under what, what a named secret is, and how strangers that keep keys are reached. Pure."""
 
 import re
 import uuid
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
 
 from payymo.errors import FieldError, InvalidInput
 
@@ -11,6 +12,56 @@ MAX_SECRET_BYTES: Final = 64 * 1024
 MAX_VERSION: Final = 2**31 - 1
 _NAME = re.compile(r"(?!.*[._-](v[0-9]*|retired)$)[a-z0-9][a-z0-9._-]{0,63}(?<![._-])")
 """Versions are files `name.v2` or variables `NAME_V2`, and `name.v2.retired` once they are retired: names aren't."""
+
+
+class Wrapper(Protocol):
+    """Seals and opens data keys under a master key."""
+
+    def seal(self, value: bytes, *place: str) -> bytes:
+        """The value, encrypted for `place`. Raises Unavailable when who keeps the key doesn't answer."""
+        ...
+
+    def open(self, sealed: bytes, *place: str) -> bytes:
+        """The value that was sealed for `place`. Raises SealBroken, Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """The key that everything at rest is sealed under, whoever keeps it."""
+
+    id: str
+    """Names the key without telling anything of it: the database says by this what is wrapped under it."""
+    source: str
+    is_development: bool
+    wrapper: Wrapper = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VaultAccess:
+    """How HashiCorp Vault is reached."""
+
+    address: str
+    token: str = field(repr=False)
+    namespace: str | None
+    ca_file: Path | None
+    timeout_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAccess:
+    """How keys in a hardware token are reached (PKCS#11): the library of its maker, and the user's PIN."""
+
+    module: Path
+    pin: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How those are reached who keep keys for us, as far as there are any."""
+
+    vault: VaultAccess | None = None
+    token: TokenAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)

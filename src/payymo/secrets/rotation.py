@@ -15,7 +15,7 @@ from payymo.errors import Conflict, Misconfigured
 from payymo.logs import SecurityLog, Trace
 from payymo.secrets import store
 from payymo.secrets.envelope import FRESH_SECONDS, Column, Envelope
-from payymo.secrets.master import MasterKey
+from payymo.secrets.model import MasterKey
 
 BATCH = 200
 ONE_RUN_SECONDS = 3600
