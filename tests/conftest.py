@@ -17,6 +17,7 @@ from payymo.db.work import connect
 from payymo.logs import SecurityLog
 from tests.support import services
 from tests.support.house import Client, Database, House, fresh_name, settings_for
+from tests.support.softhsm import SoftHsm, softhsm
 
 SERVICE_ROLE = "payymo_service"
 TEMPLATE = "payymo_template"
@@ -34,6 +35,13 @@ def valkey_server() -> Iterator[services.Valkey]:
     """A running Valkey."""
     with services.valkey() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def hsm() -> Iterator[SoftHsm]:
+    """A hardware token, as software plays it."""
+    with softhsm() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -13,15 +13,17 @@ from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
+from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
 from payymo.keys.model import Calendar, KeyPolicy
-from payymo.keys.service import PRIVATE_KEYS, KeyRing
+from payymo.keys.places import KeyPlaces, require_place
+from payymo.keys.service import KeyRing
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
 from payymo.limits.storage import SqlStorage, counters_engine
 from payymo.logs import SecurityLog, Trace
 from payymo.production import reasons_against_production
 from payymo.roles.service import Roles
 from payymo.secrets.envelope import Envelope, check_master_keys, is_sealed
-from payymo.secrets.master import find_master_key, make_development_key, read_setting
+from payymo.secrets.master import KEEPERS, find_master_key, load_extra, make_development_key, read_setting
 from payymo.secrets.model import Access, MasterKey, TokenAccess, VaultAccess
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
@@ -61,6 +63,7 @@ class Services:
     secrets: Secrets
     master_rotation: MasterRotation
     reencryption: Reencryption
+    keeper: KeyKeeper
     ring: KeyRing
     tenants: Tenants
     roles: Roles
@@ -87,7 +90,7 @@ class Services:
             total += pruned
         if isinstance(self.counters, SqlStorage):
             total += self.counters.prune()
-        return total + self.ring.retire_expired()
+        return total + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate the keys that are old enough. Safe to do in parallel."""
@@ -95,6 +98,8 @@ class Services:
         if self.settings.keys.rotate_automatically:
             for kid in self.ring.rotate_due():
                 self.log.event("key.rotated", "success", trace=trace, kid=kid, reason="calendar")
+        for kid in self.keeper.destroy_leftovers():
+            self.log.event("key.destroyed", "success", trace=trace, kid=kid)
 
     def lease(self, name: str, *, seconds: int) -> Lease:
         """What one process at a time does, as this process sees it."""
@@ -135,7 +140,9 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         master_keys.append(next_master_key)
     check_master_keys(work, master_keys, clock, is_production=settings.is_production)
     envelope = Envelope(clock, entropy, master_keys)
-    ring = KeyRing(work, envelope, clock, _key_policy(settings))
+    policy = _key_policy(settings)
+    keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, policy)
+    ring = KeyRing(work, keeper, clock, policy)
     ring.ensure()
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
@@ -156,6 +163,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         secrets=Secrets(Places(work, envelope, clock, entropy), log),
         master_rotation=MasterRotation(work, envelope, clock, log),
         reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, log),
+        keeper=keeper,
         ring=ring,
         tenants=tenants,
         roles=roles,
@@ -220,6 +228,14 @@ def access_of(settings: Settings) -> Access:
     )
 
 
+def make_master_key(uri: str, settings: Settings) -> str:
+    """Make a master key in a hardware token. Answers its URI. Raises Misconfigured."""
+    if not uri.startswith("pkcs11:"):
+        raise Misconfigured(["--at: write pkcs11:token=NAME;object=NAME"])
+    module = load_extra(KEEPERS["pkcs11"], "pkcs11", "--at")
+    return str(module.make_master_key(uri, "--at", access_of(settings)))
+
+
 def require_production(settings: Settings, engine: sa.Engine) -> None:
     """Raise Misconfigured with every reason at once why this must not run in production."""
     reasons = list(reasons_against_production(settings))
@@ -265,6 +281,8 @@ def _key_policy(settings: Settings) -> KeyPolicy:
         tokens.access_ttl_seconds,
         tokens.session_ttl_seconds,
         Calendar(settings.keys.rotate_every_seconds, settings.keys.jwks_max_age_seconds),
+        require_place(settings.keys.access_at, "PAYYMO_KEYS__ACCESS_AT"),
+        require_place(settings.keys.refresh_at, "PAYYMO_KEYS__REFRESH_AT"),
     )
 
 

@@ -117,6 +117,11 @@ class Keys(Section):
     rotate_every_seconds: int = Field(default=30 * 86_400, ge=2)
     jwks_max_age_seconds: int = Field(default=300, ge=1, le=86_400)
     """How long verifiers may keep the published keys."""
+    access_at: str = "database:"
+    """Where new private keys of access tokens are put: `database:`, `file:/folder`, `pkcs11:token=NAME`."""
+    refresh_at: str = Field(default="database:", pattern="^(database:$|file:/)")
+    """The same for refresh tokens. Not in a hardware token: a retry gets the same text only if the same signature
+    comes out again (RFC 6979), and those sign with random numbers."""
 
     @model_validator(mode="after")
     def _leaves_time_to_publish(self) -> Self:

@@ -8,8 +8,9 @@ import msgspec
 import pybase64
 
 from payymo.entropy import Entropy
+from payymo.keys.keeper import KeyGone
 from payymo.keys.model import Purpose
-from payymo.keys.service import KeyGone, KeyRing
+from payymo.keys.service import KeyRing
 
 ACCESS_TYPE = "at+jwt"
 REFRESH_TYPE = "rt+jwt"
@@ -85,6 +86,11 @@ class TokenMinter:
             "tenant_id": str(subject.tenant_id),
         }
         return self._mint("refresh", kid, claims)
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether the key of access tokens is kept by somebody who may not answer."""
+        return self._ring.may_fail_to_sign("access")
 
     def active_refresh_kid(self) -> str:
         """The kid that new refresh tokens name."""

@@ -19,9 +19,9 @@ from tests.support.moments import kill_points
 T = 1_800_000_000
 DAY = 86_400
 CALENDAR = Calendar(rotate_every=30 * DAY, jwks_max_age=300)
-ACTIVE = SigningKey("old", "access", "RS256", "active", {}, b"", 900, T - 30 * DAY, activated_at=T - 30 * DAY)
+ACTIVE = SigningKey("old", "access", "RS256", "active", {}, None, None, 900, T - 30 * DAY, activated_at=T - 30 * DAY)
 LIFE = 300 + SPREAD_SECONDS
-NEXT = SigningKey("new", "access", "RS256", "next", {}, b"", 900, T - LIFE)
+NEXT = SigningKey("new", "access", "RS256", "next", {}, None, None, 900, T - LIFE)
 HAS, LACKS = frozenset({"old", "new"}), frozenset({"old"})
 
 

@@ -2,13 +2,14 @@
 
 import click
 
-from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services
+from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services, settings
 from payymo.cli.output import show, show_all
+from payymo.compose import make_master_key
 from payymo.entropy import Entropy
 from payymo.keys.model import PURPOSES, Purpose
 from payymo.secrets.master import write_key
 
-COLUMNS = ("kid", "purpose", "algorithm", "state", "created_at", "activated_at", "retires_at")
+COLUMNS = ("kid", "purpose", "algorithm", "state", "place", "created_at", "activated_at", "retires_at")
 
 
 @click.group()
@@ -59,10 +60,15 @@ def revoke(*, kid: str, compromised: bool, keep_sessions: bool, yes: bool, as_js
 
 
 @key.command(name="generate-master")
+@click.option("--at", metavar="URI", help="Make it in a hardware token instead: pkcs11:token=NAME;object=NAME")
 @as_json
-def generate_master(*, as_json: bool) -> None:
-    """Print a new master key, for PAYYMO_MASTER_KEY or a file in PAYYMO_SECRETS_DIR."""
-    made = write_key(Entropy().bytes(32), development=False)
+@politely
+def generate_master(*, at: str | None, as_json: bool) -> None:
+    """Print a new master key, for PAYYMO_MASTER_KEY or a file in PAYYMO_SECRETS_DIR.
+
+    What a hardware token makes never leaves it: then the URI is printed, which is the setting.
+    """
+    made = write_key(Entropy().bytes(32), development=False) if at is None else make_master_key(at, settings())
     if as_json:
         show({"master_key": made}, json_wanted=True)
     else:

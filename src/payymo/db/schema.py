@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0002"
+REVISION: Final = "f0003"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -242,9 +242,11 @@ signing_keys = sa.Table(
         nullable=False,
     ),
     sa.Column("public_jwk", sa.JSON(), nullable=False),
-    # Both are NULL once the key is retired or revoked: its private half is gone.
+    # All are NULL once the key is retired or revoked: its private half is gone.
     sa.Column("private_key", sa.LargeBinary()),
     sa.Column("data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
+    # A URI, of a private half that is not in the database.
+    sa.Column("location", sa.String(1024)),
     # How long the longest-lived token lives that it may have signed: so long it has to verify after it stops signing.
     sa.Column("token_ttl_seconds", sa.BigInteger(), nullable=False),
     sa.Column("created_at", sa.BigInteger(), nullable=False),

@@ -8,6 +8,7 @@ from payymo.secrets.model import Sealed
 
 Purpose = Literal["access", "refresh"]
 PURPOSES: tuple[Purpose, ...] = ("access", "refresh")
+DATABASE = "database:"
 State = Literal["next", "active", "retiring", "retired", "revoked"]
 """next: published, not signing yet · active: signs · retiring: verifies what it has signed · retired: nothing any more
 · revoked: nothing at once, because somebody else may have it."""
@@ -28,12 +29,19 @@ class SigningKey:
     state: State
     public_jwk: dict[str, Any]
     sealed: Sealed | None
-    """The private half as it is at rest; None once it is destroyed."""
+    """The private half as it is at rest in the database; None when it is elsewhere, or destroyed."""
+    location: str | None
+    """Where the private half is if it is elsewhere; None once it is destroyed."""
     token_ttl_seconds: int
     """How long the longest-lived token lives that it may have signed."""
     created_at: int
     activated_at: int | None = None
     retires_at: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The place of the private half: `database:`, `file:/folder` or `pkcs11:token=NAME`."""
+        return DATABASE if self.location is None else place_of(self.location)
 
     def verifies_at(self, now: int) -> bool:
         """Whether tokens signed by it are accepted."""
@@ -44,6 +52,11 @@ class SigningKey:
                 return self.retires_at is not None and now < self.retires_at
             case "retired" | "revoked":
                 return False
+
+
+def place_of(location: str) -> str:
+    """Of `file:/folder/name.pem` and `pkcs11:token=NAME;object=NAME`: without what names the key in it."""
+    return location.partition(";object=")[0] if location.startswith("pkcs11:") else location.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,12 @@ class KeyPolicy:
     access_ttl_seconds: int
     session_ttl_seconds: int
     calendar: Calendar
+    access_place: str = DATABASE
+    refresh_place: str = DATABASE
+
+    def place_of(self, purpose: Purpose) -> str:
+        """Where new private keys of a purpose are put."""
+        return self.access_place if purpose == "access" else self.refresh_place
 
     def algorithm_of(self, purpose: Purpose) -> str:
         """The JWS algorithm of a purpose."""
@@ -102,10 +121,16 @@ def seconds_until_known(key: SigningKey, now: int, calendar: Calendar, reports: 
 def is_due(
     active: SigningKey, following: SigningKey, now: int, calendar: Calendar, reports: Sequence[Report] = ()
 ) -> bool:
-    """Whether the calendar or another algorithm asks for a rotation, and no verifier lacks the key."""
+    """Whether the calendar, another algorithm or another place asks for a rotation, and no verifier lacks the key."""
     since = active.created_at if active.activated_at is None else active.activated_at
-    is_wanted = now - since >= calendar.rotate_every or following.algorithm != active.algorithm
+    is_other = (following.algorithm, following.place) != (active.algorithm, active.place)
+    is_wanted = is_other or now - since >= calendar.rotate_every
     return is_wanted and not seconds_until_known(following, now, calendar, reports)
+
+
+def find_one(keys: Iterable[SigningKey], purpose: Purpose, state: State) -> SigningKey | None:
+    """The key of this purpose in this state, of which there is one at most: active or next."""
+    return next((key for key in keys if (key.purpose, key.state) == (purpose, state)), None)
 
 
 def published(keys: Iterable[SigningKey], now: int) -> list[dict[str, Any]]:

@@ -6,44 +6,37 @@ key that verifiers could not fetch already. What changed in the database reaches
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Final
 
 import msgspec
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
-from payymo.errors import Conflict, Misconfigured, NotFound, PayymoError, Unavailable
+from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
 from payymo.keys import signer, store
+from payymo.keys.keeper import KeyGone, KeyKeeper
 from payymo.keys.model import (
     PURPOSES,
     KeyPolicy,
     Purpose,
     SigningKey,
     State,
+    find_one,
     is_due,
     published,
     seconds_until_known,
 )
-from payymo.secrets.encryption import SealBroken
-from payymo.secrets.envelope import Column, Envelope
 from payymo_guard import VerificationKey
 
 MARGIN_SECONDS = 60
 """How much longer than the last token a key verifies: other processes sign with it until they have looked again."""
 FRESH_SECONDS = 1.0
 """How long a process relies on what it has read. Looking again costs one small query per second and process."""
-PRIVATE_KEYS: Final = Column("signing-keys", store.list_sealed, store.count_sealed, store.reseal)
 SEARCH_SECONDS = 0.1
 """How often an unknown kid makes a process look again at once."""
-
-
-class KeyGone(PayymoError):
-    """A key was to sign that has been retired or revoked."""
-
-    code = "internal_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +52,9 @@ class _Ring:
 class KeyRing:
     """The signing keys of this deployment."""
 
-    def __init__(self, work: Work, envelope: Envelope, clock: Clock, policy: KeyPolicy) -> None:
+    def __init__(self, work: Work, keeper: KeyKeeper, clock: Clock, policy: KeyPolicy) -> None:
         self._work = work
-        self._envelope = envelope
+        self._keeper = keeper
         self._clock = clock
         self._policy = policy
         self._signers: dict[str, signer.Sign] = {}
@@ -70,16 +63,27 @@ class KeyRing:
         self._ring = _Ring((), MappingProxyType({}), MappingProxyType({}), float("-inf"))
 
     def sign(self, purpose: Purpose, message: bytes, *, kid: str) -> bytes:
-        """The signature over `message` by a key that still verifies. Raises KeyGone, Misconfigured (broken seal)."""
+        """The signature over `message` by a key that still verifies.
+
+        Raises KeyGone, Misconfigured (a broken seal, a private half that is not where it was), Unavailable.
+        """
         key = self._get(purpose, kid)
         sign = self._signers.get(kid)
         if sign is None:
-            sign = self._signers[kid] = self._unseal(key)
+            sign = self._signers[kid] = self._keeper.load(key)
         return sign(message)
 
+    def may_fail_to_sign(self, purpose: Purpose) -> bool:
+        """Whether the key that signs now is kept by somebody who may not answer: then sign before anything is final."""
+        ring = self._fresh()
+        return any(key.location is not None for key in ring.keys if (key.purpose, key.state) == (purpose, "active"))
+
     def active_kid(self, purpose: Purpose) -> str:
-        """The kid of the key that signs now."""
-        return self._fresh().active[purpose]
+        """The kid of the key that signs now. Raises Unavailable: it was revoked, and no other could be made yet."""
+        found = self._fresh().active.get(purpose)
+        if found is None:
+            raise Unavailable(private=f"there is no {purpose} key that signs")
+        return found
 
     def algorithms(self) -> list[str]:
         """The algorithms of access tokens that are accepted now, or may be signed soon."""
@@ -120,37 +124,35 @@ class KeyRing:
         return self._read().keys
 
     def ensure(self) -> None:
-        """Make the keys that are missing; a next key of another algorithm than the configured one gives way to one.
+        """Make the keys that are missing; a next key of another algorithm or place than configured gives way to one.
 
         What signs goes on signing: verifiers have to be given the new key first.
         """
-        with self._work.platform(writes=False) as tx:
-            keys = store.list_keys(tx)
+        keys = self._list()
         for purpose in PURPOSES:
             self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
         for key in self._read().keys:
             if key.state == "active":
-                self._signers[key.kid] = self._unseal(key)
+                self._signers[key.kid] = self._keeper.load(key)
 
     def _ensure(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> None:
-        wanted = self._policy.algorithm_of(purpose)
+        wanted = self._policy.algorithm_of(purpose), self._policy.place_of(purpose)
 
         def is_begun(now: tuple[SigningKey, ...]) -> bool:
-            return None not in (_one(now, purpose, "active"), _one(now, purpose, "next"))
+            return find_one(now, purpose, "active") is not None
 
         def is_prepared(now: tuple[SigningKey, ...]) -> bool:
-            following = _one(now, purpose, "next")
-            return following is not None and following.algorithm == wanted
+            following = find_one(now, purpose, "next")
+            return following is not None and (following.algorithm, following.place) == wanted
 
         if not is_begun(keys):
             self._advance(purpose, lambda now: not is_begun(now))
         elif not is_prepared(keys):
-            fresh = self._make(purpose, "next")
-            with self._work.platform() as tx:
+            with self._keeper.made(purpose, "next") as [fresh], self._work.platform() as tx:
                 store.lock(tx)
                 if not is_prepared(store.list_keys(tx)):
-                    store.drop_next(tx, purpose)
-                    self._add(tx, fresh)
+                    store.drop_next(tx, purpose, int(self._clock()))
+                    self._keeper.add(tx, fresh)
         ttl = self._policy.token_ttl_of(purpose)
         if any(key.token_ttl_seconds < ttl for key in keys):
             with self._work.platform() as tx:
@@ -163,8 +165,10 @@ class KeyRing:
         """
 
         def is_known(keys: tuple[SigningKey, ...]) -> bool:
-            following = _one(keys, purpose, "next")
-            wait = following and seconds_until_known(following, int(self._clock()), self._policy.calendar)
+            following = find_one(keys, purpose, "next")
+            if following is None:
+                raise Conflict("There is no next key yet. The service makes one within a minute.")
+            wait = seconds_until_known(following, int(self._clock()), self._policy.calendar)
             if wait and not at_once:
                 raise Conflict(f"Some verifiers may not know the next key yet. They will in {wait} seconds.")
             return True
@@ -173,12 +177,16 @@ class KeyRing:
         return self._read().active[purpose]
 
     def rotate_due(self) -> tuple[str, ...]:
-        """Rotate what the calendar asks for. Answers the kids that sign from now on."""
+        """Make what is missing, and rotate what the calendar asks for. Answers the kids that sign from now on.
+
+        Raises Misconfigured, Unavailable: what keeps the keys does not answer.
+        """
+        self._prepare()
 
         def is_time(purpose: Purpose, keys: tuple[SigningKey, ...]) -> bool:
-            active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
+            active, following = find_one(keys, purpose, "active"), find_one(keys, purpose, "next")
             if active is None or following is None:
-                return True
+                return False
             return is_due(active, following, int(self._clock()), self._policy.calendar)
 
         turned = [
@@ -192,35 +200,44 @@ class KeyRing:
         """Refuse from now on whatever this key has signed, and destroy it.
 
         When it was the active key, the next one signs, whether verifiers know it yet or not. Revoking again answers
-        False. Raises NotFound.
+        False. Where who keeps keys does not answer now, the maintenance makes another next key later: nothing holds the
+        revocation up. Raises NotFound.
         """
-        found = next((key for key in self._read().keys if key.kid == kid), None)
-        heirs = [] if found is None else [self._make(found.purpose, state) for state in ("active", "next")]
-        with self._work.platform() as tx:
+        found = next((key for key in self._read().keys if key.kid == kid and key.state != "retiring"), None)
+        with ExitStack() as stack:
+            heirs: list[signer.NewKey] = []
+            if found is not None:
+                with suppress(Unavailable, Misconfigured):
+                    heirs = stack.enter_context(self._keeper.made(found.purpose, "next"))
+            tx = stack.enter_context(self._work.platform())
             store.lock(tx)
             if not store.revoke(tx, kid, int(self._clock())):
                 if not store.is_known(tx, kid):
                     raise NotFound("There is no such key.")
                 return False
-            for heir in heirs:
-                self._succeed(tx, heir)
+            if found is not None:
+                self._succeed(tx, found.purpose, heirs)
         self._read()
+        with suppress(Unavailable, Misconfigured):
+            self._prepare()
+            list(self._keeper.destroy_leftovers())
         return True
 
-    def _succeed(self, tx: Transaction, heir: signer.NewKey) -> None:
-        """Fill the place that a revoked key has left: with the next key, else with this one."""
-        keys, purpose = store.list_keys(tx), heir.key.purpose
-        if _one(keys, purpose, heir.key.state) is not None:
-            return
-        if heir.key.state == "active" and _one(keys, purpose, "next") is not None:
+    def _succeed(self, tx: Transaction, purpose: Purpose, heirs: list[signer.NewKey]) -> None:
+        """Fill the place that a revoked key has left: the next key signs, and an heir is the next."""
+        if find_one(store.list_keys(tx), purpose, "active") is None:
             store.activate_next(tx, purpose, int(self._clock()))
-        else:
-            self._add(tx, heir)
+        if find_one(store.list_keys(tx), purpose, "next") is None:
+            for heir in heirs:
+                self._keeper.add(tx, heir)
 
-    def retire_expired(self) -> int:
-        """Destroy the private halves of keys whose last token has expired. Answers how many."""
-        with self._work.platform() as tx:
-            return store.retire_expired(tx, int(self._clock()))
+    def _prepare(self) -> None:
+        """Make the active and next keys that are missing. Raises Misconfigured, Unavailable."""
+        keys = self._list()
+        for purpose in PURPOSES:
+            if None in (find_one(keys, purpose, "active"), find_one(keys, purpose, "next")):
+                self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
+        self._read()
 
     def _advance(self, purpose: Purpose, is_wanted: Callable[[tuple[SigningKey, ...]], bool]) -> bool:
         """One step of the life cycle, in one transaction: there is one active key before it and after it.
@@ -229,44 +246,30 @@ class KeyRing:
         wanted is asked under the lock: another process may have made it meanwhile. Answers whether it was.
         """
         now = int(self._clock())
-        fresh, spare = self._make(purpose, "next"), self._make(purpose, "active")
-        with self._work.platform() as tx:
+        states: tuple[State, ...] = ("next",) if find_one(self._list(), purpose, "next") else ("next", "active")
+        with self._keeper.made(purpose, *states) as [fresh, *spare], self._work.platform() as tx:
             store.lock(tx)
             keys = store.list_keys(tx)
             if not is_wanted(keys):
                 return False
-            active, following = _one(keys, purpose, "active"), _one(keys, purpose, "next")
+            active, following = find_one(keys, purpose, "active"), find_one(keys, purpose, "next")
             ttl = max(self._policy.token_ttl_of(purpose), active.token_ttl_seconds if active else 0)
             store.retire_active(tx, purpose, now + ttl + MARGIN_SECONDS)
-            if following is None:
-                self._add(tx, spare)
-            else:
+            if following is not None:
                 store.activate_next(tx, purpose, now)
-            self._add(tx, fresh)
+            for new in [fresh] if following is not None else [fresh, *spare]:
+                self._keeper.add(tx, new)
         return True
 
-    def _add(self, tx: Transaction, new: signer.NewKey) -> None:
-        place = store.key_place(new.key.kid)
-        store.add_key(tx, new.key, self._envelope.seal(tx, PRIVATE_KEYS.purpose, new.private, *place))
-
-    def _make(self, purpose: Purpose, state: State) -> signer.NewKey:
-        return signer.new_key(purpose, state, self._policy, int(self._clock()))
+    def _list(self) -> tuple[SigningKey, ...]:
+        with self._work.platform(writes=False) as tx:
+            return store.list_keys(tx)
 
     def _get(self, purpose: Purpose, kid: str) -> SigningKey:
         found = next((key for key in self._fresh().keys if (key.purpose, key.kid) == (purpose, kid)), None)
         if found is None:
             raise KeyGone(private=f"there is no signing key {kid}")
         return found
-
-    def _unseal(self, key: SigningKey) -> signer.Sign:
-        if key.sealed is None:
-            raise KeyGone(private=f"the private half of {key.kid} is destroyed")
-        try:
-            with self._work.platform(writes=False) as tx:
-                private = self._envelope.open(tx, key.sealed, *store.key_place(key.kid))
-        except SealBroken:
-            raise Misconfigured([f"the signing key {key.kid} does not open under this master key"]) from None
-        return signer.signer(signer.deserialize(private), key.algorithm)
 
     def _fresh(self) -> _Ring:
         ring = self._ring
@@ -298,7 +301,3 @@ class KeyRing:
             self._signers.pop(gone, None)  # what is destroyed in the database is forgotten here, too
         self._ring = _Ring(keys, MappingProxyType(verification), MappingProxyType(active), now)
         return self._ring
-
-
-def _one(keys: tuple[SigningKey, ...], purpose: Purpose, state: State) -> SigningKey | None:
-    return next((key for key in keys if (key.purpose, key.state) == (purpose, state)), None)

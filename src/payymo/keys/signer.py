@@ -13,6 +13,7 @@ from payymo.keys.model import KeyPolicy, Purpose, SigningKey, State
 
 RSA_BITS = 3072
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Sign = Callable[[bytes], bytes]
 
 _JWK: dict[str, Callable[[bytes], RSAKey | ECKey | OKPKey]] = {
@@ -31,29 +32,29 @@ random generator can't give the private key away."""
 
 @dataclass(frozen=True, slots=True, repr=False)
 class NewKey:
-    """A signing key that is at rest nowhere yet, and its private half. No `repr`: it would show it."""
+    """A signing key that is not in the database yet, and its private half. No `repr`: it would show it."""
 
     key: SigningKey
-    private: bytes
+    private: bytes | None
+    """None where it is not for the database."""
 
 
-def new_key(purpose: Purpose, state: State, policy: KeyPolicy, now: int) -> NewKey:
-    """A new key. For RSA this takes longer than a transaction should."""
+def describe_key(public: PublicKey, purpose: Purpose, state: State, policy: KeyPolicy, now: int) -> SigningKey:
+    """What the database is told of a new key."""
     algorithm = policy.algorithm_of(purpose)
-    private = generate(algorithm)
-    jwk = public_jwk(private, algorithm)
-    key = SigningKey(
+    jwk = public_jwk(public, algorithm)
+    return SigningKey(
         kid=jwk["kid"],
         purpose=purpose,
         algorithm=algorithm,
         state=state,
         public_jwk=jwk,
         sealed=None,
+        location=None,
         token_ttl_seconds=policy.token_ttl_of(purpose),
         created_at=now,
         activated_at=now if state == "active" else None,
     )
-    return NewKey(key, serialize(private))
 
 
 def generate(algorithm: str) -> PrivateKey:
@@ -78,15 +79,21 @@ def serialize(key: PrivateKey) -> bytes:
 
 def deserialize(data: bytes) -> PrivateKey:
     """The key that `serialize` wrote. Our own seal vouches for it, so RSA's slow self-check is left out."""
-    key = serialization.load_der_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
+    return require_private_key(
+        serialization.load_der_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
+    )
+
+
+def require_private_key(key: object) -> PrivateKey:
+    """The key, if it is of a kind that signs here. Raises TypeError."""
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
         raise TypeError("not a kind of key that signs here")
     return key
 
 
-def public_jwk(key: PrivateKey, algorithm: str) -> dict[str, Any]:
-    """The public half as a JWK whose kid is its RFC 7638 thumbprint."""
-    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+def public_jwk(key: PublicKey, algorithm: str) -> dict[str, Any]:
+    """A public key as a JWK whose kid is its RFC 7638 thumbprint."""
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     jwk = _JWK[algorithm](pem)
     return {**jwk.as_dict(private=False), "use": "sig", "alg": algorithm, "kid": jwk.thumbprint()}
 

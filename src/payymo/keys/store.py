@@ -19,6 +19,7 @@ _COLUMNS = (
     t.c.public_jwk,
     t.c.private_key,
     t.c.data_key_id,
+    t.c.location,
     t.c.token_ttl_seconds,
     t.c.created_at,
     t.c.activated_at,
@@ -61,7 +62,11 @@ _RESEAL = (
     .where(t.c.kid == sa.bindparam("of_kid"), t.c.data_key_id == sa.bindparam("old_key"))
     .values(private_key=sa.bindparam("new_sealed"), data_key_id=sa.bindparam("new_key"))
 )
-_DROP_NEXT = sa.delete(t).where(t.c.purpose == sa.bindparam("of_purpose"), t.c.state == "next")
+_THE_NEXT = (t.c.purpose == sa.bindparam("of_purpose"), t.c.state == "next")
+_DROP_NEXT = sa.delete(t).where(*_THE_NEXT, t.c.location.is_(None))
+_RETIRE_NEXT = sa.update(t).where(*_THE_NEXT).values(state="retired", retires_at=sa.bindparam("moment"))
+_LEFTOVERS = sa.select(t.c.kid, t.c.location).where(t.c.state.in_(["retired", "revoked"]), t.c.location.is_not(None))
+_FORGET_LOCATION = sa.update(t).where(t.c.kid == sa.bindparam("of_kid")).values(location=None)
 
 
 def lock(tx: Transaction) -> None:
@@ -75,8 +80,8 @@ def list_keys(tx: Transaction) -> tuple[SigningKey, ...]:
     return tuple(_read(row) for row in tx.execute(_LIST).mappings())
 
 
-def add_key(tx: Transaction, key: SigningKey, sealed: Sealed) -> None:
-    """Add a key, with its private half sealed."""
+def add_key(tx: Transaction, key: SigningKey, sealed: Sealed | None) -> None:
+    """Add a key, with its private half sealed if it is for the database."""
     tx.execute(
         _ADD,
         {
@@ -85,8 +90,9 @@ def add_key(tx: Transaction, key: SigningKey, sealed: Sealed) -> None:
             "algorithm": key.algorithm,
             "state": key.state,
             "public_jwk": key.public_jwk,
-            "private_key": sealed.data,
-            "data_key_id": sealed.data_key_id,
+            "private_key": sealed.data if sealed else None,
+            "data_key_id": sealed.data_key_id if sealed else None,
+            "location": key.location,
             "token_ttl_seconds": key.token_ttl_seconds,
             "created_at": key.created_at,
             "activated_at": key.activated_at,
@@ -120,9 +126,20 @@ def lengthen(tx: Transaction, purpose: Purpose, ttl_seconds: int) -> None:
     tx.execute(_LENGTHEN, {"of_purpose": purpose, "ttl": ttl_seconds})
 
 
-def drop_next(tx: Transaction, purpose: Purpose) -> None:
-    """Forget a next key that will never sign."""
+def drop_next(tx: Transaction, purpose: Purpose, now: int) -> None:
+    """Forget a next key that will never sign. If its private half is elsewhere, it is one of the leftovers now."""
     tx.execute(_DROP_NEXT, {"of_purpose": purpose})
+    tx.execute(_RETIRE_NEXT, {"of_purpose": purpose, "moment": now})
+
+
+def list_leftovers(tx: Transaction) -> tuple[tuple[str, str], ...]:
+    """Keys that do nothing any more, and where private halves of theirs still are."""
+    return tuple((row.kid, row.location) for row in tx.execute(_LEFTOVERS))
+
+
+def forget_location(tx: Transaction, kid: str) -> None:
+    """The private half is destroyed."""
+    tx.execute(_FORGET_LOCATION, {"of_kid": kid})
 
 
 def retire_expired(tx: Transaction, now: int) -> int:

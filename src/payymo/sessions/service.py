@@ -12,7 +12,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
-from payymo.keys.service import KeyGone
+from payymo.keys.keeper import KeyGone
 from payymo.logs import Outcome, SecurityLog, Trace
 from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
@@ -95,24 +95,28 @@ class Sessions:
         return self._start(tenant_id, proof, device, trace)
 
     def _start(self, tenant_id: uuid.UUID, proof: Proof | None, device: Device, trace: Trace) -> LoggedIn:
-        started: tuple[Session, User, Grants] | None = None
+        started: tuple[User, Grants, Subject, Live] | None = None
+        pair: TokenPair | None = None
         if proof is not None:
             with self._work(tenant_id) as tx:
                 user = self._users.lock_proven(tx, proof)
                 if user is not None:
                     session = self._new_session(tenant_id, user.id, device)
                     store.add_session(tx, session)
-                    started = session, user, self._roles.grants_of(tx, user.id)
+                    grants = self._roles.grants_of(tx, user.id)
+                    subject = Subject(tenant_id, user.id, session.id, grants.roles, grants.permissions)
+                    live = Live(user.id, session.expires_at, session.live)
+                    pair = self._pair(subject, live) if self._minter.may_fail else None
+                    started = user, grants, subject, live
         if started is None:
             whose = None if proof is None else proof.user_id
             self._log.event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
             raise InvalidCredentials
-        session, user, grants = started
+        user, grants, subject, live = started
         self._log.event(
-            "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=session.id
+            "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=subject.session_id
         )
-        subject = Subject(tenant_id, user.id, session.id, grants.roles, grants.permissions)
-        return LoggedIn(user, grants, self._pair(subject, Live(user.id, session.expires_at, session.live)))
+        return LoggedIn(user, grants, pair or self._pair(subject, live))
 
     def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
         now = int(self._clock())
@@ -148,13 +152,17 @@ class Sessions:
             outcome: Decision = Rotate()
             if live is None:
                 live, outcome = self._decide(tx, session_id, presented_id)
-            grants = self._roles.grants_of(tx, live.user_id) if live else None
+            pair, subject = None, None
+            if live is not None:
+                grants = self._roles.grants_of(tx, live.user_id)
+                subject = Subject(own, live.user_id, session_id, grants.roles, grants.permissions)
+                # Whoever keeps the key may not answer. After the commit the client would have lost its only token.
+                pair = self._pair(subject, live) if self._minter.may_fail else None
         # Only now, after the commit, may a refusal be raised.
         self._record_refresh(outcome, claims, trace)
-        if live is None or grants is None:
+        if live is None or subject is None:
             raise InvalidToken(private=type(outcome).__name__)
-        subject = Subject(own, live.user_id, session_id, grants.roles, grants.permissions)
-        return self._pair(subject, live)
+        return pair or self._pair(subject, live)
 
     def _rotate(self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, now: int) -> Live | None:
         successor = self._new_refresh_token(now)

@@ -5,7 +5,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0002"
+revision = "f0003"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -281,6 +281,7 @@ def _platform() -> None:
         sa.Column("public_jwk", sa.JSON(), nullable=False),
         sa.Column("private_key", sa.LargeBinary()),
         sa.Column("data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
+        sa.Column("location", sa.String(1024)),
         _moment("token_ttl_seconds"),
         _moment("created_at"),
         _moment("activated_at", nullable=True),

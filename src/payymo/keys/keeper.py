@@ -1,0 +1,109 @@
+"""Makes private keys, puts them where they belong, and opens them: in the database, in files, in a hardware token."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.errors import Misconfigured, PayymoError, Unavailable
+from payymo.keys import signer, store
+from payymo.keys.model import DATABASE, KeyPolicy, Purpose, SigningKey, State, place_of
+from payymo.keys.places import KeyPlaces
+from payymo.secrets.encryption import SealBroken
+from payymo.secrets.envelope import Column, Envelope
+from payymo_guard import Refused, VerificationKey
+
+PRIVATE_KEYS: Final = Column("signing-keys", store.list_sealed, store.count_sealed, store.reseal)
+PROBE: Final = b"payymo: is this the private half of the key?"
+
+
+class KeyGone(PayymoError):
+    """A key was to sign that has been retired or revoked."""
+
+    code = "internal_error"
+
+
+class KeyKeeper:
+    """The private halves."""
+
+    def __init__(self, work: Work, envelope: Envelope, places: KeyPlaces, clock: Clock, policy: KeyPolicy) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._places = places
+        self._clock = clock
+        self._policy = policy
+
+    @contextmanager
+    def made(self, purpose: Purpose, *states: State) -> Iterator[list[signer.NewKey]]:
+        """New keys. What is elsewhere, and what the database does not know of in the end, is destroyed again."""
+        made: list[signer.NewKey] = []
+        try:
+            made.extend(self._make(purpose, state) for state in states)
+            yield made
+        finally:
+            if elsewhere := [new.key for new in made if new.key.location is not None]:
+                with self._work.platform(writes=False) as tx:
+                    known = {key.kid for key in store.list_keys(tx)}
+                for key in elsewhere:
+                    if key.kid not in known and key.location is not None:
+                        with suppress(Unavailable, Misconfigured):  # what nobody knows of does no harm
+                            self._places.open(key.place).destroy(key.location)
+
+    def add(self, tx: Transaction, new: signer.NewKey) -> None:
+        """Step: let the database know of a new key."""
+        sealed = None
+        if new.private is not None:
+            sealed = self._envelope.seal(tx, PRIVATE_KEYS.purpose, new.private, *store.key_place(new.key.kid))
+        store.add_key(tx, new.key, sealed)
+
+    def load(self, key: SigningKey) -> signer.Sign:
+        """What signs with the key. Raises KeyGone, Misconfigured (its private half is not what it was), Unavailable."""
+        if key.location is None:
+            return self._unseal(key)
+        sign = self._places.open(key.place).signer(key.location, key.algorithm)
+        try:
+            VerificationKey.from_jwk(key.public_jwk).verify(sign(PROBE), PROBE)
+        except (Refused, ValueError, TypeError):
+            raise Misconfigured([f"{key.location}: not the private half of the signing key {key.kid}"]) from None
+        return sign
+
+    def _unseal(self, key: SigningKey) -> signer.Sign:
+        if key.sealed is None:
+            raise KeyGone(private=f"the private half of {key.kid} is destroyed")
+        try:
+            with self._work.platform(writes=False) as tx:
+                private = self._envelope.open(tx, key.sealed, *store.key_place(key.kid))
+        except SealBroken:
+            raise Misconfigured([f"the signing key {key.kid} does not open under this master key"]) from None
+        return signer.signer(signer.deserialize(private), key.algorithm)
+
+    def retire_expired(self) -> int:
+        """Retire keys whose last token has expired, and destroy private halves in the database. Answers how many."""
+        with self._work.platform() as tx:
+            return store.retire_expired(tx, int(self._clock()))
+
+    def destroy_leftovers(self) -> Iterator[str]:
+        """Destroy private halves, elsewhere than in the database, of keys that do nothing any more. Answers which.
+
+        What can't be destroyed now stays noted for the next time. Raises Misconfigured, Unavailable.
+        """
+        with self._work.platform(writes=False) as tx:
+            leftovers = store.list_leftovers(tx)
+        for kid, location in leftovers:
+            self._places.open(place_of(location)).destroy(location)
+            with self._work.platform() as tx:
+                store.forget_location(tx, kid)
+            yield kid
+
+    def _make(self, purpose: Purpose, state: State) -> signer.NewKey:
+        place, algorithm = self._policy.place_of(purpose), self._policy.algorithm_of(purpose)
+        location, private = None, None
+        if place == DATABASE:
+            key = signer.generate(algorithm)
+            public, private = key.public_key(), signer.serialize(key)
+        else:
+            public, location = self._places.open(place).make(algorithm)
+        described = signer.describe_key(public, purpose, state, self._policy, int(self._clock()))
+        return signer.NewKey(replace(described, location=location), private)
