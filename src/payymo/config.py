@@ -86,6 +86,10 @@ class Server(Section):
     nodes: int = Field(default=1, ge=1, le=1000)
     """How many machines serve together. More than one needs a rate-limit store that they share."""
     threads: int = Field(default=8, ge=1, le=256)
+    tls_certificate: str | None = None
+    """A file with the server's certificate chain in PEM. Another one in its place is taken up by itself."""
+    tls_key: Path | None = None
+    tls_minimum: Literal["1.2", "1.3"] = "1.2"
     request_seconds: int = Field(default=10, ge=1, le=300)
     """How long a client may take to send the head of a request, and then its body."""
     maintenance_seconds: int = Field(default=60, ge=1, le=3600)
@@ -225,7 +229,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _issuer_and_audiences_are_sound(self) -> Self:
         if not self.issuer:
-            object.__setattr__(self, "issuer", f"http://127.0.0.1:{self.server.port}")
+            scheme = "https" if self.server.tls_certificate else "http"
+            object.__setattr__(self, "issuer", f"{scheme}://127.0.0.1:{self.server.port}")
         try:
             parts = urlsplit(self.issuer)
         except ValueError:

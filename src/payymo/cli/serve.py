@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from granian import Granian
@@ -20,15 +21,18 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 from payymo.app import create_app
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
+from payymo.cli.tls import ListenerTls, PairFiles, PairSource, watch
+from payymo.clock import system_clock
 from payymo.compose import compose, require_production
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
 from payymo.db.revision import is_current
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, PayymoError
 from payymo.files import make_private_folder
-from payymo.logs import SecurityLog
+from payymo.logs import SecurityLog, Trace
 from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
 
+TRACE = Trace(request_id="listener")
 SHUTDOWN_SECONDS = 10
 PARENT_SECONDS = 0.5
 UNREAD_SECONDS = 15
@@ -62,7 +66,10 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
     _forget_environment()
     _greet(settings)
 
-    _Server(
+    tls = _tls(settings)
+    if tls is not None and tls.expires_soon:
+        log.advise("tls", "PAYYMO_SERVER__TLS_CERTIFICATE expires within 30 days")
+    server = _Server(
         "payymo",
         address=address,
         port=settings.server.port,
@@ -76,14 +83,45 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         log_level=LogLevels.error,
         respawn_failed_workers=True,
         websockets=False,
-    ).serve(target_loader=_Loader(settings, as_json))
+    )
+    server.use(tls, log)
+    server.serve(target_loader=_Loader(settings, as_json, tls))
 
 
 class _Server(Granian):  # type: ignore[misc, valid-type]  # a class that is chosen when the module is loaded
     """Granian, on a listening socket whose connections end when the client does not read (RFC 9293 §3.9.1, RFC 5482).
 
-    The workers share it, so that what waits for one that was killed is answered by another.
+    The workers share it, so that what waits for one that was killed, or that gave way to one with another certificate,
+    is answered by another.
     """
+
+    _tls: ListenerTls | None = None
+    _log: SecurityLog
+
+    def use(self, tls: ListenerTls | None, log: SecurityLog) -> None:
+        """Speak TLS with this certificate, and its successors."""
+        self._tls, self._log = tls, log
+        if tls is not None:
+            self.ssl_ctx = tls.context
+
+    def _reload(self, *arguments: Any) -> None:
+        """On SIGHUP: workers with the new certificate take the place of those with the old one, one after the other.
+
+        Those answer what they have begun. A certificate that can't be used changes nothing.
+        """
+        self.reload_signal = False
+        self.main_loop_interrupt.clear()
+        if self._tls is not None:
+            try:
+                if not self._tls.renew():
+                    return
+            except PayymoError as error:
+                self._log.event("certificate.replaced", "refused", trace=TRACE, reason=error.code)
+                self._log.advise("tls", str(error))
+                return
+            self.ssl_ctx = self._tls.context
+            self._log.event("certificate.replaced", "success", trace=TRACE)
+        super()._reload(*arguments)
 
     def _init_shared_socket(self) -> None:
         listener = _listen(self.bind_addr, self.bind_port, backlog=self.backlog)
@@ -103,16 +141,35 @@ class _Loader:
 
     settings: Settings
     as_json: bool
+    tls: ListenerTls | None
 
     def __call__(self, _target: str) -> Bridge:
         _end_with_parent()
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
+        if self.tls is not None and (source := _tls_source(self.settings)) is not None:
+            watch(source, self.tls.mark)
         Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
         return Bridge(
             create_app(self.settings, services=services),
             threads=self.settings.server.threads,
             body_seconds=self.settings.server.request_seconds,
         )
+
+
+def _tls_source(settings: Settings) -> PairSource | None:
+    certificate, key = settings.server.tls_certificate, settings.server.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise Misconfigured(["PAYYMO_SERVER__TLS_CERTIFICATE and PAYYMO_SERVER__TLS_KEY: both, or neither"])
+    return PairFiles(Path(certificate), key)
+
+
+def _tls(settings: Settings) -> ListenerTls | None:
+    source = _tls_source(settings)
+    if source is None:
+        return None
+    return ListenerTls(source, system_clock, minimum=f"tls{settings.server.tls_minimum}")
 
 
 def _end_with_parent() -> None:
@@ -189,7 +246,8 @@ def _forget_environment() -> None:
 
 def _greet(settings: Settings) -> None:
     host = settings.server.host
-    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+    scheme = "https" if settings.server.tls_certificate else "http"
+    base = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
     data = "" if settings.data == Path("var") else f"PAYYMO_DATA={settings.data} "
     command = Path(sys.argv[0])
     shown = command if not command.is_absolute() else Path(".venv/bin/payymo")

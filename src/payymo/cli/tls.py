@@ -1,0 +1,164 @@
+"""The listener's TLS certificate: read, checked, and followed by its successor while the service runs.
+
+Workers read certificate and key from files when they begin. What they read is a copy that was checked before: whatever
+is done to the originals meanwhile, a worker that has to be started again still finds a pair that fits. On Linux the
+copies are in memory and on no disk; elsewhere, in a folder for their owner alone.
+"""
+
+import os
+import signal
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from payymo.clock import Clock
+from payymo.errors import Misconfigured
+from payymo.files import read_private
+
+LOOK_SECONDS: Final = 1.0
+WARN_SECONDS: Final = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate chain, the server's first, and its private key, both in PEM."""
+
+    chain: bytes
+    key: bytes = field(repr=False)
+
+
+class PairSource(Protocol):
+    """Where certificate and key come from."""
+
+    def look(self) -> str:
+        """Something that is another when there is another pair. Cheap; never raises."""
+        ...
+
+    def read(self) -> Pair:
+        """The pair that is there now. Raises Misconfigured."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """Two files, as an ACME client or an orchestrator leaves them. The key is for its owner, and its group, alone."""
+
+    certificate: Path
+    key: Path
+
+    def look(self) -> str:
+        """See PairSource."""
+        return f"{_mark(self.certificate)} {_mark(self.key)}"
+
+    def read(self) -> Pair:
+        """See PairSource."""
+        try:
+            chain = self.certificate.read_bytes()
+        except OSError as error:
+            raise Misconfigured([f"{self.certificate}: can't be read ({error.strerror})"]) from None
+        return Pair(chain, read_private(self.key, group_may_read=True))
+
+
+class ListenerTls:
+    """What the listener shows. One process renews it; those that it starts find what it has last read."""
+
+    def __init__(self, source: PairSource, clock: Clock, *, minimum: str) -> None:
+        """Raises Misconfigured, with the reason why nobody would accept the certificate."""
+        self._source = source
+        self._clock = clock
+        self._minimum = minimum
+        self.mark = source.look()
+        self._pair = source.read()
+        self._keep(self._pair)
+
+    @property
+    def context(self) -> tuple[Any, ...]:
+        """What Granian hands to its workers."""
+        return (True, self._chain.path, self._key.path, None, self._minimum, None, [], False)
+
+    def renew(self) -> bool:
+        """Read the pair anew. False: it is the same. Raises Misconfigured; then the present one stays."""
+        mark, pair = self._source.look(), self._source.read()
+        if pair != self._pair:
+            self._keep(pair)
+        was, self._pair, self.mark = self._pair, pair, mark
+        return pair != was
+
+    @property
+    def expires_soon(self) -> bool:
+        """Whether it has to be renewed by now."""
+        return self._expires_at - self._clock() < WARN_SECONDS
+
+    def _keep(self, pair: Pair) -> None:
+        leaf = check_pair(pair, self._clock())
+        self._expires_at = leaf.not_valid_after_utc.timestamp()
+        self._chain, self._key = _Copy(pair.chain), _Copy(pair.key)
+
+
+class _Copy:
+    """A file for the processes that this one starts. It is gone with this object, or with the process."""
+
+    def __init__(self, content: bytes) -> None:
+        if hasattr(os, "memfd_create"):  # Linux
+            self._file = open(os.memfd_create("payymo-tls"), "wb", buffering=0)  # noqa: SIM115, PTH123
+            self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+        else:
+            self._file = tempfile.NamedTemporaryFile(prefix="payymo-tls-", buffering=0)  # type: ignore[assignment]  # noqa: SIM115
+            self.path = self._file.name
+        self._file.write(content)
+
+
+def check_pair(pair: Pair, now: float) -> x509.Certificate:
+    """The server's certificate. `now`: in seconds since 1970.
+
+    Raises Misconfigured: clients would refuse it, or nothing could be signed. Whether they trust who has issued it,
+    they know themselves.
+    """
+    try:
+        leaf, *_ = x509.load_pem_x509_certificates(pair.chain)
+    except ValueError:
+        raise Misconfigured(["PAYYMO_SERVER__TLS_CERTIFICATE: no certificate in PEM"]) from None
+    try:
+        key: Any = load_pem_private_key(pair.key, password=None)
+    except (ValueError, TypeError):
+        raise Misconfigured(["PAYYMO_SERVER__TLS_KEY: no private key in PEM, or an encrypted one"]) from None
+    if _spki(leaf.public_key()) != _spki(key.public_key()):
+        raise Misconfigured(["PAYYMO_SERVER__TLS_KEY: not the key of the first certificate"])
+    if leaf.not_valid_after_utc.timestamp() <= now:
+        raise Misconfigured([f"PAYYMO_SERVER__TLS_CERTIFICATE: expired at {leaf.not_valid_after_utc.isoformat()}"])
+    if leaf.not_valid_before_utc.timestamp() > now:
+        raise Misconfigured([f"PAYYMO_SERVER__TLS_CERTIFICATE: valid from {leaf.not_valid_before_utc.isoformat()}"])
+    return leaf
+
+
+def watch(source: PairSource, mark: str) -> None:
+    """In a worker: tell the parent when there is another pair than the one that had this mark."""
+    parent, stopping = os.getppid(), threading.Event()
+
+    def look() -> None:
+        seen = mark
+        while not stopping.wait(LOOK_SECONDS):
+            found = source.look()
+            if found != seen and os.getppid() == parent:
+                seen = found
+                os.kill(parent, signal.SIGHUP)
+
+    threading.Thread(target=look, name="payymo-tls", daemon=True).start()
+
+
+def _mark(path: Path) -> str:
+    try:
+        facts = path.stat()
+    except OSError as error:
+        return str(error.errno)
+    return f"{facts.st_ino}.{facts.st_size}.{facts.st_mtime_ns}"
+
+
+def _spki(key: Any) -> bytes:
+    found: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return found
