@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -45,11 +46,12 @@ def command(database: Database, *words: str) -> str:
 class Server:
     """One `payymo serve`."""
 
-    def __init__(self, database: Database, environ: Mapping[str, str]) -> None:
+    def __init__(self, database: Database, environ: Mapping[str, str], *, authority: Path | None = None) -> None:
+        self._verify = ssl.create_default_context(cafile=authority) if authority else True
         self._environ = dict(environ)
         self.log_path = database.data / f"server-{time.monotonic_ns()}.log"
         self.port = _free_port()
-        self.base = f"http://127.0.0.1:{self.port}"
+        self.base = f"{'https' if authority else 'http'}://localhost:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -96,19 +98,19 @@ class Server:
 
     def client(self) -> httpx.Client:
         """A client with connections of its own."""
-        return httpx.Client(base_url=self.base, timeout=20)
+        return httpx.Client(base_url=self.base, timeout=20, verify=self._verify)
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.base}/health/ready", timeout=2).status_code == 200
+            return httpx.get(f"{self.base}/health/ready", timeout=2, verify=self._verify).status_code == 200
         except httpx.TransportError:
             return False
 
 
 @contextmanager
-def servers(database: Database, count: int, **more: str) -> Iterator[list[Server]]:
-    """`count` servers on one database, ended afterwards whatever happened."""
-    started = [Server(database, environment(database, **more)) for _ in range(count)]
+def servers(database: Database, count: int, *, authority: Path | None = None, **more: str) -> Iterator[list[Server]]:
+    """`count` servers on one database, ended afterwards whatever happened. `authority`: of those that speak TLS."""
+    started = [Server(database, environment(database, **more), authority=authority) for _ in range(count)]
     try:
         for server in started:
             server.start()

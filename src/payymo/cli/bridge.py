@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from payymo.cli.listener import Leaving
 from payymo.errors import RequestTimeout
 from payymo.web.reading import MAX_BODY, UNREADABLE
 
@@ -30,8 +31,11 @@ class Application(Protocol):
 class Bridge:
     """An RSGI application. A body has `body_seconds` to arrive; then requests wait in line for one of `threads`."""
 
-    def __init__(self, application: Application, *, threads: int, body_seconds: float) -> None:
+    def __init__(
+        self, application: Application, *, threads: int, body_seconds: float, leaving: Leaving | None = None
+    ) -> None:
         self._application = application
+        self._leaving = leaving
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
 
@@ -39,6 +43,8 @@ class Bridge:
         """Answer one request."""
         environ = _environ(scope, await self._read(protocol) if _may_have_body(scope) else io.BytesIO())
         status, headers, body = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
+        if self._leaving is not None and self._leaving.has_begun:
+            headers = [*headers, ("Connection", "close")]  # RFC 9112 §9.6: the next one goes to another worker
         protocol.response_bytes(status, headers, body)
 
     async def _read(self, protocol: Any) -> io.BytesIO:

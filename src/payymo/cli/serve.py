@@ -1,7 +1,6 @@
 """`payymo serve`: everything that a service needs, made where it is missing, and then the service."""
 
 import os
-import resource
 import signal
 import socket
 import sys
@@ -9,38 +8,28 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.net import SocketHolder  # type: ignore[attr-defined]
 
 from payymo.app import create_app
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
+from payymo.cli.listener import CONNECTIONS, SHUTDOWN_SECONDS, Leaving, Listener, allow_open_files, listen
 from payymo.cli.tls import ListenerTls, PairFiles, PairSource, watch
 from payymo.clock import system_clock
 from payymo.compose import compose, require_production
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
 from payymo.db.revision import is_current
-from payymo.errors import Misconfigured, PayymoError
+from payymo.errors import Misconfigured
 from payymo.files import make_private_folder
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
 
-TRACE = Trace(request_id="listener")
-SHUTDOWN_SECONDS = 10
 PARENT_SECONDS = 0.5
-UNREAD_SECONDS = 15
-"""How long an answer may lie unread. A thousand clients that read nothing would hold every connection there is."""
-CONNECTIONS = 4096
-"""How many connections a worker takes at a time; the next wait."""
-OPEN_FILES = 2 * CONNECTIONS
-"""Connections are open files. Many systems allow 1,024 unless a program asks for more: too few for a server."""
 
 
 @click.command()
@@ -69,7 +58,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
     tls = _tls(settings)
     if tls is not None and tls.expires_soon:
         log.advise("tls", "PAYYMO_SERVER__TLS_CERTIFICATE expires within 30 days")
-    server = _Server(
+    server = Listener(
         "payymo",
         address=address,
         port=settings.server.port,
@@ -77,7 +66,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         http=HTTPModes.http1,  # telling HTTP/2 apart has no deadline: silent connections would be held for ever
         http1_settings=HTTP1Settings(header_read_timeout=settings.server.request_seconds * 1000),
         backlog=CONNECTIONS,
-        backpressure=_allow_open_files() // 2,
+        backpressure=allow_open_files() // 2,
         workers=settings.server.workers,
         workers_kill_timeout=SHUTDOWN_SECONDS,
         log_level=LogLevels.error,
@@ -86,53 +75,6 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
     )
     server.use(tls, log)
     server.serve(target_loader=_Loader(settings, as_json, tls))
-
-
-class _Server(Granian):  # type: ignore[misc, valid-type]  # a class that is chosen when the module is loaded
-    """Granian, on a listening socket whose connections end when the client does not read (RFC 9293 §3.9.1, RFC 5482).
-
-    The workers share it, so that what waits for one that was killed, or that gave way to one with another certificate,
-    is answered by another.
-    """
-
-    _tls: ListenerTls | None = None
-    _log: SecurityLog
-
-    def use(self, tls: ListenerTls | None, log: SecurityLog) -> None:
-        """Speak TLS with this certificate, and its successors."""
-        self._tls, self._log = tls, log
-        if tls is not None:
-            self.ssl_ctx = tls.context
-
-    def _reload(self, *arguments: Any) -> None:
-        """On SIGHUP: workers with the new certificate take the place of those with the old one, one after the other.
-
-        Those answer what they have begun. A certificate that can't be used changes nothing.
-        """
-        self.reload_signal = False
-        self.main_loop_interrupt.clear()
-        if self._tls is not None:
-            try:
-                if not self._tls.renew():
-                    return
-            except PayymoError as error:
-                self._log.event("certificate.replaced", "refused", trace=TRACE, reason=error.code)
-                self._log.advise("tls", str(error))
-                return
-            self.ssl_ctx = self._tls.context
-            self._log.event("certificate.replaced", "success", trace=TRACE)
-        super()._reload(*arguments)
-
-    def _init_shared_socket(self) -> None:
-        listener = _listen(self.bind_addr, self.bind_port, backlog=self.backlog)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
-        listener.settimeout(0)
-        listener.set_inheritable(True)
-        self._sso = listener
-        self._sfd = listener.fileno()
-        self._shd = SocketHolder(self._sfd, False, self.backlog)  # type: ignore[call-arg]  # noqa: FBT003
-        self._ssp = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +86,8 @@ class _Loader:
     tls: ListenerTls | None
 
     def __call__(self, _target: str) -> Bridge:
+        leaving = Leaving()
+        leaving.await_it()
         _end_with_parent()
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
         if self.tls is not None and (source := _tls_source(self.settings)) is not None:
@@ -153,6 +97,7 @@ class _Loader:
             create_app(self.settings, services=services),
             threads=self.settings.server.threads,
             body_seconds=self.settings.server.request_seconds,
+            leaving=leaving,
         )
 
 
@@ -204,23 +149,9 @@ def _address_of(host: str) -> str:
 def _require_free_port(address: str, port: int) -> None:
     """Say so in a sentence, now, when somebody else listens there."""
     try:
-        _listen(address, port, backlog=1).close()
+        listen(address, port, backlog=1).close()
     except OSError as error:
         raise Misconfigured([f"{address}:{port}: {error.strerror}"]) from None
-
-
-def _listen(address: str, port: int, *, backlog: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, port), family=family, backlog=backlog)
-
-
-def _allow_open_files() -> int:
-    """Allow as many as are wanted, or as the system lets us. Answers how many that are."""
-    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if at_most == resource.RLIM_INFINITY else min(OPEN_FILES, at_most)
-    if allowed != resource.RLIM_INFINITY and allowed < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, at_most))
-    return wanted
 
 
 def _prepare(settings: Settings) -> None:

@@ -72,7 +72,7 @@ class ListenerTls:
         self._source = source
         self._clock = clock
         self._minimum = minimum
-        self.mark = source.look()
+        self.mark = self._tried = source.look()
         self._pair = source.read()
         self._keep(self._pair)
 
@@ -82,8 +82,15 @@ class ListenerTls:
         return (True, self._chain.path, self._key.path, None, self._minimum, None, [], False)
 
     def renew(self) -> bool:
-        """Read the pair anew. False: it is the same. Raises Misconfigured; then the present one stays."""
-        mark, pair = self._source.look(), self._source.read()
+        """Read the pair anew, if that was not tried before. False: it is the same.
+
+        Raises Misconfigured, once for each pair that can't be used; the present one stays.
+        """
+        mark = self._source.look()
+        if mark == self._tried:
+            return False
+        self._tried = mark
+        pair = self._source.read()
         if pair != self._pair:
             self._keep(pair)
         was, self._pair, self.mark = self._pair, pair, mark

@@ -1,0 +1,218 @@
+"""The server's own TLS certificate: shown, checked before it is, and replaced while everybody works."""
+
+import os
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from payymo.cli.tls import Pair, check_pair
+from payymo.clock import system_clock
+from payymo.errors import Misconfigured
+from payymo_guard.fake_authority import SERVER, FakeAuthority, FakeCertificate
+from tests.support.house import Database, House
+from tests.support.processes import Server, environment, log_in, servers
+
+DAY = 86_400
+PATIENCE_SECONDS = 60
+
+
+class Listener:
+    """The files that a listener is told of, and whom its clients trust."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = FakeAuthority(now=system_clock())
+        self.between = FakeAuthority("Between", now=system_clock(), above=self.root)
+        self.authority, self.certificate, self.key = (folder / f"{name}.pem" for name in ("root", "chain", "key"))
+        self.authority.write_bytes(self.root.pem)
+        self.shown = self.put(self.issue())
+
+    def issue(self, **facts: float) -> FakeCertificate:
+        """A new certificate for localhost."""
+        return self.between.issue("localhost", dns_names=["localhost"], usages=[SERVER], **facts)
+
+    def put(self, issued: FakeCertificate) -> FakeCertificate:
+        """As ACME clients do: each file in one step, one after the other."""
+        for path, content in ((self.certificate, issued.pem), (self.key, issued.key_pem)):
+            draft = path.with_suffix(".new")
+            draft.write_bytes(content)
+            draft.chmod(0o600)
+            draft.replace(path)
+        return issued
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"PAYYMO_SERVER__TLS_CERTIFICATE": str(self.certificate), "PAYYMO_SERVER__TLS_KEY": str(self.key)}
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Listener:
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    return Listener(folder)
+
+
+@pytest.fixture
+def server(sqlite_database: Database, listener: Listener) -> Iterator[Server]:
+    """A server of two workers that speaks TLS."""
+    house = House(sqlite_database)
+    house.user("alice")
+    house.close()
+    more = {**listener.settings, "PAYYMO_SERVER__WORKERS": "2"}
+    with servers(sqlite_database, 1, authority=listener.authority, **more) as [started]:
+        yield started
+
+
+def shown_by(server: Server, listener: Listener) -> int:
+    """The serial number of the certificate that a new connection is shown, with a chain that its client trusts."""
+    context = ssl.create_default_context(cafile=listener.authority)
+    with (
+        socket.create_connection(("localhost", server.port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        shown = secure.getpeercert(binary_form=True)
+    assert shown is not None
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+def await_all(server: Server, listener: Listener, issued: FakeCertificate) -> None:
+    """Until several connections in a row are shown this one: every worker has it."""
+    await_that(lambda: {shown_by(server, listener) for _ in range(12)} == {issued.certificate.serial_number})
+
+
+def await_that(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it never came to pass"
+
+
+def refusals(server: Server) -> int:
+    return server.log_path.read_text().count("certificate.replaced           address=- outcome=refused")
+
+
+def test_the_listener_speaks_tls(server: Server, listener: Listener) -> None:
+    """With the whole chain; plain HTTP and old versions get nowhere; the issuer says https by default."""
+    with server.client() as client:
+        assert log_in(client)["access_token"]
+    assert shown_by(server, listener) == listener.shown.certificate.serial_number
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://localhost:{server.port}/health/ready")
+    old = ssl.create_default_context(cafile=listener.authority)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("localhost", server.port), timeout=10) as plain, pytest.raises(ssl.SSLError):
+        old.wrap_socket(plain, server_hostname="localhost")
+
+
+def test_a_renewal_in_mid_run_drops_nothing(server: Server, listener: Listener) -> None:
+    """Two of them under load: every request is answered, and in the end every worker shows the new one.
+
+    Half of the clients make a connection for each request, half keep theirs.
+    """
+    stop, failures, answered = threading.Event(), [], []
+
+    def work(*, keeps: bool) -> None:
+        kept = server.client()
+        while not stop.is_set():
+            try:
+                client = kept if keeps else server.client()
+                answered.append(client.get("/health/ready").status_code)
+                if not keeps:
+                    client.close()
+            except httpx.HTTPError as error:
+                failures.append(repr(error))
+        kept.close()
+
+    threads = [threading.Thread(target=work, kwargs={"keeps": number % 2 == 0}) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(2):
+            await_all(server, listener, listener.put(listener.issue()))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert set(answered) == {200}
+
+
+def test_a_pair_that_can_not_be_used_changes_nothing(server: Server, listener: Listener) -> None:
+    """It is said once for each, with the reason; the next good one is taken."""
+    now = system_clock()
+    for number, issued in enumerate(
+        (listener.issue(begins=now - DAY, ends=now - 60), listener.issue(begins=now + DAY))
+    ):
+        listener.put(issued)
+        await_that(lambda number=number: refusals(server) > number)  # type: ignore[misc]
+        assert shown_by(server, listener) == listener.shown.certificate.serial_number
+    listener.certificate.unlink()
+    await_that(lambda: "can't be read (No such file" in server.log_path.read_text())
+    await_all(server, listener, listener.put(listener.issue()))
+
+
+def test_a_worker_that_was_killed_comes_back_with_the_pair_that_was_checked(server: Server, listener: Listener) -> None:
+    """Whatever has become of the files."""
+    listener.certificate.write_text("garbage")
+    listener.key.write_text("garbage")
+    before = server.pids()
+    parent, *workers = sorted(before)
+    os.kill(workers[0], signal.SIGKILL)
+    await_that(lambda: workers[0] not in server.pids() and len(server.pids()) >= len(before))
+    await_all(server, listener, listener.shown)
+    assert parent in server.pids()
+
+
+def pair(certificate: FakeCertificate, key: FakeCertificate | None = None) -> Pair:
+    return Pair(certificate.pem, (key or certificate).key_pem)
+
+
+def test_a_server_does_not_start_with_what_its_clients_would_refuse(
+    sqlite_database: Database, listener: Listener
+) -> None:
+    """The setting and the reason are named; the key never is shown."""
+    listener.key.chmod(0o644)
+    for more, reason in (
+        (listener.settings, "chmod 600"),
+        ({**listener.settings, "PAYYMO_SERVER__TLS_KEY": "/nowhere"}, "/nowhere"),
+        ({"PAYYMO_SERVER__TLS_KEY": str(listener.key)}, "both, or neither"),
+        ({"PAYYMO_SERVER__TLS_CERTIFICATE": str(listener.certificate)}, "both, or neither"),
+    ):
+        refused = Server(sqlite_database, environment(sqlite_database, **more))
+        with pytest.raises(RuntimeError, match=reason):
+            refused.start()
+
+
+def test_the_validity_counts_to_the_second(listener: Listener) -> None:
+    """RFC 5280 §4.1.2.5: from the first second to the last."""
+    issued = listener.issue(begins=1000, ends=2000)
+    for now, reason in ((999, "valid from"), (2000, "expired"), (2001, "expired")):
+        with pytest.raises(Misconfigured, match=reason):
+            check_pair(pair(issued), now)
+    for now in (1000, 1001, 1999):
+        check_pair(pair(issued), now)
+
+
+def test_what_does_not_fit_is_refused(listener: Listener) -> None:
+    """Another key, another kind of key, no certificate, no key, an encrypted one."""
+    now, issued = system_clock(), listener.issue()
+    other = FakeCertificate(issued.certificate, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    for wrong, reason in (
+        (pair(issued, listener.issue()), "not the key"),
+        (pair(issued, other), "not the key"),
+        (Pair(b"", issued.key_pem), "no certificate"),
+        (Pair(issued.key_pem, issued.key_pem), "no certificate"),
+        (Pair(issued.pem, issued.pem), "no private key"),
+        (Pair(issued.pem, b"\x00" * 40), "no private key"),
+    ):
+        with pytest.raises(Misconfigured, match=reason):
+            check_pair(wrong, now)
