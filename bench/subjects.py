@@ -7,7 +7,7 @@ from itertools import islice
 
 import sqlalchemy as sa
 
-from bench import floors, rotation, sealing
+from bench import floors, hardware, rotation, sealing
 from bench.measure import (
     Act,
     Effort,
@@ -183,6 +183,7 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "rotation": rotation.rotation,
     "field": sealing.field,
     "reencryption": sealing.reencryption,
+    "hardware": hardware.signing,
 }
 
 
