@@ -190,7 +190,8 @@ for _ in range(2):
         token.use(print)
     except Misconfigured as error:
         print(error)
-        os.environ["SOFTHSM2_CONF"] = "/nonexistent"  # a second try would say something else
+    # Whoever is logged in lets everybody in: a second try would succeed.
+    hardware_token(TokenAccess(module, pin), "payymo", "here").use(id)
 """
     lines = run(hsm, uri, script).splitlines()
     assert len(lines) == 2
@@ -204,7 +205,12 @@ def test_a_process_that_was_forked_begins_anew(hsm: SoftHsm, uri: str) -> None:
     script = """
 key = open_master_key(uri, "here", Access(token=TokenAccess(module, pin)), Entropy())
 sealed = key.wrapper.seal(b"k" * 32, "a")
+token = hardware_token(TokenAccess(module, pin), "payymo", "here")
+before = token.use(lambda session: session)
 child = os.fork()
+now = token.use(lambda session: session)
+assert (now is before) == (child != 0)
+assert token.use(lambda session: session) is now
 for _ in range(5):
     assert key.wrapper.open(sealed, "a") == b"k" * 32
 if child == 0:
