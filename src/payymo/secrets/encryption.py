@@ -32,7 +32,7 @@ class Sealer:
     def seal(self, value: bytes, *place: str) -> bytes:
         """The value, encrypted for `place` (table, row, column)."""
         nonce = self._entropy.bytes(NONCE_BYTES)
-        return VERSION + nonce + self._cipher.encrypt(nonce, value, _bind(place))
+        return VERSION + nonce + self._cipher.encrypt(nonce, value, bind(place))
 
     def open(self, sealed: bytes, *place: str) -> bytes:
         """The value that was sealed for `place`. Raises SealBroken."""
@@ -40,11 +40,11 @@ class Sealer:
         if sealed[:1] != VERSION or len(ciphertext) < 16:
             raise SealBroken(private=f"{'/'.join(place)}: not a sealed value")
         try:
-            return self._cipher.decrypt(nonce, ciphertext, _bind(place))
+            return self._cipher.decrypt(nonce, ciphertext, bind(place))
         except InvalidTag:
             raise SealBroken(private=f"{'/'.join(place)}: does not open") from None
 
 
-def _bind(place: tuple[str, ...]) -> bytes:
+def bind(place: tuple[str, ...]) -> bytes:
     """The place without ambiguity: ('a', 'bc') and ('ab', 'c') are not the same."""
     return VERSION + b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in place)
