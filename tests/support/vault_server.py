@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from payymo.secrets.model import Access, VaultAccess
+from payymo.secrets.vault import TransitWrapper
+from payymo.secrets.vault_http import Vault, connect
 from tests.support.vault import ROOT, FakeVault, Seen
+
+VALUE = "THE-VALUE"
 
 
 class VaultServer(ThreadingHTTPServer):
@@ -90,3 +95,19 @@ def serving(vault: FakeVault, *, port: int = 0, tls: ssl.SSLContext | None = Non
 def access_to(address: str, token: str = ROOT, *, ca_file: Path | None = None, namespace: str | None = None) -> Access:
     """How a test reaches it."""
     return Access(VaultAccess(address, token, namespace, ca_file, 2))
+
+
+def ask(access: Access, vault: Vault | None = None) -> bytes:
+    """One request that tells a value, and one answer that has it."""
+    wrapper = TransitWrapper(vault or connect(access, "x"), "transit", "payymo")
+    return wrapper.open(wrapper.seal(VALUE.encode(), "a"), "a")
+
+
+def everything_of(error: BaseException) -> str:
+    """What a careless log or a crash report would show: the whole chain, with every attribute and local repr."""
+    shown, link = "", error
+    while link is not None:
+        shown += f"{link!s} {link!r} {link.args!r} {getattr(link, '__dict__', {})!r}"
+        shown += "".join(traceback.TracebackException.from_exception(link, capture_locals=False).format())
+        link = link.__context__ or link.__cause__  # type: ignore[assignment]
+    return shown
