@@ -88,6 +88,10 @@ STRANGE_ANSWERS = [
     {"data": {"data": {"value": "x"}, "metadata": {"version": 9}}},
     {"data": {"value": "x"}},
     {"data": {"keys": "abc"}},
+    {"data": {"keys": 5}},
+    {"data": {"keys": [1, None, {}]}},
+    {"data": {"versions": {"1": 5, "x": {}}, "current_version": 1}},
+    {"data": {"versions": {"1": {"created_time": 5, "deletion_time": "soon"}}, "current_version": 1}},
     {"data": {"current_version": "1", "versions": []}},
     {"data": {"versions": {"1": {}}, "current_version": -1}},
 ]

@@ -68,9 +68,11 @@ class VaultSecrets:
     def list_versions(self) -> tuple[SecretVersion, ...]:
         """See Provider. Raises Misconfigured, Unavailable."""
         answer = self._call("list", f"metadata/{self._prefix}", lambda kv, path: kv.list_secrets(path, **self._at))
-        names = answer.data.get("keys", ()) if answer.status == 200 else ()
+        keys = answer.data.get("keys") if answer.status == 200 else []
+        if not isinstance(keys, list):
+            raise self._unexpected(answer, f"metadata/{self._prefix}")
         found: list[SecretVersion] = []
-        for name in sorted(name for name in names if isinstance(name, str) and is_secret_name(name)):
+        for name in sorted(name for name in keys if isinstance(name, str) and is_secret_name(name)):
             found += (self._version(name, *fact) for fact in sorted(self._versions(name).items()))
         return tuple(found)
 
@@ -123,7 +125,9 @@ class VaultSecrets:
 
     def _versions(self, name: str) -> dict[int, Mapping[str, Any]]:
         versions = self._metadata(name).get("versions", {})
-        return {int(number): known for number, known in versions.items() if number.isdecimal()}
+        return {
+            int(number): known for number, known in versions.items() if number.isdecimal() and isinstance(known, dict)
+        }
 
     def _alive(self, name: str) -> list[int]:
         return [number for number, known in self._versions(name).items() if self._retired_at(known) is None]
