@@ -16,8 +16,10 @@ from payymo.db import migrate
 from payymo.db.work import connect
 from payymo.logs import SecurityLog
 from tests.support import services
-from tests.support.house import Client, Database, House, fresh_name, settings_for
+from tests.support.house import Client, Database, FakeClock, House, fresh_name, settings_for
 from tests.support.softhsm import SoftHsm, softhsm
+from tests.support.vault import FakeVault
+from tests.support.vault_server import VaultServer, serving
 
 SERVICE_ROLE = "payymo_service"
 TEMPLATE = "payymo_template"
@@ -128,3 +130,12 @@ def sqlite_house(sqlite_database: Database) -> Iterator[House]:
 def client(house: House) -> Client:
     """A client of the service, in the default tenant."""
     return house.client()
+
+
+@pytest.fixture
+def vault() -> Iterator[VaultServer]:
+    """A double of HashiCorp Vault of this test's own, with a Transit key `payymo`."""
+    fake = FakeVault(FakeClock())
+    fake.make_key()
+    with serving(fake) as server:
+        yield server

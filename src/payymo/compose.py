@@ -160,7 +160,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         log=log,
         next_master_key=next_master_key,
         envelope=envelope,
-        secrets=Secrets(Places(work, envelope, clock, entropy), log),
+        secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), log),
         master_rotation=MasterRotation(work, envelope, clock, log),
         reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, log),
         keeper=keeper,

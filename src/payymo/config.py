@@ -61,9 +61,10 @@ class Redis(Section):
 class Vault(Section):
     """HashiCorp Vault, for secrets and master keys whose URI begins with `vault:`."""
 
-    address: str | None = Field(default=None, pattern=r"^https?://[^/?#]+$")
+    address: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+$")
     token: SecretStr | None = None
-    namespace: str | None = None
+    """The token, or `file:/path` of a file where Vault Agent keeps one: it is read for each request."""
+    namespace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$")
     ca_file: Path | None = None
     """The authority of its certificate, where the system does not know it."""
     timeout_seconds: int = Field(default=5, ge=1, le=60)

@@ -3,6 +3,9 @@
 What the database and the master key tell is asked in `payymo.compose`.
 """
 
+import ipaddress
+from urllib.parse import urlsplit
+
 from payymo.config import Settings
 
 
@@ -34,5 +37,19 @@ def reasons_against_production(settings: Settings) -> tuple[str, ...]:
         "PAYYMO_REDIS__URL": settings.server.nodes > 1 and settings.database_url.startswith("sqlite"),
         "PAYYMO_LIMITS__STORE is redis, and PAYYMO_REDIS__URL is not set": settings.limits_store == "redis"
         and settings.redis.url is None,
+        "PAYYMO_VAULT__ADDRESS is plain http, and not on this machine: use https": _is_open_http(
+            settings.vault.address
+        ),
     }
     return tuple(reason for reason, holds in refusals.items() if holds)
+
+
+def _is_open_http(address: str | None) -> bool:
+    """Whether tokens and secrets would cross a network in plain. A Vault Agent on the loopback is as good as TLS."""
+    parts = urlsplit(address or "")
+    if parts.scheme != "http":
+        return False
+    try:
+        return not ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname != "localhost"

@@ -55,6 +55,11 @@ def test_a_misspelt_name_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nam
         ("PAYYMO_REFRESH_AUDIENCE", "payymo-api"),
         ("PAYYMO_TRUSTED_PROXIES", '["everybody"]'),
         ("PAYYMO_REGISTRATION__VERIFY_EMAIL", "required"),
+        ("PAYYMO_VAULT__ADDRESS", "vault.example.com:8200"),
+        ("PAYYMO_VAULT__ADDRESS", "https://vault.example.com:8200/v1"),
+        ("PAYYMO_VAULT__ADDRESS", "https://user:password@vault.example.com"),
+        ("PAYYMO_VAULT__NAMESPACE", "a\r\nX-Vault-Token: b"),
+        ("PAYYMO_VAULT__TIMEOUT_SECONDS", "0"),
         ("PAYYMO_SECRETS_DIR", "/nowhere/at/all"),
     ],
 )

@@ -1,4 +1,4 @@
-"""One suite for everything that keeps named secrets: the database (a tenant's, the service's), a folder, variables."""
+"""One suite for everything that keeps named secrets: the database (tenant's, service's), files, variables, Vault."""
 
 import os
 import stat
@@ -16,9 +16,11 @@ from payymo.logs import Trace
 from payymo.secrets.model import MAX_SECRET_BYTES
 from payymo.secrets.providers import EnvironmentSecrets, FileSecrets, Provider
 from payymo.secrets.service import Secrets
+from payymo.secrets.vault_secrets import open_secrets
 from tests.support.house import House
+from tests.support.vault_server import access_to
 
-WRITABLE = ("tenant", "service", "folder")
+WRITABLE = ("tenant", "service", "folder", "vault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,13 @@ def kept(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Kept:
                 environment[variable if number == 1 else f"{variable}_V{number}"] = value.decode()
 
         return Kept(EnvironmentSecrets("APP_", environment), export)
-    if request.param == "folder":
+    if request.param == "vault":
+        server = request.getfixturevalue("vault")
+        provider: Provider = open_secrets("vault:secret/payymo", access_to(server.address), server.vault.clock)
+    elif request.param == "folder":
         folder = tmp_path / "secrets"
         folder.mkdir(mode=0o700)
-        provider: Provider = FileSecrets(folder, Entropy())
+        provider = FileSecrets(folder, Entropy())
     else:
         tenant_id = house.tenant("a").id if request.param == "tenant" else None
         provider = house.services.secrets._places.open("database:", tenant_id)
@@ -159,7 +164,7 @@ def test_a_name_that_is_none_everywhere_is_refused(house: House, tmp_path: Path,
     secrets: Secrets = house.services.secrets
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o700)
-    for at in ("database:", f"file:{folder}", "env:APP_"):
+    for at in ("database:", f"file:{folder}", "env:APP_", "vault:secret"):
         with pytest.raises(InvalidInput):
             secrets.get(name, at=at, trace=Trace())
         with pytest.raises(InvalidInput):
@@ -300,6 +305,6 @@ def test_a_version_that_no_column_holds_is_not_there(house: House, version: int)
 
 def test_an_unknown_place_is_refused(sqlite_house: House) -> None:
     """With those that there are."""
-    for uri in ("", "database", "database:x", "file:", "http://x", "vault:secret", "env"):
-        with pytest.raises(NotFound, match="use database:, file:/folder or env:PREFIX_"):
+    for uri in ("", "database", "database:x", "file:", "http://x", "vault:", "vault", "env"):
+        with pytest.raises(NotFound, match="use database:, file:/folder, env:PREFIX_ or vault:MOUNT/PREFIX"):
             sqlite_house.services.secrets.list_versions(at=uri)

@@ -12,11 +12,8 @@ from pkcs11 import Attribute, KeyType
 
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, Unavailable
-from payymo.logs import Trace
-from payymo.secrets.encryption import SealBroken
 from payymo.secrets.hsm import HardwareToken, TokenUri, hardware_token, make_master_key, open_master_key
 from payymo.secrets.model import Access, MasterKey, TokenAccess
-from tests.support.house import MASTER_KEY, Database, House
 from tests.support.softhsm import LABEL, PIN, SoftHsm
 
 PLACE = ("data_keys", "service", "1")
@@ -36,28 +33,6 @@ def uri(hsm: SoftHsm, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def key(hsm: SoftHsm, uri: str) -> MasterKey:
     return open_master_key(uri, "here", hsm.access, Entropy())
-
-
-def test_what_was_sealed_opens_where_it_was_sealed_and_nowhere_else(hsm: SoftHsm, key: MasterKey) -> None:
-    """Invariant 15: another place, another key, a changed bit, a truncated value."""
-    sealed = key.wrapper.seal(VALUE, *PLACE)
-    assert VALUE not in sealed
-    assert key.wrapper.open(sealed, *PLACE) == VALUE
-    assert key.wrapper.seal(VALUE, *PLACE) != sealed
-    for wrong in (("data_keys", "service", "2"), PLACE[:2], ("data_keysservice", "", "1")):
-        with pytest.raises(SealBroken):
-            key.wrapper.open(sealed, *wrong)
-    for position in range(len(sealed)):
-        changed = bytearray(sealed)
-        changed[position] ^= 1
-        with pytest.raises(SealBroken):
-            key.wrapper.open(bytes(changed), *PLACE)
-    for length in (0, 1, 13, 28, 29, len(sealed) - 1):
-        with pytest.raises(SealBroken):
-            key.wrapper.open(sealed[:length], *PLACE)
-    other = make_master_key(f"pkcs11:token={LABEL};object={key.id}", "here", hsm.access)
-    with pytest.raises(SealBroken):
-        open_master_key(other, "here", hsm.access, Entropy()).wrapper.open(sealed, *PLACE)
 
 
 def test_the_id_belongs_to_the_key_and_not_to_its_name(hsm: SoftHsm, uri: str, key: MasterKey) -> None:
@@ -268,28 +243,3 @@ def test_two_tokens_do_not_end_each_others_sessions(hsm: SoftHsm, key: MasterKey
     assert key.wrapper.open(sealed, *PLACE) == VALUE
     last = begun[-1]
     assert other.use(lambda session: session) is last
-
-
-def rotate(house: House) -> None:
-    following = house.services.next_master_key
-    assert following is not None
-    house.services.master_rotation.run(following, progress=lambda *_: None, trace=Trace())
-
-
-def test_the_master_key_moves_into_the_token_and_out_of_it(database: Database, hsm: SoftHsm, uri: str) -> None:
-    """Invariant 16: by the usual rotation; the key that is left opens nothing any more."""
-    before = House(database, master_key=MASTER_KEY, next_master_key=uri, pkcs11=hsm.settings)
-    before.user("alice")
-    before.services.secrets.put("smtp", b"secret", trace=Trace())
-    rotate(before)
-    before.close()
-    with pytest.raises(Misconfigured, match="not the one"):
-        House(database, master_key=MASTER_KEY)
-    within = House(database, master_key=uri, next_master_key=MASTER_KEY, pkcs11=hsm.settings)
-    assert within.services.secrets.get("smtp", trace=Trace()).value == b"secret"
-    assert within.logged_in().refresh().status_code == 200
-    rotate(within)
-    within.close()
-    after = House(database, master_key=MASTER_KEY)
-    assert after.services.secrets.get("smtp", trace=Trace()).value == b"secret"
-    after.close()

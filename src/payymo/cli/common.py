@@ -12,7 +12,7 @@ import click
 from payymo.compose import Engine, Services, compose, open_engine
 from payymo.config import Settings, read_settings
 from payymo.db.revision import is_current
-from payymo.errors import InvalidInput, Misconfigured, NotFound, PayymoError
+from payymo.errors import InvalidInput, Misconfigured, NotFound, PayymoError, Unavailable
 from payymo.logs import SecurityLog, Trace
 from payymo.tenants.model import Tenant
 
@@ -43,7 +43,8 @@ def politely(command: Callable[P, R]) -> Callable[P, R]:
                 click.echo(f"payymo: {error.detail}", err=True)
         except PayymoError as error:  # who sits here is no stranger
             private = error.private if error.code == PayymoError.code else None
-            click.echo(f"payymo: {private or error.detail}", err=True)
+            why = f" ({error.private})" if error.code == Unavailable.code and error.private else ""
+            click.echo(f"payymo: {private or error.detail}{why}", err=True)
         sys.exit(1)
 
     return run

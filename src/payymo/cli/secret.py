@@ -16,7 +16,11 @@ COLUMNS = ("name", "version", "created_at", "retired_at")
 
 of_tenant = click.option("--tenant", "tenant_slug", metavar="SLUG", help="Whose; without it, the service's own.")
 located = click.option(
-    "--at", default=DATABASE, show_default=True, metavar="URI", help="database:, file:/folder or env:PREFIX_."
+    "--at",
+    default=DATABASE,
+    show_default=True,
+    metavar="URI",
+    help="database:, file:/folder, env:PREFIX_ or vault:MOUNT/PREFIX.",
 )
 
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured, NotFound
+from payymo.errors import Misconfigured, NotFound, Unavailable
 from payymo.secrets import store
 from payymo.secrets.encryption import SealBroken, Sealer
 from payymo.secrets.model import DataKey, MasterKey, Sealed, SealedRow, Wrapper
@@ -23,6 +23,8 @@ FRESH_SECONDS = 1.0
 """How long a process relies on which data key is the newest. Sealing under the one before it does no harm."""
 REMEMBER_AT_MOST = 10_000
 SERVICE = "service"
+SAMPLES = 3
+"""Data keys that are opened at the start, as a proof of the master key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,10 @@ def check_master_keys(work: Work, given: Sequence[MasterKey], clock: Clock, *, i
     """Raise Misconfigured unless every master key that the database needs is there. Writes only into an empty one."""
     with work.platform(writes=False) as tx:
         known = store.list_masters(tx)
+        samples = {master.id: store.list_wrapped(tx, master.id, count=SAMPLES) for master in known}
+    objections = [why for key in given if key.id not in samples for why in key.objections]
+    if objections:
+        raise Misconfigured(objections)
     if not known:
         with work.platform() as tx:
             store.lock_masters(tx)
@@ -157,6 +163,8 @@ def check_master_keys(work: Work, given: Sequence[MasterKey], clock: Clock, *, i
                 store.add_master(tx, first.id, "current", is_development=first.is_development, now=int(clock()))
             known = store.list_masters(tx)
     _require_held(known, {key.id for key in given})
+    for key in given:
+        _require_opens(key, samples.get(key.id, ()))
     if is_production and any(master.is_development for master in known):
         remedy = "change it with PAYYMO_ENV=development payymo secret rotate-master (docs/operations/encryption.md)"
         raise Misconfigured([f"the database was sealed under a development master key: {remedy}"])
@@ -171,6 +179,22 @@ def _require_held(known: Sequence[store.KnownMaster], held: Container[str]) -> N
     if missing:
         both = f"give the one with the id {missing[0].id}, too, as PAYYMO_MASTER_KEY or PAYYMO_NEXT_MASTER_KEY"
         raise Misconfigured([f"the master key is being changed: {both}, until payymo secret rotate-master is through"])
+
+
+def _require_opens(master: MasterKey, samples: Sequence[tuple[uuid.UUID | None, DataKey]]) -> None:
+    """Who keeps the key elsewhere knows it by name: another one may bear it now. One row alone may be broken."""
+    alive = [(tenant_id, key) for tenant_id, key in samples if key.wrapped]  # b"": shredded
+    for tenant_id, key in alive:
+        try:
+            master.wrapper.open(key.wrapped, *_wrap_place(key, tenant_id))
+        except SealBroken:
+            continue
+        except Unavailable as error:
+            raise Misconfigured([f"{master.source}: {error.private}"]) from None
+        return
+    if alive:
+        why = "does not open what was sealed under it: another one has its name now. Restore it from its backup"
+        raise Misconfigured([f"{master.source}: this master key {why}"])
 
 
 def shred(tx: Transaction, tenant_id: uuid.UUID) -> None:

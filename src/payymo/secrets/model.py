@@ -35,6 +35,8 @@ class MasterKey:
     source: str
     is_development: bool
     wrapper: Wrapper = field(repr=False)
+    objections: tuple[str, ...] = ()
+    """Why it should not be put to use. One that is in use already is not refused for them: nothing would open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class VaultAccess:
 
     address: str
     token: str = field(repr=False)
+    """The token, or `file:/path` of a file where somebody (Vault Agent) keeps one that is valid."""
     namespace: str | None
     ca_file: Path | None
     timeout_seconds: int
@@ -91,6 +94,18 @@ class SealedRow:
     key: tuple[str | int, ...]
     place: tuple[str, ...]
     sealed: Sealed
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """The value of one version. Its `repr` hides it."""
+
+    name: str
+    version: int
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"Secret(name={self.name!r}, version={self.version})"
 
 
 @dataclass(frozen=True, slots=True)

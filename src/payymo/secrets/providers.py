@@ -1,4 +1,4 @@
-"""Where named secrets are: the database, a folder of files, the environment. One interface, chosen by URI.
+"""Where named secrets are: the database, files, the environment, HashiCorp Vault. One interface, chosen by URI.
 
 A secret has a name and versions 1, 2, …; the newest that is not retired is the one in use. What a version was can't be
 got back once it is retired.
@@ -10,7 +10,6 @@ import re
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,22 +20,13 @@ from payymo.errors import Conflict, NotFound
 from payymo.files import read_private, require_private_folder, write_once
 from payymo.secrets import store
 from payymo.secrets.envelope import Column, Envelope
-from payymo.secrets.model import SecretVersion, is_secret_name
+from payymo.secrets.master import load_extra
+from payymo.secrets.model import Access, Secret, SecretVersion, is_secret_name
 
 PURPOSE: Final = "secrets"
+IN_VAULT: Final = "payymo.secrets.vault_secrets"
+"""Loaded when a URI names it: its library is an extra of the distribution."""
 COLUMN: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Secret:
-    """The value of one version. Its `repr` hides it."""
-
-    name: str
-    version: int
-    value: bytes
-
-    def __repr__(self) -> str:
-        return f"Secret(name={self.name!r}, version={self.version})"
 
 
 class Provider(Protocol):
@@ -220,16 +210,19 @@ def _as_variable(name: str) -> str:
 class Places:
     """Opens the provider that a URI names."""
 
-    def __init__(self, work: Work, envelope: Envelope, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, work: Work, envelope: Envelope, clock: Clock, entropy: Entropy, access: Access) -> None:
         self._work = work
         self._envelope = envelope
         self._clock = clock
         self._entropy = entropy
+        self._access = access
+        self._in_vault: dict[str, Provider] = {}
 
     def open(self, uri: str, tenant_id: uuid.UUID | None) -> Provider:
-        """The provider: `database:`, `file:/folder`, `env:PREFIX_`. Raises NotFound for another URI.
+        """The provider: `database:`, `file:/folder`, `env:PREFIX_`, `vault:MOUNT/PREFIX`.
 
-        Only the database knows tenants: elsewhere whoever gives out the folder or the prefix walls them off.
+        Only the database knows tenants: elsewhere whoever gives out the folder or the prefix walls them off. Raises
+        NotFound for another URI, Misconfigured where the settings lack what Vault needs.
         """
         scheme, separator, rest = uri.partition(":")
         match scheme:
@@ -239,5 +232,15 @@ class Places:
                 return FileSecrets(Path(rest), self._entropy)
             case "env" if separator:
                 return EnvironmentSecrets(rest)
+            case "vault" if rest:
+                return self._open_vault(uri)
             case _:
-                raise NotFound(f"There are no secrets at {scheme}: use database:, file:/folder or env:PREFIX_.")
+                known = "database:, file:/folder, env:PREFIX_ or vault:MOUNT/PREFIX"
+                raise NotFound(f"There are no secrets at {scheme}: use {known}.")
+
+    def _open_vault(self, uri: str) -> Provider:
+        """The same one each time: it holds connections."""
+        if uri not in self._in_vault:
+            module = load_extra(IN_VAULT, "vault", uri)
+            self._in_vault[uri] = module.open_secrets(uri, self._access, self._clock)
+        return self._in_vault[uri]

@@ -4,8 +4,8 @@ import uuid
 
 from payymo.errors import NotFound, PayymoError
 from payymo.logs import SecurityLog, Trace
-from payymo.secrets.model import MAX_VERSION, SecretVersion, require_secret_name, require_secret_value
-from payymo.secrets.providers import Places, Provider, Secret
+from payymo.secrets.model import MAX_VERSION, Secret, SecretVersion, require_secret_name, require_secret_value
+from payymo.secrets.providers import Places, Provider
 
 DATABASE = "database:"
 
