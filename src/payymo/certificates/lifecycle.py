@@ -66,7 +66,7 @@ class Lifecycle:
         """
         active, leaf = one(versions, "active"), draft.chain[0]
         pin, thumbprint = pin_of(leaf.public_key()), thumbprint_of(leaf)
-        self._require_place(tx, draft, versions, pin, thumbprint)
+        self._require_place(tx, draft, versions, pin)
         begin, end = validity_of(draft.chain)
         is_development = is_for_development(draft.chain)
         new = CertificateVersion(
@@ -140,12 +140,8 @@ class Lifecycle:
         except SealBroken:
             raise Misconfigured([f"the private half of {called} does not open: it was changed or moved"]) from None
 
-    def _require_place(
-        self, tx: Transaction, draft: Draft, versions: Sequence[CertificateVersion], pin: str, thumbprint: str
-    ) -> None:
-        for found in versions:
-            if found.thumbprint == thumbprint:
-                raise Conflict(f"This certificate is version {found.version} of {draft.name} ({found.state}) already.")
+    def _require_place(self, tx: Transaction, draft: Draft, versions: Sequence[CertificateVersion], pin: str) -> None:
+        require_new(draft.name, versions, draft.chain[0])
         if store.is_pin_revoked(tx, pin):
             raise Conflict("The key of this certificate is revoked here: have another key certified.")
         usages = {found.usage for found in versions if found.chain_pem is not None} - {draft.usage}
@@ -177,6 +173,14 @@ class Lifecycle:
         )
         store.fill(tx, filled)
         return filled
+
+
+def require_new(name: str, versions: Sequence[CertificateVersion], certificate: x509.Certificate) -> None:
+    """Raise Conflict when a certificate is a version of the name already."""
+    thumbprint = thumbprint_of(certificate)
+    for found in versions:
+        if found.thumbprint == thumbprint:
+            raise Conflict(f"This certificate is version {found.version} of {name} ({found.state}) already.")
 
 
 def _require_names(

@@ -22,7 +22,7 @@ ALGORITHMS: Final[tuple[Algorithm, ...]] = ("p-256", "p-384", "rsa-3072", "rsa-4
 MAX_NAMES: Final = 100
 MAX_URI_LENGTH: Final = 2048
 EXPORT_ROUNDS: Final = 600_000
-"""PBKDF2 with SHA-256, as OWASP has it: whoever finds a backup may try passwords at leisure."""
+"""PBKDF2 with SHA-256. The integrity check beside it has rounds of its own, which can't be set."""
 SKEW_SECONDS: Final = 300
 """How far back a development certificate begins: other machines' clocks differ."""
 _SERIAL_BYTES: Final = 16
@@ -108,7 +108,7 @@ def self_certified(key: PrivateKey, *, serial: bytes, begin: int, end: int) -> x
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, AUTHORITY_NAME),
-            x509.NameAttribute(NameOID.SERIAL_NUMBER, serial.hex()[:16]),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, serial.hex()[:16]),
         ]
     )
     builder = _builder(name, name, key, serial, (begin, end))

@@ -3,7 +3,9 @@
 What it reads is taken apart and not yet believed: `payymo.certificates.validation` does that.
 """
 
+import base64
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
 from payymo.certificates.model import refusal
+from payymo.certificates.rounds import asks_too_much
 from payymo_guard.certificates import MAX_CERTIFICATE_BYTES, MAX_INTERMEDIATES, CertificateRefused, parse
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -27,6 +30,7 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n(.+?)-----END \1---
 _BEGIN = b"-----BEGIN "
 _KEYS = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")
 _IGNORED = (b"EC PARAMETERS", b"DH PARAMETERS")
+TOO_MUCH_WORK: Final = "opening it would take too long: write it again with fewer rounds of key derivation"
 _PKCS7_DATA = bytes.fromhex("2a864886f70d0107")
 """The object identifier that every PKCS#12 file has near its beginning."""
 
@@ -98,6 +102,8 @@ def _private_key(block: bytes, ask: AskPassword) -> PrivateKey:
     if len(block) > MAX_KEY_BYTES:
         raise refusal("key", f"more than {MAX_KEY_BYTES} bytes: no key of a kind that is accepted here")
     is_encrypted = b"ENCRYPTED" in block
+    if is_encrypted and asks_too_much(_decoded(block)):
+        raise refusal("key", TOO_MUCH_WORK)
     password = ask().encode() if is_encrypted else None
     try:
         found = load_pem_private_key(block, password)
@@ -105,6 +111,14 @@ def _private_key(block: bytes, ask: AskPassword) -> PrivateKey:
         reason = "the password is wrong, or the key is damaged" if is_encrypted else "damaged, or of an unknown kind"
         raise refusal("key", f"it does not open: {reason}") from None
     return require_kind(found)
+
+
+def _decoded(block: bytes) -> bytes:
+    """The DER in a PEM block; nothing where there is none, as in OpenSSL's older form, which has one round."""
+    try:
+        return base64.b64decode(b"".join(block.splitlines()[1:-1]), validate=True)
+    except ValueError:
+        return b""
 
 
 def require_kind(key: object) -> PrivateKey:
@@ -121,6 +135,8 @@ def _read_pkcs12(data: bytes, ask: AskPassword) -> Material:
         except ValueError:
             raise refusal("file", "neither PEM nor PKCS#12, or damaged at its beginning") from None
         raise refusal("file", "a certificate in DER: turn it into PEM with openssl x509 -inform DER -in FILE")
+    if asks_too_much(data):
+        raise refusal("file", TOO_MUCH_WORK)
     try:
         found = _open_pkcs12(data, ask)
         chain = [found.cert, *found.additional_certs] if found.cert else found.additional_certs
@@ -132,11 +148,18 @@ def _read_pkcs12(data: bytes, ask: AskPassword) -> Material:
 
 
 def _open_pkcs12(data: bytes, ask: AskPassword) -> pkcs12.PKCS12KeyAndCertificates:
-    """Some have no password at all; whether one is needed is only told by trying."""
-    try:
-        return pkcs12.load_pkcs12(data, None)
-    except ValueError:
-        return pkcs12.load_pkcs12(data, ask().encode())
+    """Some have no password at all; whether one is needed is only told by trying.
+
+    BER, which is looser than DER, is read with a warning: how much work it asks for we could not tell.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return pkcs12.load_pkcs12(data, None)
+        except ValueError:
+            return pkcs12.load_pkcs12(data, ask().encode())
+        except UserWarning:
+            raise refusal("file", "not in DER: write it again with openssl pkcs12") from None
 
 
 def _as_issued(chain: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:

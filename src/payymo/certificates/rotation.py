@@ -11,6 +11,9 @@ Happening = tuple[str, CertificateVersion, str]
 """What happened to which version, and for what reason."""
 
 
+REASONS = {EXPIRED: "expired", 1: "1-day", 7: "7-days", 30: "30-days"}
+
+
 class CertificateRotation:
     """Does what is due."""
 
@@ -66,7 +69,7 @@ class CertificateRotation:
                 happened.append(("retired", version, "calendar"))
         days = _unwarned(active, following, now)
         if active is not None and days is not None and store.warn(tx, active, days):
-            happened.append(("expiring", active, "expired" if days == EXPIRED else f"{days}-days"))
+            happened.append(("expiring", active, REASONS[days]))
         return happened
 
 

@@ -3,11 +3,12 @@
 What a TLS listener presents is `current`; whether that has changed is a cheap question, `active_version`.
 """
 
+from collections.abc import Sequence
+
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from payymo.certificates import making, store
-from payymo.certificates.lifecycle import Draft, Lifecycle
+from payymo.certificates.lifecycle import Draft, Lifecycle, require_new
 from payymo.certificates.model import (
     AUTHORITY,
     CertificateVersion,
@@ -17,7 +18,7 @@ from payymo.certificates.model import (
     refusal,
 )
 from payymo.certificates.reading import Material, PrivateKey
-from payymo.certificates.validation import is_for_development, load_chain, validate, when
+from payymo.certificates.validation import dump_chain, is_for_development, is_self_signed, load_chain, validate, when
 from payymo.clock import Clock
 from payymo.db.work import Work
 from payymo.errors import Conflict, InvalidInput, Misconfigured, NotFound, PayymoError
@@ -25,7 +26,8 @@ from payymo.logs import SecurityLog, Trace
 from payymo.secrets.model import require_secret_name
 from payymo_guard.certificates import pin_of
 
-MIN_PASSWORD_LENGTH = 12
+MIN_PASSWORD_LENGTH = 20
+"""The integrity check of PKCS#12 costs a guess little, whatever the encryption costs: the length has to do it."""
 MAX_PASSWORD_BYTES = 1024
 NO_VERSION = "There is no such certificate."
 
@@ -78,7 +80,7 @@ class Certificates:
         self._event("used", version, trace)
         return ServerCredential(
             version=version.version,
-            chain_pem=b"".join(found.public_bytes(Encoding.PEM) for found in chain),
+            chain_pem=dump_chain(_presented(chain)).encode(),
             private_key_pem=making.pem_of_key(key),
             not_after=version.not_after or 0,
             is_development=version.is_development,
@@ -217,7 +219,9 @@ class Certificates:
     def _requested_pin(self, name: str, material: Material) -> str:
         """The pin of the key that waits for its certificate."""
         with self._work.platform(writes=False) as tx:
-            requested = one(store.list_versions(tx, name), "requested")
+            versions = store.list_versions(tx, name)
+        require_new(name, versions, material.chain[0])
+        requested = one(versions, "requested")
         if requested is None:
             raise refusal(
                 "key", f"there is no private key in the file, and no request of {name!r} waits: give --key FILE"
@@ -272,6 +276,11 @@ def require_name(name: str) -> None:
     require_secret_name(name)
     if name == AUTHORITY:
         raise refusal("name", f"{AUTHORITY} is the development authority itself: take another name")
+
+
+def _presented(chain: Sequence[x509.Certificate]) -> Sequence[x509.Certificate]:
+    """Whoever trusts a root has it, and others won't because we send it."""
+    return chain[:-1] if len(chain) > 1 and is_self_signed(chain[-1]) else chain
 
 
 def _find(versions: tuple[CertificateVersion, ...], version: int | None) -> CertificateVersion:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -56,6 +57,15 @@ def validity_of(chain: Sequence[x509.Certificate]) -> tuple[int, int]:
 def last_second(certificate: x509.Certificate) -> int:
     """The last second at which a certificate is valid."""
     return int(certificate.not_valid_after_utc.timestamp())
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether its own key vouches for it, and nobody else."""
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def names_of(found: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
@@ -150,7 +160,10 @@ def _require_order(chain: Sequence[x509.Certificate]) -> None:
 
 
 def _require_path(chain: Sequence[x509.Certificate], usage: Usage, now: int) -> None:
-    """The last certificate stands for the root. One that comes alone is only looked at itself."""
+    """The last certificate stands for the root."""
+    if len(chain) == 1 and not is_self_signed(chain[0]):
+        issuer = chain[0].issuer.rfc4514_string()
+        raise refusal("certificate", f"it comes alone: put the certificate of its issuer ({issuer}) behind it")
     builder = PolicyBuilder().store(Store([chain[-1]])).time(datetime.fromtimestamp(now, UTC))
     between = list(chain[1:-1])
     try:

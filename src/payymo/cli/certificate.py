@@ -18,6 +18,7 @@ from payymo.errors import Conflict
 from payymo.files import read_bounded, require_private, write_once
 
 MAX_PASSWORD_BYTES = 4096
+_THERE_ALREADY = "{file} is there already, and stays as it is: name another file."
 
 numbered = click.argument("version", type=click.IntRange(1, MAX_VERSION))
 perhaps_numbered = click.argument("version", type=click.IntRange(1, MAX_VERSION), required=False)
@@ -202,6 +203,8 @@ def revoke(*, name: str, version: int, yes: bool, as_json: bool) -> None:
 @politely
 def export(*, name: str, file: Path, version: int | None, password_stdin: bool, as_json: bool) -> None:
     """Write a version with its private key to a new FILE: PKCS#12, encrypted under a password."""
+    if file.is_symlink() or file.exists():
+        raise Conflict(_THERE_ALREADY.format(file=file))
     password = _asker(from_stdin=password_stdin, twice=True)()
     with services() as opened:
         packed = opened.certificates.export(name, version, password, trace=CONSOLE)
@@ -211,7 +214,7 @@ def export(*, name: str, file: Path, version: int | None, password_stdin: bool, 
             reason = getattr(error, "strerror", None) or "no path"
             raise Conflict(f"{file}: nothing can be written there ({reason}).") from None
     if not is_written:
-        raise Conflict(f"{file} is there already, and stays as it is: name another file.")
+        raise Conflict(_THERE_ALREADY.format(file=file))
     show_facts({"name": name, "file": str(file), "bytes": len(packed)}, json_wanted=as_json)
 
 
