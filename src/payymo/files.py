@@ -53,8 +53,8 @@ def read_bounded(path: Path, size: int) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(size + 1)
-    except (OSError, ValueError) as error:  # a path with a NUL byte is a ValueError
-        raise Misconfigured([f"{path}: can't be read ({getattr(error, 'strerror', None) or 'no path'})"]) from None
+    except OSError as error:
+        raise Misconfigured([f"{path}: can't be read ({error.strerror})"]) from None
     if len(content) > size:
         raise Misconfigured([f"{path}: more than {size} bytes"])
     return content

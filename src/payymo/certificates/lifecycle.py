@@ -207,7 +207,7 @@ def _wildcard_of(name: str) -> str:
 def _require_calendar(new: CertificateVersion, active: CertificateVersion | None, now: int) -> None:
     if new.activates_at is None or new.not_before is None or new.not_after is None:
         return
-    if not new.not_before <= max(now, new.activates_at) <= new.not_after:
+    if not new.not_before <= new.activates_at <= new.not_after:
         span = f"{when(new.not_before)} to {when(new.not_after)}"
         raise refusal("activate-at", f"the certificate is valid from {span}: name a moment in between")
     if active is None or active.not_after is None or active.is_development or active.has_expired_at(now):

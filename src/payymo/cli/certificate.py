@@ -210,9 +210,8 @@ def export(*, name: str, file: Path, version: int | None, password_stdin: bool, 
         packed = opened.certificates.export(name, version, password, trace=CONSOLE)
         try:
             is_written = write_once(file, packed, opened.entropy)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "no path"
-            raise Conflict(f"{file}: nothing can be written there ({reason}).") from None
+        except OSError as error:
+            raise Conflict(f"{file}: nothing can be written there ({error.strerror}).") from None
     if not is_written:
         raise Conflict(_THERE_ALREADY.format(file=file))
     show_facts({"name": name, "file": str(file), "bytes": len(packed)}, json_wanted=as_json)
