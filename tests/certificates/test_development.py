@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from payymo.certificates.development import AUTHORITY_DAYS, DevelopmentAuthority
@@ -49,6 +50,16 @@ def test_an_authority_is_made_once(house: House) -> None:
     assert all(row.private_key is not None and row.data_key_id is not None for row in rows(house))
     again = issue(NAME, NAMES, trace=TRACE)
     assert (again.version, states(house)) == (2, ["retiring", "active"])
+
+
+def test_a_name_that_is_too_long_for_a_subject(sqlite_house: House) -> None:
+    """RFC 5280 §4.2.1.6: then there is no subject, and the names are critical; in a request, too."""
+    names = parse_names(["a" * 60 + ".example.com"], [], [])
+    assert sqlite_house.services.development_authority.issue(NAME, names, trace=TRACE).state == "active"
+    assert sqlite_house.services.certificates.current(NAME, trace=TRACE) is not None
+    pem = sqlite_house.services.certificates.request("other", names, trace=TRACE).request_pem
+    request = x509.load_pem_x509_csr((pem or "").encode())
+    assert request.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
 
 def test_two_at_once_get_one_authority(house: House) -> None:

@@ -97,8 +97,9 @@ def _is_uri(text: str) -> bool:
 
 def request(key: PrivateKey, names: Sequence[x509.GeneralName], usage: Usage) -> str:
     """A certificate signing request, PEM."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(_subject(names))
-    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    subject = _subject(names)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not list(subject))
     builder = builder.add_extension(_purposes(usage), critical=False)
     return builder.sign(key, _hash_for(key)).public_bytes(Encoding.PEM).decode()
 
@@ -129,10 +130,11 @@ def certify(
     end: int,
 ) -> x509.Certificate:
     """A certificate of the development authority."""
-    builder = _builder(_subject(names), authority.subject, key, serial, (begin, end))
+    subject = _subject(names)
+    builder = _builder(subject, authority.subject, key, serial, (begin, end))
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(is_authority=False), critical=True)
-    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not list(subject))
     builder = builder.add_extension(_purposes(usage), critical=False)
     return builder.add_extension(_issuer_of(authority_key), critical=False).sign(
         authority_key, _hash_for(authority_key)
@@ -155,7 +157,9 @@ def _builder(
 
 
 def _subject(names: Sequence[x509.GeneralName]) -> x509.Name:
-    """The first name, where it fits: people look at it, programs don't."""
+    """The first name, where it fits: people look at it, programs don't. Without one the others are critical (RFC 5280
+    §4.2.1.6).
+    """
     text = str(names[0].value)
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if len(text) <= 64 else [])
 
