@@ -96,6 +96,7 @@ def test_a_successor_takes_over_by_the_calendar_with_an_overlap(house: House) ->
     assert states(house) == ["retiring", "active"]
     assert house.services.certificates.active_version(NAME) == 2
     assert [found.version for found in house.services.certificates.list_accepted(NAME)] == [1, 2]
+    assert house.services.certificates.get(NAME, 1).retires_at == START + 30 * DAY_SECONDS
     house.clock.now = START + 30 * DAY_SECONDS - 1
     duties(house)
     assert states(house) == ["retiring", "active"]

@@ -108,6 +108,15 @@ def test_who_was_meant_is_said() -> None:
         assert words in said
 
 
+def test_what_nothing_needs_is_refused() -> None:
+    """Two certificates of one root with one key: either would do."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    one, other = (FakeAuthority("Twice", now=START, key=key) for _ in range(2))
+    leaf = one.issue(dns_names=[HOST], usages=[SERVER]).certificate
+    assert refusal(leaf, one.certificate) == refusal(leaf, other.certificate) == ""
+    assert "that nothing in it needs" in refusal(leaf, one.certificate, other.certificate)
+
+
 def test_what_it_is_for_and_for_whom() -> None:
     """Server and client are told apart; no usage at all is none; a server bears a name that clients can check."""
     client = issued(usages=[CLIENT]).certificate

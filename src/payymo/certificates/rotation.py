@@ -68,7 +68,8 @@ class CertificateRotation:
                 self._lifecycle.end(tx, version, versions, state="retired", now=now)
                 happened.append(("retired", version, "calendar"))
         days = _unwarned(active, following, now)
-        if active is not None and days is not None and store.warn(tx, active, days):
+        if active is not None and days is not None:
+            store.warn(tx, active, days)
             happened.append(("expiring", active, REASONS[days]))
         return happened
 

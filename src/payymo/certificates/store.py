@@ -56,11 +56,7 @@ _DESTROY = (
     .where(*_ONE, t.c.state != "revoked")
     .values(state=sa.bindparam("to_state"), private_key=None, data_key_id=None, retires_at=sa.bindparam("moment"))
 )
-_WARN = (
-    sa.update(t)
-    .where(*_ONE, t.c.state == "active", sa.or_(t.c.warned_days.is_(None), t.c.warned_days > sa.bindparam("days")))
-    .values(warned_days=sa.bindparam("days"))
-)
+_WARN = sa.update(t).where(*_ONE).values(warned_days=sa.bindparam("days"))
 _REVOKED_PIN = sa.select(t.c.name).where(t.c.state == "revoked", t.c.pin == sa.bindparam("of_pin")).limit(1)
 _UNDER_OTHERS = (t.c.data_key_id.is_not(None), t.c.data_key_id != sa.bindparam("newest"))
 _LIST_SEALED = (
@@ -151,9 +147,9 @@ def destroy(tx: Transaction, version: CertificateVersion, state: State, now: int
     tx.execute(_DESTROY, {**_key(version), "to_state": state, "moment": now})
 
 
-def warn(tx: Transaction, version: CertificateVersion, days: int) -> bool:
-    """Remember that this threshold is warned of. False: somebody has, or of a later one."""
-    return tx.execute(_WARN, {**_key(version), "days": days}).rowcount == 1
+def warn(tx: Transaction, version: CertificateVersion, days: int) -> None:
+    """Remember that this threshold is warned of."""
+    tx.execute(_WARN, {**_key(version), "days": days})
 
 
 def is_pin_revoked(tx: Transaction, pin: str) -> bool:
