@@ -123,6 +123,13 @@ def test_the_overlap_has_an_end_of_its_own(house: House) -> None:
         assert states(house) == [wanted, "active"]
 
 
+def test_the_overlap_ends_when_the_certificate_does(house: House) -> None:
+    """And it is said so from the beginning."""
+    add(house, ISSUER.material(days=3))
+    assert add(house, ISSUER.material(days=90)).state == "active"
+    assert house.services.certificates.get(NAME, 1).retires_at == START + 3 * DAY_SECONDS
+
+
 def test_the_operator_says_when(house: House) -> None:
     """Within the validity of the new one, and before the old one is over."""
     add(house, ISSUER.material(days=30))

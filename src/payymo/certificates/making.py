@@ -157,8 +157,9 @@ def _builder(
 
 
 def _subject(names: Sequence[x509.GeneralName]) -> x509.Name:
-    """The first name, where it fits: people look at it, programs don't. Without one the others are critical (RFC 5280
-    §4.2.1.6).
+    """The first name, where it fits: people look at it, programs don't.
+
+    Where there is none, the alternative names are critical (RFC 5280 §4.2.1.6).
     """
     text = str(names[0].value)
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if len(text) <= 64 else [])
