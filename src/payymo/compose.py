@@ -5,6 +5,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
 
+from payymo.certificates.development import DevelopmentAuthority
+from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
+from payymo.certificates.lifecycle import Lifecycle
+from payymo.certificates.model import CertificatePolicy
+from payymo.certificates.rotation import CertificateRotation
+from payymo.certificates.service import Certificates
 from payymo.clock import Clock, system_clock
 from payymo.config import Limits, Lockout, Settings, reveal
 from payymo.db.lease import Lease
@@ -44,7 +50,7 @@ TOKEN_CACHE = 10_000
 revocation, times and tenant are checked each time."""
 REDIS_PATIENCE_SECONDS = 0.25
 NO_MASTER_KEY = "there is no master key: set PAYYMO_MASTER_KEY (payymo key generate-master makes one)"
-SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN)
+SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS)
 """Every column of sealed values. If one were missing, re-encryption would stop at it, and lose nothing."""
 
 
@@ -65,6 +71,9 @@ class Services:
     reencryption: Reencryption
     keeper: KeyKeeper
     ring: KeyRing
+    certificates: Certificates
+    certificate_rotation: CertificateRotation
+    development_authority: DevelopmentAuthority
     tenants: Tenants
     roles: Roles
     users: Users
@@ -93,8 +102,9 @@ class Services:
         return total + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
-        """What is due: forget what expired, rotate the keys that are old enough. Safe to do in parallel."""
+        """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
         self.prune()
+        self.certificate_rotation.do_duties(trace)  # before what may wait for a token that does not answer
         if self.settings.keys.rotate_automatically:
             for kid in self.ring.rotate_due():
                 self.log.event("key.rotated", "success", trace=trace, kid=kid, reason="calendar")
@@ -151,6 +161,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     revocations = Revocations(work, clock)
     minter = TokenMinter(ring, entropy, _token_policy(settings))
     counters = _counters(settings, engine, clock)
+    lifecycle = Lifecycle(envelope, _certificate_policy(settings))
     return Services(
         settings=settings,
         engine=engine,
@@ -165,6 +176,9 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, log),
         keeper=keeper,
         ring=ring,
+        certificates=Certificates(work, lifecycle, clock, log),
+        certificate_rotation=CertificateRotation(work, lifecycle, clock, log),
+        development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, log),
         tenants=tenants,
         roles=roles,
         users=users,
@@ -284,6 +298,11 @@ def _key_policy(settings: Settings) -> KeyPolicy:
         require_place(settings.keys.access_at, "PAYYMO_KEYS__ACCESS_AT"),
         require_place(settings.keys.refresh_at, "PAYYMO_KEYS__REFRESH_AT"),
     )
+
+
+def _certificate_policy(settings: Settings) -> CertificatePolicy:
+    given = settings.certificates
+    return CertificatePolicy(given.activate_before_seconds, given.overlap_seconds, settings.is_production)
 
 
 def _token_policy(settings: Settings) -> TokenPolicy:

@@ -135,6 +135,15 @@ class Keys(Section):
         return self
 
 
+class Certificates(Section):
+    """When a certificate takes the place of the one before it."""
+
+    activate_before_seconds: int = Field(default=7 * 86_400, ge=0, le=365 * 86_400)
+    """How long before the end of the active one, unless the import says when."""
+    overlap_seconds: int = Field(default=7 * 86_400, ge=60, le=365 * 86_400)
+    """How long the one before is still accepted."""
+
+
 class Limits(Section):
     """Rate limits by route class, as `5/hour;20/day`. An empty value lifts that class."""
 
@@ -209,6 +218,7 @@ class Settings(BaseSettings):
     server: Server = Server()
     tokens: Tokens = Tokens()
     keys: Keys = Keys()
+    certificates: Certificates = Certificates()
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
     registration: Registration = Registration()

@@ -48,6 +48,18 @@ def read_private(path: Path, *, group_may_read: bool = False) -> bytes:
         raise Misconfigured([f"{path}: can't be read ({error.strerror})"]) from None
 
 
+def read_bounded(path: Path, size: int) -> bytes:
+    """The content of a file that anybody may read, of at most `size` bytes. Raises Misconfigured."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(size + 1)
+    except OSError as error:
+        raise Misconfigured([f"{path}: can't be read ({error.strerror})"]) from None
+    if len(content) > size:
+        raise Misconfigured([f"{path}: more than {size} bytes"])
+    return content
+
+
 def require_private(path: Path, *, group_may_read: bool = False) -> None:
     """Raise Misconfigured when somebody else can read the file, or write it."""
     try:

@@ -1,4 +1,4 @@
-"""Due duties of a running service: forget what expired, rotate keys by the calendar.
+"""Due duties of a running service: forget what expired, rotate keys and certificates by the calendar.
 
 Every process looks, the one that holds the lease does them; when it dies, another takes the lease.
 """

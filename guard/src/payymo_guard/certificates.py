@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
@@ -143,8 +144,8 @@ class TrustSet:
         `at`: the present time, in seconds since 1970.
         """
         now = datetime.fromtimestamp(int(at), UTC)
-        leaf = _parse(certificate)
-        others = [_parse(der) for der in chain[:MAX_INTERMEDIATES]]
+        leaf = parse(certificate)
+        others = [parse(der) for der in chain[:MAX_INTERMEDIATES]]
         _require_usable(leaf, now)
         path = self._path(leaf, [*others, *self.intermediates], now)
         found = self._describe(leaf)
@@ -183,15 +184,14 @@ class TrustSet:
 
     def _describe(self, leaf: x509.Certificate) -> ClientCertificate:
         alternatives = _alternatives(leaf)
-        der, key = leaf.public_bytes(Encoding.DER), _spki(leaf)
         return ClientCertificate(
             trust=self.name,
             subject=leaf.subject.rfc4514_string(),
             dns_names=tuple(alternatives.get_values_for_type(x509.DNSName)) if alternatives else (),
             uris=tuple(alternatives.get_values_for_type(x509.UniformResourceIdentifier)) if alternatives else (),
             serial_number=leaf.serial_number,
-            thumbprint=base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("="),
-            pin=base64.b64encode(hashlib.sha256(key).digest()).decode(),
+            thumbprint=thumbprint_of(leaf),
+            pin=pin_of(leaf.public_key()),
             not_after=leaf.not_valid_after_utc,
         )
 
@@ -225,7 +225,7 @@ def _tells_of(found: x509.CertificateRevocationList, issuer: x509.Certificate, n
 def _require_usable(leaf: x509.Certificate, now: datetime) -> None:
     """What the verifier would refuse, too, but without a name for it."""
     _require_time(leaf, now)
-    _require_strong(leaf)
+    require_strong(leaf)
     try:
         usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
@@ -234,8 +234,11 @@ def _require_usable(leaf: x509.Certificate, now: datetime) -> None:
         raise CertificateRefused("certificate_usage_wrong", ", ".join(usage.dotted_string for usage in usages))
 
 
-def _require_strong(certificate: x509.Certificate) -> None:
-    """The verifier looks at signatures and at the authorities' keys; a client may come to it with any key."""
+def require_strong(certificate: x509.Certificate) -> None:
+    """Raise CertificateRefused for a weak key.
+
+    The verifier looks at signatures and at the authorities' keys; a client may come to it with any key.
+    """
     match certificate.public_key():
         case rsa.RSAPublicKey(key_size=bits) if bits >= MIN_RSA_BITS:
             pass
@@ -257,8 +260,11 @@ def _require_time(certificate: x509.Certificate, now: datetime) -> None:
         raise CertificateRefused("certificate_expired", certificate.not_valid_after_utc.isoformat())
 
 
-def _parse(der: bytes) -> x509.Certificate:
-    """A certificate whose every part that is looked at can be read: some are read late."""
+def parse(der: bytes) -> x509.Certificate:
+    """A certificate (DER) whose every part that is looked at can be read: some are read late.
+
+    Raises CertificateRefused.
+    """
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise CertificateRefused("certificate_malformed", f"{len(der)} bytes")
     try:
@@ -276,8 +282,18 @@ def _alternatives(leaf: x509.Certificate) -> x509.SubjectAlternativeName | None:
         return None
 
 
-def _spki(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def thumbprint_of(certificate: x509.Certificate) -> str:
+    """SHA-256 of the certificate in base64url (RFC 8705 §3.1)."""
+    return (
+        base64.urlsafe_b64encode(hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()).decode().rstrip("=")
+    )
+
+
+def pin_of(key: CertificatePublicKeyTypes) -> str:
+    """SHA-256 of a public key in base64 (RFC 7469 §2.4)."""
+    return base64.b64encode(
+        hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    ).decode()
 
 
 def _decoded(text: str) -> bytes:

@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "certificate": "payymo.cli.certificate:certificate",
     "config": "payymo.cli.config:config",
     "db": "payymo.cli.db:db",
     "key": "payymo.cli.key:key",

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+UNBOUNDED = 10_000
+
 
 def show(facts: Mapping[str, Any], *, json_wanted: bool) -> None:
     """Print one thing: as JSON, or as a table of two columns."""
@@ -20,7 +22,7 @@ def show(facts: Mapping[str, Any], *, json_wanted: bool) -> None:
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
         table.add_row(name, _text(value))
-    Console(soft_wrap=True).print(table)
+    _print(table)
 
 
 def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_wanted: bool) -> None:
@@ -31,7 +33,7 @@ def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_
     table = Table(*columns, box=None)
     for row in rows:
         table.add_row(*(_text(row[column]) for column in columns))
-    Console(soft_wrap=True).print(table)
+    _print(table)
 
 
 @contextmanager
@@ -41,6 +43,11 @@ def counted(what: str, *, as_json: bool) -> Iterator[Callable[[int, int | None],
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(table: Table) -> None:
+    """As wide as it is: half an identifier is of no use to anybody."""
+    Console(soft_wrap=True, width=UNBOUNDED).print(table)
 
 
 def _text(value: Any) -> Text:

@@ -263,6 +263,54 @@ for _state in ("active", "next"):
         sqlite_where=_where,
     )
 
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("version", sa.Integer(), nullable=False),
+    sa.Column(
+        "usage", sa.String(9), sa.CheckConstraint("usage in ('server', 'client', 'authority')", "usage"), nullable=False
+    ),
+    sa.Column(
+        "state",
+        sa.String(9),
+        sa.CheckConstraint("state in ('requested', 'next', 'active', 'retiring', 'retired', 'revoked')", "state"),
+        nullable=False,
+    ),
+    sa.Column("is_development", sa.Boolean(), nullable=False),
+    # SHA-256 of the public key (RFC 7469 §2.4): what finds the request that a certificate answers.
+    sa.Column("pin", sa.String(44), nullable=False),
+    sa.Column("request_pem", sa.Text()),
+    # What the issuer made: NULL while it is only requested, or when a request was given up.
+    sa.Column("chain_pem", sa.Text()),
+    sa.Column("thumbprint", sa.String(43)),
+    sa.Column("not_before", sa.BigInteger()),
+    sa.Column("not_after", sa.BigInteger()),
+    # Both are NULL once it is retired or revoked: its private half is gone.
+    sa.Column("private_key", sa.LargeBinary()),
+    sa.Column("data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.Column("activates_at", sa.BigInteger()),
+    sa.Column("activated_at", sa.BigInteger()),
+    sa.Column("retires_at", sa.BigInteger()),
+    # The last warning, in days before the end; 0: that it has expired.
+    sa.Column("warned_days", sa.Integer()),
+    sa.CheckConstraint("state not in ('retired', 'revoked') or private_key is null", "destroyed"),
+    sa.CheckConstraint("state not in ('next', 'active', 'retiring') or chain_pem is not null", "issued"),
+    sa.PrimaryKeyConstraint("name", "version"),
+    sa.UniqueConstraint("name", "thumbprint"),
+)
+"""The service's own certificates: versions of a name, of which one at most is requested, next, active."""
+for _state in ("requested", "next", "active"):
+    _where = sa.text(f"state = '{_state}'")
+    sa.Index(
+        f"uq_certificates_one_{_state}",
+        certificates.c.name,
+        unique=True,
+        postgresql_where=_where,
+        sqlite_where=_where,
+    )
+
 rate_limits = sa.Table(
     "rate_limits",
     metadata,

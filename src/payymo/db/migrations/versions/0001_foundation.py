@@ -1,4 +1,4 @@
-"""Tenants, users, roles, sessions, revocations, keys, secrets, rate limits, leases, and the walls between tenants."""
+"""Tenants, users, roles, sessions, revocations, keys, secrets, certificates, limits, leases, and the tenant walls."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -38,6 +38,7 @@ ROLES = {
             "secrets",
             "service_secrets",
             "signing_keys",
+            "certificates",
             "rate_limits",
             "leases",
         ),
@@ -46,6 +47,7 @@ ROLES = {
     | {"alembic_version": "SELECT"},
 }
 KEY_STATES = ("next", "active", "retiring", "retired", "revoked")
+CERTIFICATE_STATES = ("requested", *KEY_STATES)
 WALLED = {"tenants": "id"} | dict.fromkeys(
     ("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"), "tenant_id"
 )
@@ -56,6 +58,7 @@ def upgrade() -> None:
     _sessions_and_revocations()
     _secrets()
     _platform()
+    _certificates()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
@@ -68,6 +71,7 @@ def downgrade() -> None:
     for table in (
         "leases",
         "rate_limits",
+        "certificates",
         "signing_keys",
         "service_secrets",
         "secrets",
@@ -310,6 +314,44 @@ def _platform() -> None:
         sa.Column("holder", sa.String(64), nullable=False),
         _moment("expires_at"),
     )
+
+
+def _certificates() -> None:
+    op.create_table(
+        "certificates",
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("usage", sa.String(9), _one_of("usage", "server", "client", "authority"), nullable=False),
+        sa.Column("state", sa.String(9), _one_of("state", *CERTIFICATE_STATES), nullable=False),
+        sa.Column("is_development", sa.Boolean(), nullable=False),
+        sa.Column("pin", sa.String(44), nullable=False),
+        sa.Column("request_pem", sa.Text()),
+        sa.Column("chain_pem", sa.Text()),
+        sa.Column("thumbprint", sa.String(43)),
+        _moment("not_before", nullable=True),
+        _moment("not_after", nullable=True),
+        sa.Column("private_key", sa.LargeBinary()),
+        sa.Column("data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
+        _moment("created_at"),
+        _moment("activates_at", nullable=True),
+        _moment("activated_at", nullable=True),
+        _moment("retires_at", nullable=True),
+        sa.Column("warned_days", sa.Integer()),
+        sa.CheckConstraint("state not in ('retired', 'revoked') or private_key is null", "destroyed"),
+        sa.CheckConstraint("state not in ('next', 'active', 'retiring') or chain_pem is not null", "issued"),
+        sa.PrimaryKeyConstraint("name", "version"),
+        sa.UniqueConstraint("name", "thumbprint"),
+    )
+    for state in ("requested", "next", "active"):
+        only = sa.text(f"state = '{state}'")
+        op.create_index(
+            f"uq_certificates_one_{state}",
+            "certificates",
+            ["name"],
+            unique=True,
+            postgresql_where=only,
+            sqlite_where=only,
+        )
 
 
 def _role(role: str, grants: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""Certificates of the service's own: import, requests, rotation, a development authority."""
