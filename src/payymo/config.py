@@ -88,7 +88,10 @@ class Server(Section):
     """How many machines serve together. More than one needs a rate-limit store that they share."""
     threads: int = Field(default=8, ge=1, le=256)
     tls_certificate: str | None = None
-    """A file with the server's certificate chain in PEM. Another one in its place is taken up by itself."""
+    """A file with the server's certificate chain in PEM, or `certificate:NAME` of the store.
+
+    Another one in its place is taken up by itself.
+    """
     tls_key: Path | None = None
     tls_minimum: Literal["1.2", "1.3"] = "1.2"
     request_seconds: int = Field(default=10, ge=1, le=300)

@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from payymo.cli.tls import Pair, check_pair
 from payymo.clock import system_clock
 from payymo.errors import Misconfigured
+from payymo.logs import Trace
 from payymo_guard.fake_authority import SERVER, FakeAuthority, FakeCertificate
+from tests.support.certificates import NAME, Issuer, add
 from tests.support.house import Database, House
 from tests.support.processes import Server, environment, log_in, servers
 
@@ -172,6 +174,28 @@ def test_a_worker_that_was_killed_comes_back_with_the_pair_that_was_checked(serv
     assert parent in server.pids()
 
 
+def test_a_certificate_of_the_store_is_followed(database: Database, listener: Listener) -> None:
+    """Whatever version of it is active, and nothing at all when none is: then the one from before stays in use."""
+    issuer = Issuer(system_clock())
+    listener.authority.write_bytes(issuer.root.pem)
+    house = House(database, clock=system_clock)
+    issued = [issuer.issue(names=("localhost",)) for _ in range(2)]
+    for one in issued:
+        add(house, issuer.material(one))
+    shown = {"PAYYMO_SERVER__TLS_CERTIFICATE": f"certificate:{NAME}", "PAYYMO_SERVER__WORKERS": "2"}
+    with servers(database, 1, authority=listener.authority, **shown) as [server]:
+        await_all(server, listener, issued[0])
+        house.services.certificates.activate(NAME, 2, trace=Trace())
+        await_all(server, listener, issued[1])
+        house.services.certificates.revoke(NAME, 2, trace=Trace())
+        await_that(lambda: refusals(server) > 0)
+        await_all(server, listener, issued[1])
+        house.services.certificates.activate(NAME, 1, trace=Trace())
+        await_all(server, listener, issued[0])
+        assert "PRIVATE KEY" not in server.log_path.read_text()
+    house.close()
+
+
 def pair(certificate: FakeCertificate, key: FakeCertificate | None = None) -> Pair:
     return Pair(certificate.pem, (key or certificate).key_pem)
 
@@ -184,8 +208,10 @@ def test_a_server_does_not_start_with_what_its_clients_would_refuse(
     for more, reason in (
         (listener.settings, "chmod 600"),
         ({**listener.settings, "PAYYMO_SERVER__TLS_KEY": "/nowhere"}, "/nowhere"),
-        ({"PAYYMO_SERVER__TLS_KEY": str(listener.key)}, "both, or neither"),
-        ({"PAYYMO_SERVER__TLS_CERTIFICATE": str(listener.certificate)}, "both, or neither"),
+        ({"PAYYMO_SERVER__TLS_KEY": str(listener.key)}, "both, or"),
+        ({"PAYYMO_SERVER__TLS_CERTIFICATE": str(listener.certificate)}, "both, or"),
+        ({**listener.settings, "PAYYMO_SERVER__TLS_CERTIFICATE": f"certificate:{NAME}"}, "both, or"),
+        ({"PAYYMO_SERVER__TLS_CERTIFICATE": f"certificate:{NAME}"}, "payymo certificate import web"),
     ):
         refused = Server(sqlite_database, environment(sqlite_database, **more))
         with pytest.raises(RuntimeError, match=reason):

@@ -15,11 +15,10 @@ from typing import Any, Final
 from granian import Granian
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 
-from payymo.cli.tls import ListenerTls
+from payymo.cli.tls import TRACE, ListenerTls
 from payymo.errors import PayymoError
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import SecurityLog
 
-TRACE: Final = Trace(request_id="listener")
 CONNECTIONS: Final = 4096
 """How many connections a worker takes at a time; the next wait."""
 OPEN_FILES: Final = 2 * CONNECTIONS

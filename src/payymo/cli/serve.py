@@ -6,7 +6,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,10 +18,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from payymo.app import create_app
+from payymo.certificates.service import Certificates
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
 from payymo.cli.listener import CONNECTIONS, SHUTDOWN_SECONDS, Leaving, Listener, allow_open_files, listen
-from payymo.cli.tls import ListenerTls, PairFiles, PairSource, watch
+from payymo.cli.tls import ListenerTls, PairFiles, PairSource, StoredPair, watch
 from payymo.clock import system_clock
 from payymo.compose import compose, require_production
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
@@ -30,6 +34,8 @@ from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
 
 PARENT_SECONDS = 0.5
+STORED = "certificate:"
+"""What the setting begins with that names a certificate of the store."""
 
 
 @click.command()
@@ -52,12 +58,10 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
     compose(settings, log=log).close()  # refuses now, before anything listens, and makes the first keys
     address = _address_of(settings.server.host)
     _require_free_port(address, settings.server.port)
+    tls = _tls(settings, log)
     _forget_environment()
     _greet(settings)
 
-    tls = _tls(settings)
-    if tls is not None and tls.expires_soon:
-        log.advise("tls", "PAYYMO_SERVER__TLS_CERTIFICATE expires within 30 days")
     server = Listener(
         "payymo",
         address=address,
@@ -90,7 +94,8 @@ class _Loader:
         leaving.await_it()
         _end_with_parent()
         services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
-        if self.tls is not None and (source := _tls_source(self.settings)) is not None:
+        source = _tls_source(self.settings, lambda: nullcontext(services.certificates))
+        if self.tls is not None and source is not None:
             watch(source, self.tls.mark)
         Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
         return Bridge(
@@ -101,20 +106,37 @@ class _Loader:
         )
 
 
-def _tls_source(settings: Settings) -> PairSource | None:
+def _tls(settings: Settings, log: SecurityLog) -> ListenerTls | None:
+    """What the listener shows, if it speaks TLS. Raises Misconfigured."""
+    source = _tls_source(settings, partial(_certificates, settings, log))
+    if source is None:
+        return None
+    tls = ListenerTls(source, system_clock, minimum=f"tls{settings.server.tls_minimum}")
+    if tls.expires_soon:
+        log.advise("tls", "PAYYMO_SERVER__TLS_CERTIFICATE expires within 30 days")
+    return tls
+
+
+def _tls_source(settings: Settings, opening: Callable[[], AbstractContextManager[Certificates]]) -> PairSource | None:
     certificate, key = settings.server.tls_certificate, settings.server.tls_key
     if certificate is None and key is None:
         return None
-    if certificate is None or key is None:
-        raise Misconfigured(["PAYYMO_SERVER__TLS_CERTIFICATE and PAYYMO_SERVER__TLS_KEY: both, or neither"])
+    if certificate is not None and certificate.startswith(STORED) and key is None:
+        return StoredPair(certificate.removeprefix(STORED), opening)
+    if certificate is None or key is None or certificate.startswith(STORED):
+        both = f"PAYYMO_SERVER__TLS_CERTIFICATE and PAYYMO_SERVER__TLS_KEY: both, or {STORED}NAME without a key"
+        raise Misconfigured([both])
     return PairFiles(Path(certificate), key)
 
 
-def _tls(settings: Settings) -> ListenerTls | None:
-    source = _tls_source(settings)
-    if source is None:
-        return None
-    return ListenerTls(source, system_clock, minimum=f"tls{settings.server.tls_minimum}")
+@contextmanager
+def _certificates(settings: Settings, log: SecurityLog) -> Iterator[Certificates]:
+    """The store, opened for a moment: the parent holds no connection that its workers would inherit."""
+    services = compose(settings, log=log)
+    try:
+        yield services.certificates
+    finally:
+        services.close()
 
 
 def _end_with_parent() -> None:

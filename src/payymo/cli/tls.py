@@ -9,6 +9,9 @@ import os
 import signal
 import tempfile
 import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -16,11 +19,15 @@ from typing import Any, Final, Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from payymo.certificates.service import Certificates
 from payymo.clock import Clock
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, PayymoError, Unavailable
 from payymo.files import read_private
+from payymo.logs import Trace
 
+TRACE: Final = Trace(request_id="listener")
 LOOK_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 30.0
 WARN_SECONDS: Final = 30 * 86_400
 
 
@@ -64,6 +71,30 @@ class PairFiles:
         return Pair(chain, read_private(self.key, group_may_read=True))
 
 
+class StoredPair:
+    """A named certificate of the store: whatever version of it is active."""
+
+    def __init__(self, name: str, opening: Callable[[], AbstractContextManager[Certificates]]) -> None:
+        self._name = name
+        self._opening = opening
+        self._last = ""
+
+    def look(self) -> str:
+        """See PairSource. While the database does not answer, nothing has changed."""
+        with suppress(PayymoError), self._opening() as certificates:
+            self._last = str(certificates.active_version(self._name))
+        return self._last
+
+    def read(self) -> Pair:
+        """See PairSource."""
+        with self._opening() as certificates:
+            found = certificates.current(self._name, trace=TRACE)
+        if found is None:
+            remedy = f"payymo certificate import {self._name} FILE"
+            raise Misconfigured([f"PAYYMO_SERVER__TLS_CERTIFICATE: no active certificate {self._name!r}: {remedy}"])
+        return Pair(found.chain_pem, found.private_key_pem)
+
+
 class ListenerTls:
     """What the listener shows. One process renews it; those that it starts find what it has last read."""
 
@@ -76,6 +107,10 @@ class ListenerTls:
         self._pair = source.read()
         self._keep(self._pair)
 
+    def __getstate__(self) -> dict[str, str]:
+        """What travels to a worker that is not forked (macOS): all that it needs to know."""
+        return {"mark": self.mark}
+
     @property
     def context(self) -> tuple[Any, ...]:
         """What Granian hands to its workers."""
@@ -84,15 +119,21 @@ class ListenerTls:
     def renew(self) -> bool:
         """Read the pair anew, if that was not tried before. False: it is the same.
 
-        Raises Misconfigured, once for each pair that can't be used; the present one stays.
+        Raises Misconfigured, once for each pair that can't be used, and Unavailable; the present one stays.
         """
         mark = self._source.look()
         if mark == self._tried:
             return False
+        try:
+            pair = self._source.read()
+            if pair != self._pair:
+                self._keep(pair)
+        except Unavailable:
+            raise
+        except PayymoError:
+            self._tried = mark
+            raise
         self._tried = mark
-        pair = self._source.read()
-        if pair != self._pair:
-            self._keep(pair)
         was, self._pair, self.mark = self._pair, pair, mark
         return pair != was
 
@@ -144,15 +185,18 @@ def check_pair(pair: Pair, now: float) -> x509.Certificate:
 
 
 def watch(source: PairSource, mark: str) -> None:
-    """In a worker: tell the parent when there is another pair than the one that had this mark."""
+    """In a worker: tell the parent when there is another pair than the one that had this mark.
+
+    And again from time to time, as long as this worker is there: the parent may have found that nobody answers.
+    """
     parent, stopping = os.getppid(), threading.Event()
 
     def look() -> None:
-        seen = mark
+        seen, told_at = mark, 0.0
         while not stopping.wait(LOOK_SECONDS):
-            found = source.look()
-            if found != seen and os.getppid() == parent:
-                seen = found
+            found, now = source.look(), time.monotonic()
+            if found != mark and (found != seen or now - told_at > AGAIN_SECONDS) and os.getppid() == parent:
+                seen, told_at = found, now
                 os.kill(parent, signal.SIGHUP)
 
     threading.Thread(target=look, name="payymo-tls", daemon=True).start()
