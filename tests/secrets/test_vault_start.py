@@ -159,6 +159,7 @@ def test_a_name_that_others_could_read_otherwise_is_refused(vault: VaultServer, 
         ("http://127.0.0.1:1", False),
         ("http://[::1]:1", False),
         ("http://localhost:1", False),
+        ("https://vault.example.com:8200", False),
         ("https://127.0.0.1:1", False),
     ],
 )
