@@ -122,6 +122,7 @@ def test_a_difference_is_told(database: Database) -> None:
         engine.dispose()
 
 
+@pytest.mark.timeout(300)  # a whole migration for each of its statements, and there are more with each table
 def test_killed_anywhere_it_leaves_nothing_half_done(empty: Empty) -> None:
     """A migration that dies before any of its statements has done nothing, and the next attempt does all of it."""
     statements = empty.upgrade()

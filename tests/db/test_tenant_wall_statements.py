@@ -208,6 +208,28 @@ TAKEN: dict[str, Any] = {
 
 PLATFORM = (
     {
+        ("payymo.certificates.store", name)
+        for name in (
+            "_LIST",
+            "_OF_NAME",
+            "_ALIVE",
+            "_ACTIVE",
+            "_ACTIVE_VERSION",
+            "_LOCK",
+            "_ADD",
+            "_FILL",
+            "_ACTIVATE",
+            "_STEP_DOWN",
+            "_RESCHEDULE",
+            "_DESTROY",
+            "_WARN",
+            "_REVOKED_PIN",
+            "_LIST_SEALED",
+            "_COUNT_SEALED",
+            "_RESEAL",
+        )
+    }
+    | {
         ("payymo.keys.store", name)
         for name in (
             "_LIST",

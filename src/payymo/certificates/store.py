@@ -14,7 +14,6 @@ from payymo.secrets.model import Sealed, SealedRow
 
 _NAMED = t.c.name == sa.bindparam("of_name")
 _ONE = (_NAMED, t.c.version == sa.bindparam("of_version"))
-_GONE = ("retired", "revoked")
 _LIST = sa.select(t).order_by(t.c.name, t.c.version)
 _OF_NAME = _LIST.where(_NAMED)
 _ALIVE = _LIST.where(t.c.state.in_(["next", "active", "retiring"]))
