@@ -14,7 +14,6 @@ from payymo.certificates.service import Certificates
 from payymo.clock import Clock, system_clock
 from payymo.config import Limits, Lockout, Settings, reveal
 from payymo.db.lease import Lease
-from payymo.db.privilege import role_reasons
 from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
@@ -26,11 +25,9 @@ from payymo.keys.service import KeyRing
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
 from payymo.limits.storage import SqlStorage, counters_engine
 from payymo.logs import SecurityLog, Trace
-from payymo.production import reasons_against_production
 from payymo.roles.service import Roles
-from payymo.secrets.envelope import Envelope, check_master_keys, is_sealed
-from payymo.secrets.master import KEEPERS, find_master_key, load_extra, make_development_key, read_setting
-from payymo.secrets.model import Access, MasterKey, TokenAccess, VaultAccess
+from payymo.secrets.envelope import Envelope, check_master_keys
+from payymo.secrets.model import MasterKey
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
@@ -38,18 +35,17 @@ from payymo.sessions.administration import Administration
 from payymo.sessions.model import RefreshPolicy
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Sessions
+from payymo.start import access_of, find_next_master_key, require_master_key
 from payymo.tenants.service import Tenants
 from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter, TokenPolicy
 from payymo.users.passwords import Passwords
 from payymo.users.service import Users
 from payymo_guard import Claims, RefreshClaims, Verifier
 
-Engine = sa.Engine
 TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
 revocation, times and tenant are checked each time."""
 REDIS_PATIENCE_SECONDS = 0.25
-NO_MASTER_KEY = "there is no master key: set PAYYMO_MASTER_KEY (payymo key generate-master makes one)"
 SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS)
 """Every column of sealed values. If one were missing, re-encryption would stop at it, and lose nothing."""
 
@@ -146,7 +142,7 @@ def compose(
 def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
     work = Work(engine)
     master_keys = [require_master_key(settings, engine, entropy)]
-    if (next_master_key := _next_master_key(settings, entropy)) is not None:
+    if (next_master_key := find_next_master_key(settings, entropy)) is not None:
         master_keys.append(next_master_key)
     check_master_keys(work, master_keys, clock, is_production=settings.is_production)
     envelope = Envelope(clock, entropy, master_keys)
@@ -203,88 +199,6 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         minter=minter,
         verifier=_access_verifier(settings, ring, clock),
     )
-
-
-def require_master_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
-    """The master key. In development one is made; in production each reason against starting is named at once."""
-    setting = reveal(settings.master_key)
-    if not settings.is_production:
-        found = find_master_key(setting, settings.data, access_of(settings), entropy)
-        return found or _make_development_key(settings, engine, entropy)
-    require_production(settings, engine)
-    key = find_master_key(setting, settings.data, access_of(settings), entropy)
-    if key is None:
-        raise Misconfigured([NO_MASTER_KEY])
-    return key
-
-
-def _next_master_key(settings: Settings, entropy: Entropy) -> MasterKey | None:
-    setting = reveal(settings.next_master_key)
-    if setting is None:
-        return None
-    return read_setting(setting, "PAYYMO_NEXT_MASTER_KEY", access_of(settings), entropy)
-
-
-def access_of(settings: Settings) -> Access:
-    """How those are reached who keep keys for us. Raises Misconfigured: a part of it is missing."""
-    vault, token, reasons = settings.vault, settings.pkcs11, []
-    if vault.address and vault.token is None:
-        reasons.append("PAYYMO_VAULT__ADDRESS is set and PAYYMO_VAULT__TOKEN is not")
-    if token.module and token.pin is None:
-        reasons.append("PAYYMO_PKCS11__MODULE is set and PAYYMO_PKCS11__PIN is not")
-    if reasons:
-        raise Misconfigured(reasons)
-    return Access(
-        VaultAccess(vault.address, reveal(vault.token) or "", vault.namespace, vault.ca_file, vault.timeout_seconds)
-        if vault.address
-        else None,
-        TokenAccess(token.module, reveal(token.pin) or "") if token.module else None,
-    )
-
-
-def make_master_key(uri: str, settings: Settings) -> str:
-    """Make a master key in a hardware token. Answers its URI. Raises Misconfigured."""
-    if not uri.startswith("pkcs11:"):
-        raise Misconfigured(["--at: write pkcs11:token=NAME;object=NAME"])
-    module = load_extra(KEEPERS["pkcs11"], "pkcs11", "--at")
-    return str(module.make_master_key(uri, "--at", access_of(settings)))
-
-
-def require_production(settings: Settings, engine: sa.Engine) -> None:
-    """Raise Misconfigured with every reason at once why this must not run in production."""
-    reasons = list(reasons_against_production(settings))
-    try:
-        entropy = Entropy()
-        key = find_master_key(reveal(settings.master_key), settings.data, access_of(settings), entropy)
-        if key is None:
-            reasons.append(NO_MASTER_KEY)
-        elif key.is_development:
-            reasons.append(f"{key.source} holds a development master key: make one with payymo key generate-master")
-        following = _next_master_key(settings, entropy)
-        if following is not None and following.is_development:
-            reasons.append(
-                "PAYYMO_NEXT_MASTER_KEY holds a development master key: make one with payymo key generate-master"
-            )
-    except Misconfigured as error:
-        reasons += error.reasons
-    try:
-        if is_current(engine):
-            reasons += role_reasons(engine)
-        else:
-            reasons.append("the database is not at the revision of this version: run payymo db upgrade")
-    except Misconfigured as error:
-        reasons += error.reasons
-    if reasons:
-        raise Misconfigured(reasons)
-
-
-def _make_development_key(settings: Settings, engine: sa.Engine, entropy: Entropy) -> MasterKey:
-    """A new key must not be put beside a database that was sealed under another: nothing in it would open again."""
-    if is_sealed(Work(engine)):
-        if (found := find_master_key(None, settings.data, Access(), entropy)) is not None:
-            return found  # another process, which started at the same moment, has made it
-        raise Misconfigured([f"{settings.data}: the database is there and its master key is not: restore master.key"])
-    return make_development_key(settings.data, entropy)
 
 
 def _key_policy(settings: Settings) -> KeyPolicy:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from payymo.cli import payymo
-from payymo.compose import compose, role_reasons
+from payymo.compose import compose
+from payymo.db.privilege import role_reasons
 from payymo.errors import Misconfigured
 from tests.support.house import MASTER_KEY, Database, settings_for
 

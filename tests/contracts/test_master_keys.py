@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from payymo.compose import access_of
 from payymo.config import Settings
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
@@ -16,6 +15,7 @@ from payymo.secrets.encryption import SealBroken
 from payymo.secrets.hsm import make_master_key
 from payymo.secrets.master import read_setting, write_key
 from payymo.secrets.model import MasterKey
+from payymo.start import access_of
 from tests.support.house import MASTER_KEY, Database, House, fresh_name
 from tests.support.softhsm import LABEL, PIN, SoftHsm
 from tests.support.vault import ROOT

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from payymo.compose import access_of
 from payymo.config import Settings
 from payymo.db.schema import data_keys, master_keys, service_data_keys
 from payymo.entropy import Entropy
@@ -13,6 +12,7 @@ from payymo.errors import Misconfigured
 from payymo.logs import Trace
 from payymo.secrets.master import read_setting
 from payymo.secrets.model import MasterKey
+from payymo.start import access_of
 from tests.support.house import Database, House
 from tests.support.vault import ROOT
 from tests.support.vault_server import VaultServer

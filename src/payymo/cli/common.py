@@ -9,9 +9,10 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from payymo.compose import Engine, Services, compose, open_engine
+from payymo.compose import Services, compose, open_engine
 from payymo.config import Settings, read_settings
 from payymo.db.revision import is_current
+from payymo.db.work import Engine
 from payymo.errors import InvalidInput, Misconfigured, NotFound, PayymoError, Unavailable
 from payymo.logs import SecurityLog, Trace
 from payymo.tenants.model import Tenant

@@ -4,9 +4,9 @@ import click
 
 from payymo.cli.common import as_json, database, politely, settings
 from payymo.cli.output import show
-from payymo.compose import require_production
 from payymo.config import describe
 from payymo.production import warnings_about
+from payymo.start import require_production
 
 
 @click.command()

@@ -4,10 +4,10 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services, settings
 from payymo.cli.output import show, show_all
-from payymo.compose import make_master_key
 from payymo.entropy import Entropy
 from payymo.keys.model import PURPOSES, Purpose
 from payymo.secrets.master import write_key
+from payymo.start import make_master_key
 
 COLUMNS = ("kid", "purpose", "algorithm", "state", "place", "created_at", "activated_at", "retires_at")
 

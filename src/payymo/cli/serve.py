@@ -24,7 +24,7 @@ from payymo.cli.common import database, politely
 from payymo.cli.listener import CONNECTIONS, SHUTDOWN_SECONDS, Leaving, Listener, allow_open_files, listen
 from payymo.cli.tls import ListenerTls, PairFiles, PairSource, StoredPair, watch
 from payymo.clock import system_clock
-from payymo.compose import compose, require_production
+from payymo.compose import compose
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
 from payymo.db.revision import is_current
 from payymo.errors import Misconfigured
@@ -32,6 +32,7 @@ from payymo.files import make_private_folder
 from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
+from payymo.start import require_production
 
 PARENT_SECONDS = 0.5
 STORED = "certificate:"

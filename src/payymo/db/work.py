@@ -150,6 +150,9 @@ def reaching(engine: sa.Engine) -> Iterator[None]:
         raise Misconfigured([f"the database {where} can't be used: {first}"]) from None
 
 
+Engine = sa.Engine
+
+
 def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.Engine:
     """An engine with the settings that the unit of work relies on. Raises Misconfigured: not a URL that we take."""
     try:
