@@ -89,8 +89,8 @@ class TokenMinter:
 
     @property
     def may_fail(self) -> bool:
-        """Whether the key of access tokens is kept by somebody who may not answer."""
-        return self._ring.may_fail_to_sign("access")
+        """Whether signing may fail because somebody who keeps keys does not answer."""
+        return self._ring.may_fail_to_sign()
 
     def active_refresh_kid(self) -> str:
         """The kid that new refresh tokens name."""

@@ -19,9 +19,9 @@ from payymo.keys.model import place_of
 from payymo.keys.places import FileKeys, KeyPlace, KeyPlaces, require_place
 from payymo.keys.signer import public_jwk
 from payymo.logs import Trace
-from payymo.secrets.hsm import find_objects, hardware_token
+from payymo.secrets.hsm import find_objects, hardware_token, make_master_key
 from payymo_guard import Refused, VerificationKey
-from tests.support.house import Database, House
+from tests.support.house import Database, House, fresh_name
 from tests.support.moments import kill_points
 from tests.support.softhsm import LABEL, SoftHsm
 
@@ -366,3 +366,31 @@ def test_a_private_key_can_not_be_taken_out(hsm: SoftHsm, hardware: House) -> No
             found[pkcs11.Attribute.PRIVATE_EXPONENT]
 
     hardware_token(hsm.token, LABEL, "here").use(look)
+
+
+def test_a_key_that_has_yet_to_be_opened_costs_nobody_the_session(hsm: SoftHsm, database: Database) -> None:
+    """It is sealed in the database, under a data key that the token has to unwrap first; and another node made it."""
+    uri = make_master_key(f"pkcs11:token={LABEL};object={fresh_name()}", "here", hsm.access)
+    moving = House(database, next_master_key=uri, pkcs11=hsm.settings)
+    moving.user("alice")
+    following = moving.services.next_master_key
+    assert following is not None
+    moving.services.master_rotation.run(following, progress=lambda *_: None, trace=Trace())
+    moving.close()
+    here = House(database, master_key=uri, pkcs11=hsm.settings)
+    there = House(database, clock=here.clock, master_key=uri, pkcs11=hsm.settings)
+    client = here.logged_in()
+    there.services.reencryption.run(progress=lambda *_: None, pause=lambda _: None, trace=Trace(), whatever_age=True)
+    there.services.ring.rotate("access", at_once=True)
+    here.clock.advance(2)
+    token = client.refresh_token
+    with Away(hsm):
+        for _ in range(2):
+            client.refresh_token = token
+            assert client.refresh().status_code == 503
+            here.clock.advance(60)
+    client.refresh_token = token
+    assert client.refresh().status_code == 200
+    assert client.get("/api/auth/me").status_code == 200
+    here.close()
+    there.close()

@@ -73,10 +73,13 @@ class KeyRing:
             sign = self._signers[kid] = self._keeper.load(key)
         return sign(message)
 
-    def may_fail_to_sign(self, purpose: Purpose) -> bool:
-        """Whether the key that signs now is kept by somebody who may not answer: then sign before anything is final."""
-        ring = self._fresh()
-        return any(key.location is not None for key in ring.keys if (key.purpose, key.state) == (purpose, "active"))
+    def may_fail_to_sign(self) -> bool:
+        """Whether a key that signs now is kept by somebody who may not answer, or has yet to be opened by one.
+
+        Then whoever signs does so before anything is final.
+        """
+        active = (key for key in self._fresh().keys if key.state == "active")
+        return any(key.location is not None or key.kid not in self._signers for key in active)
 
     def active_kid(self, purpose: Purpose) -> str:
         """The kid of the key that signs now. Raises Unavailable: it was revoked, and no other could be made yet."""
