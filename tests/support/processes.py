@@ -88,6 +88,13 @@ class Server:
             self._process.kill()
             self._process.wait(20)
 
+    @property
+    def pid(self) -> int:
+        """The server's own process, which starts the others."""
+        if self._process is None:
+            raise RuntimeError("the server was not started")
+        return self._process.pid
+
     def pids(self) -> tuple[int, ...]:
         """The server's process and its workers."""
         if self._process is None:
