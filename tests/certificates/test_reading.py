@@ -1,6 +1,7 @@
 """Whatever a file holds: it is read, or refused in a sentence."""
 
 import base64
+import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -113,8 +114,8 @@ def test_what_is_wrong_with_a_file_is_said() -> None:
         (ISSUED.pem, b"garbage", "no whole PEM file"),
         (ISSUED.pem + request, None, "CERTIFICATE REQUEST"),
         (pem_of(ISSUED.certificate) * 11, None, "11 certificates"),
-        (packed(ISSUED)[:-20], None, "the file is damaged"),
-        (packed(ISSUED)[:60], None, "the file is damaged"),
+        (packed(ISSUED)[:-20], None, "it is damaged"),
+        (packed(ISSUED)[:60], None, "it is damaged"),
         (packed(ISSUED, password=None) + b"\x00", None, "not in DER"),
     ):
         assert words in sentence(data, key), words
@@ -141,6 +142,72 @@ def test_a_file_can_not_keep_us_busy(tmp_path: Path) -> None:
     bundle = packed(ISSUED, password=None)
     assert not asks_too_much(bundle)
     assert "too long" in sentence(with_rounds(bundle))
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """In DER (X.690 §8.1)."""
+    return bytes([tag, 0x84]) + len(content).to_bytes(4) + content
+
+
+def test_work_that_is_hidden_is_found(tmp_path: Path) -> None:
+    """Behind bytes that libraries skip, in BER, in pieces, deeper than anybody needs; and many small parts add up."""
+    million = (1_000_000).to_bytes(3)
+    locked = openssl_key(tmp_path, "-iter", "1000000")
+    patient = locked.replace(b"\x02\x03" + million, b"\x02\x03" + (MAX_ROUNDS + 1).to_bytes(3))
+    deep = b""
+    for _ in range(40):
+        deep = element(0x30, deep)
+    for hidden in (
+        element(0x04, patient + b"\x00"),
+        patient + b"\x00",
+        b"\x30\x80" + patient + b"\x00\x00",
+        element(0x04, b"\x30\x80" + patient + b"\x00\x00"),
+        b"\x24\x80" + element(0x04, patient[:50]) + element(0x04, patient[50:]) + b"\x00\x00",
+        element(0x24, element(0x04, patient[:50]) + element(0x04, patient[50:])),
+        element(0x24, element(0x24, element(0x04, patient))),
+        deep,
+        locked * 6,
+    ):
+        assert asks_too_much(element(0x30, hidden)), hidden[:8]
+    assert not asks_too_much(element(0x30, locked * 4))
+
+
+def test_a_key_is_read_as_strictly_as_it_is_looked_at(tmp_path: Path) -> None:
+    """What is no PEM to us must not be one to the library either: it would do the work that we have not seen."""
+    number = b"\x02\x03" + (1_000_000).to_bytes(3)
+    patient = openssl_key(tmp_path, "-iter", "1000000").replace(number, b"\x02\x03" + (MAX_ROUNDS + 1).to_bytes(3))
+    text = base64.encodebytes(patient).decode()
+    begin, end = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "-----END ENCRYPTED PRIVATE KEY-----\n"
+    for body in (
+        text.replace("\n", " \n"),
+        text.replace("\n", "\t\n"),
+        text.replace("\n", "\v\n"),
+        "Comment: harmless\n\n" + text,
+        "\n" + text,
+        text.rstrip("\n"),
+        text.replace("\n", ""),
+        text,
+    ):
+        refused = sentence(ISSUED.pem, (begin + body + end).encode())
+        assert "no whole PEM file" in refused or "too long" in refused
+
+
+def test_what_libraries_stumble_over_is_refused() -> None:
+    """Versions that there are not, moments before the calendar, looser encodings under a password."""
+    leaf = der(ISSUED)
+    for changed in (
+        leaf.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01", 1),
+        re.sub(rb"\x17\x0d\d{12}Z", lambda found: b"\x18\x0f0000" + found[0][4:-1] + b"Z", leaf, count=1),
+    ):
+        assert changed != leaf
+        pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(changed) + b"-----END CERTIFICATE-----\n"
+        assert "certificate 1 can't be read" in sentence(pem)
+
+
+def test_a_file_full_of_beginnings_is_read_in_one_pass() -> None:
+    """A search for each one's end would take minutes."""
+    assert "no whole PEM file" in sentence((b"-----BEGIN A-----\n" * 20_000)[:MAX_FILE_BYTES])
+    assert "no whole PEM file" in sentence((b"-----BEGIN A-----\nAAAA\n" * 20_000)[:MAX_FILE_BYTES])
 
 
 def openssl_key(folder: Path, *options: str) -> bytes:

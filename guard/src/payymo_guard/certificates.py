@@ -269,7 +269,8 @@ def parse(der: bytes) -> x509.Certificate:
         raise CertificateRefused("certificate_malformed", f"{len(der)} bytes")
     try:
         found = x509.load_der_x509_certificate(der)
-        _ = found.extensions, found.subject, found.issuer, found.public_key(), found.not_valid_after_utc
+        _ = found.extensions, found.subject, found.issuer, found.public_key()
+        _ = found.not_valid_before_utc, found.not_valid_after_utc
     except Exception as error:  # noqa: BLE001 - any surprise on the way is a refusal
         raise CertificateRefused("certificate_malformed", type(error).__name__) from None
     return found

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
 from payymo.certificates.model import refusal
-from payymo.certificates.rounds import asks_too_much
+from payymo.certificates.rounds import asks_too_much, is_whole
 from payymo_guard.certificates import MAX_CERTIFICATE_BYTES, MAX_INTERMEDIATES, CertificateRefused, parse
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -26,11 +26,17 @@ MAX_FILE_BYTES: Final = 256 * 1024
 MAX_KEY_BYTES: Final = 16 * 1024
 MAX_CERTIFICATES: Final = MAX_INTERMEDIATES + 2
 """The certificate itself, and a root that should not be there but often is."""
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n(.+?)-----END \1-----", re.DOTALL)
+_BLOCK = re.compile(
+    rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\r?\n"
+    rb"(?:Proc-Type: 4,ENCRYPTED\r?\nDEK-Info: [A-Z0-9,-]{1,80}\r?\n\r?\n)?"  # OpenSSL's older form of private keys
+    rb"((?:[A-Za-z0-9+/=]{1,76}\r?\n){1,5000})-----END \1-----"
+)
+"""Strict (RFC 7468 §3): what we look at has to be what the library opens."""
 _BEGIN = b"-----BEGIN "
 _KEYS = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"ENCRYPTED PRIVATE KEY")
 _IGNORED = (b"EC PARAMETERS", b"DH PARAMETERS")
 TOO_MUCH_WORK: Final = "opening it would take too long: write it again with fewer rounds of key derivation"
+NOT_DER: Final = "it is damaged, or not in DER: write it again with openssl pkcs12"
 _PKCS7_DATA = bytes.fromhex("2a864886f70d0107")
 """The object identifier that every PKCS#12 file has near its beginning."""
 
@@ -72,37 +78,35 @@ def read(data: bytes, ask: AskPassword, *, key: bytes | None = None) -> Material
 
 
 def _read_pem(data: bytes, ask: AskPassword) -> Material:
-    blocks = [(found[1], found[0]) for found in _BLOCK.finditer(data)]
+    blocks = [(found[1], found[0], _decoded(found[2])) for found in _BLOCK.finditer(data)]
     if len(blocks) != data.count(_BEGIN) or not blocks:
         raise refusal("file", "no whole PEM file: a part of it is cut off, damaged or of another kind")
-    strange = {label.decode() for label, _ in blocks} - {part.decode() for part in (*_KEYS, *_IGNORED, b"CERTIFICATE")}
+    strange = {label.decode() for label, *_ in blocks} - {part.decode() for part in (*_KEYS, *_IGNORED, b"CERTIFICATE")}
     if strange:
         raise refusal("file", f"it holds {', '.join(sorted(strange))}; give certificates and a private key alone")
-    keys = [block for label, block in blocks if label in _KEYS]
+    keys = [(block, der) for label, block, der in blocks if label in _KEYS]
     if len(keys) > 1:
         raise refusal("key", f"it holds {len(keys)} private keys: leave the one that belongs to the certificate")
-    certificates = [block for label, block in blocks if label == b"CERTIFICATE"]
+    certificates = [der for label, _, der in blocks if label == b"CERTIFICATE"]
     if len(certificates) > MAX_CERTIFICATES:
         raise refusal("file", f"{len(certificates)} certificates: give the certificate and its chain, not a store")
-    chain = tuple(_certificate(block, number) for number, block in enumerate(certificates, 1))
-    return Material(chain, _private_key(keys[0], ask) if keys else None)
+    chain = tuple(_certificate(der, number) for number, der in enumerate(certificates, 1))
+    return Material(chain, _private_key(*keys[0], ask) if keys else None)
 
 
-def _certificate(block: bytes, number: int) -> x509.Certificate:
+def _certificate(der: bytes, number: int) -> x509.Certificate:
     try:
-        return parse(x509.load_pem_x509_certificate(block).public_bytes(Encoding.DER))
-    except (ValueError, CertificateRefused):
-        reason = (
-            f"damaged, or more than {MAX_CERTIFICATE_BYTES} bytes" if len(block) > MAX_CERTIFICATE_BYTES else "damaged"
-        )
+        return parse(der)
+    except CertificateRefused:
+        reason = f"more than {MAX_CERTIFICATE_BYTES} bytes" if len(der) > MAX_CERTIFICATE_BYTES else "damaged"
         raise refusal("file", f"certificate {number} can't be read: it is {reason}") from None
 
 
-def _private_key(block: bytes, ask: AskPassword) -> PrivateKey:
+def _private_key(block: bytes, der: bytes, ask: AskPassword) -> PrivateKey:
     if len(block) > MAX_KEY_BYTES:
         raise refusal("key", f"more than {MAX_KEY_BYTES} bytes: no key of a kind that is accepted here")
     is_encrypted = b"ENCRYPTED" in block
-    if is_encrypted and asks_too_much(_decoded(block)):
+    if block.startswith(b"-----BEGIN ENCRYPTED") and asks_too_much(der):  # the older form has one round
         raise refusal("key", TOO_MUCH_WORK)
     password = ask().encode() if is_encrypted else None
     try:
@@ -113,12 +117,11 @@ def _private_key(block: bytes, ask: AskPassword) -> PrivateKey:
     return require_kind(found)
 
 
-def _decoded(block: bytes) -> bytes:
-    """The DER in a PEM block; nothing where there is none, as in OpenSSL's older form, which has one round."""
+def _decoded(body: bytes) -> bytes:
     try:
-        return base64.b64decode(b"".join(block.splitlines()[1:-1]), validate=True)
+        return base64.b64decode(b"".join(body.split()), validate=True)
     except ValueError:
-        return b""
+        raise refusal("file", "no whole PEM file: a part of it is cut off or damaged") from None
 
 
 def require_kind(key: object) -> PrivateKey:
@@ -131,10 +134,12 @@ def require_kind(key: object) -> PrivateKey:
 def _read_pkcs12(data: bytes, ask: AskPassword) -> Material:
     if _PKCS7_DATA not in data[:200]:
         try:
-            x509.load_der_x509_certificate(data)
-        except ValueError:
+            parse(data)
+        except CertificateRefused:
             raise refusal("file", "neither PEM nor PKCS#12, or damaged at its beginning") from None
         raise refusal("file", "a certificate in DER: turn it into PEM with openssl x509 -inform DER -in FILE")
+    if not is_whole(data):
+        raise refusal("file", NOT_DER)
     if asks_too_much(data):
         raise refusal("file", TOO_MUCH_WORK)
     try:
@@ -148,18 +153,16 @@ def _read_pkcs12(data: bytes, ask: AskPassword) -> Material:
 
 
 def _open_pkcs12(data: bytes, ask: AskPassword) -> pkcs12.PKCS12KeyAndCertificates:
-    """Some have no password at all; whether one is needed is only told by trying.
-
-    BER, which is looser than DER, is read with a warning: how much work it asks for we could not tell.
-    """
+    """Some have no password at all; whether one is needed is only told by trying. BER is read with a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*as BER")
         try:
-            return pkcs12.load_pkcs12(data, None)
-        except ValueError:
-            return pkcs12.load_pkcs12(data, ask().encode())
+            try:
+                return pkcs12.load_pkcs12(data, None)
+            except ValueError:
+                return pkcs12.load_pkcs12(data, ask().encode())
         except UserWarning:
-            raise refusal("file", "not in DER: write it again with openssl pkcs12") from None
+            raise refusal("file", NOT_DER) from None
 
 
 def _as_issued(chain: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:

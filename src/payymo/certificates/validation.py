@@ -16,6 +16,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from payymo.certificates.model import Usage, refusal
 from payymo.certificates.reading import first_break
+from payymo.errors import Misconfigured
 from payymo_guard.certificates import CertificateRefused, pin_of, require_strong
 
 MAX_RSA_BITS = 8192
@@ -90,8 +91,11 @@ def is_for_development(chain: Sequence[x509.Certificate]) -> bool:
 
 
 def load_chain(pem: str) -> tuple[x509.Certificate, ...]:
-    """The certificates that `dump_chain` wrote."""
-    return tuple(x509.load_pem_x509_certificates(pem.encode()))
+    """The certificates that `dump_chain` wrote. Raises Misconfigured: somebody else has written there."""
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem.encode()))
+    except (ValueError, x509.InvalidVersion):
+        raise Misconfigured(["a certificate in the database can't be read: it was changed there"]) from None
 
 
 def dump_chain(chain: Sequence[x509.Certificate]) -> str:
