@@ -128,15 +128,29 @@ def open_engine(settings: Settings, *, as_owner: bool = False) -> sa.Engine:
 
 
 def compose(
-    settings: Settings, *, clock: Clock = system_clock, entropy: Entropy | None = None, log: SecurityLog | None = None
+    settings: Settings,
+    *,
+    clock: Clock = system_clock,
+    entropy: Entropy | None = None,
+    log: SecurityLog | None = None,
+    signs: bool = True,
 ) -> Services:
-    """Build the service. Raises Misconfigured with every reason why it can't run like this; then nothing is written."""
+    """Build the service. Raises Misconfigured with every reason why it can't run like this; then nothing is written.
+
+    Not `signs`: for who manages it. Then keys that can't be used now are no reason not to begin.
+    """
     engine = open_engine(settings)
+    log = log or SecurityLog(json=settings.is_production)
     try:
-        return _build(settings, engine, clock, entropy or Entropy(), log or SecurityLog(json=settings.is_production))
+        built = _build(settings, engine, clock, entropy or Entropy(), log)
+        if signs:
+            built.ring.ensure()
+        else:
+            built.ring.try_to_ensure()
     except BaseException:
         engine.dispose()
         raise
+    return built
 
 
 def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
@@ -149,7 +163,6 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     policy = _key_policy(settings)
     keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, policy)
     ring = KeyRing(work, keeper, clock, policy)
-    ring.ensure()
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
     roles = Roles(work, clock, log=log)

@@ -7,6 +7,7 @@ import math
 import threading
 
 from payymo.compose import Services
+from payymo.errors import Misconfigured, PayymoError
 from payymo.logs import Trace
 
 TRACE = Trace(request_id="maintenance")
@@ -40,4 +41,11 @@ class Maintenance:
                 if self._lease.take():
                     self._services.do_duties(TRACE)
             except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
-                self._services.log.failure(error, trace=TRACE)
+                self._services.log.failure(error, trace=TRACE, private=_reason_of(error))
+
+
+def _reason_of(error: Exception) -> str | None:
+    """What an error of ours says; the text of foreign ones stays out of the log."""
+    if isinstance(error, Misconfigured):
+        return "; ".join(error.reasons)
+    return error.private if isinstance(error, PayymoError) else None

@@ -9,7 +9,7 @@ import pybase64
 
 from payymo.entropy import Entropy
 from payymo.keys.keeper import KeyGone
-from payymo.keys.model import Purpose
+from payymo.keys.model import Purpose, SigningPlan
 from payymo.keys.service import KeyRing
 
 ACCESS_TYPE = "at+jwt"
@@ -48,8 +48,8 @@ class TokenMinter:
         self.policy = policy
         self._headers: dict[str, bytes] = {}
 
-    def mint_access(self, subject: Subject, *, issued_at: int, expires_at: int) -> str:
-        """A new access token in compact form (RFC 7515 §3.1).
+    def mint_access(self, subject: Subject, *, kid: str, issued_at: int, expires_at: int) -> str:
+        """A new access token in compact form (RFC 7515 §3.1), signed by the key that was planned.
 
         A key that is revoked while it was about to sign is followed by the next one. Raises KeyGone after that.
         """
@@ -68,7 +68,7 @@ class TokenMinter:
             "roles": subject.roles,
         }
         try:
-            return self._mint("access", self._ring.active_kid("access"), claims)
+            return self._mint("access", kid, claims)
         except KeyGone:
             return self._mint("access", self._ring.active_kid("access"), claims)
 
@@ -87,10 +87,9 @@ class TokenMinter:
         }
         return self._mint("refresh", kid, claims)
 
-    @property
-    def may_fail(self) -> bool:
-        """Whether signing may fail because somebody who keeps keys does not answer."""
-        return self._ring.may_fail_to_sign()
+    def plan(self) -> SigningPlan:
+        """Which key signs the next access token, and whether signing may fail. Raises Unavailable."""
+        return self._ring.plan()
 
     def active_refresh_kid(self) -> str:
         """The kid that new refresh tokens name."""

@@ -434,7 +434,7 @@ def test_token_of_another_deployment_is_refused(alice: Holder) -> None:
 
     def mint(by: TokenPolicy) -> str:
         minter = TokenMinter(ring, alice.house.services.entropy, by)
-        return minter.mint_access(subject, issued_at=now, expires_at=now + 900)
+        return minter.mint_access(subject, kid=minter.plan().access_kid, issued_at=now, expires_at=now + 900)
 
     assert alice.present(mint(policy))[0].status_code == 200
     assert_refused(

@@ -46,7 +46,11 @@ class HardwareKeys:
     def signer(self, location: str, algorithm: str) -> Sign:
         """See KeyPlace."""
         label = TokenUri.parse(location, SOURCE).object or ""
-        if not self._token.use(lambda session: find_objects(session, ObjectClass.PRIVATE_KEY, label)):
+        try:
+            found = self._token.use(lambda session: find_objects(session, ObjectClass.PRIVATE_KEY, label))
+        except exceptions.PKCS11Error as error:
+            raise Unavailable(private=f"{location}: can't be looked for: {_name(error)}") from None
+        if not found:
             raise Misconfigured([f"{location}: there is no such private key in the token"])
         return _HardwareSigner(self._token, label, algorithm)
 

@@ -87,15 +87,26 @@ class KeyKeeper:
     def destroy_leftovers(self) -> Iterator[str]:
         """Destroy private halves, elsewhere than in the database, of keys that do nothing any more. Answers which.
 
-        What can't be destroyed now stays noted for the next time. Raises Misconfigured, Unavailable.
+        What can't be destroyed now stays noted for the next time, and is no reason not to try the others. Raises
+        Misconfigured, Unavailable, in the end.
         """
-        with self._work.platform(writes=False) as tx:
-            leftovers = store.list_leftovers(tx)
-        for kid, location in leftovers:
-            self._places.open(place_of(location)).destroy(location)
+        failure: PayymoError | None = None
+        for kid, location in self.list_leftovers():
+            try:
+                self._places.open(place_of(location)).destroy(location)
+            except (Misconfigured, Unavailable) as error:
+                failure = error
+                continue
             with self._work.platform() as tx:
                 store.forget_location(tx, kid)
             yield kid
+        if failure is not None:
+            raise failure
+
+    def list_leftovers(self) -> tuple[tuple[str, str], ...]:
+        """Keys that do nothing any more, and where private halves of theirs still are."""
+        with self._work.platform(writes=False) as tx:
+            return store.list_leftovers(tx)
 
     def _make(self, purpose: Purpose, state: State) -> signer.NewKey:
         place, algorithm = self._policy.place_of(purpose), self._policy.algorithm_of(purpose)

@@ -93,6 +93,18 @@ class KeyPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningPlan:
+    """Which key signs the next access token, and whether signing it, or the refresh token beside it, may fail.
+
+    It may where somebody else keeps a key, or has to open it first, and may not answer. Then whoever signs does so
+    before anything is final.
+    """
+
+    access_kid: str
+    may_fail: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What somebody who verifies, and follows our feed, said they hold."""
 

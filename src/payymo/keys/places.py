@@ -97,7 +97,7 @@ def require_place(uri: str, source: str) -> str:
     match scheme:
         case "database" if uri == DATABASE:
             return uri
-        case "file" if rest.startswith("/"):
+        case "file" if Path(rest).is_absolute() and Path(rest) != Path("/"):
             return f"file:{Path(rest)}"
         case "pkcs11" if "object=" not in rest:
             return str(load_extra("payymo.secrets.hsm", "pkcs11", source).TokenUri.parse(uri, source))

@@ -19,10 +19,12 @@ from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
 from payymo.keys import signer, store
 from payymo.keys.keeper import KeyGone, KeyKeeper
 from payymo.keys.model import (
+    DATABASE,
     PURPOSES,
     KeyPolicy,
     Purpose,
     SigningKey,
+    SigningPlan,
     State,
     find_one,
     is_due,
@@ -73,20 +75,16 @@ class KeyRing:
             sign = self._signers[kid] = self._keeper.load(key)
         return sign(message)
 
-    def may_fail_to_sign(self) -> bool:
-        """Whether a key that signs now is kept by somebody who may not answer, or has yet to be opened by one.
-
-        Then whoever signs does so before anything is final.
-        """
-        active = (key for key in self._fresh().keys if key.state == "active")
-        return any(key.location is not None or key.kid not in self._signers for key in active)
+    def plan(self) -> SigningPlan:
+        """What signs the next access token, and whether that may fail. Raises Unavailable, as `active_kid` does."""
+        ring = self._fresh()
+        active = [key for key in ring.keys if key.state == "active"]
+        may_fail = any(key.location is not None or key.kid not in self._signers for key in active)
+        return SigningPlan(_require_active(ring, "access"), may_fail)
 
     def active_kid(self, purpose: Purpose) -> str:
         """The kid of the key that signs now. Raises Unavailable: it was revoked, and no other could be made yet."""
-        found = self._fresh().active.get(purpose)
-        if found is None:
-            raise Unavailable(private=f"there is no {purpose} key that signs")
-        return found
+        return _require_active(self._fresh(), purpose)
 
     def algorithms(self) -> list[str]:
         """The algorithms of access tokens that are accepted now, or may be signed soon."""
@@ -129,7 +127,8 @@ class KeyRing:
     def ensure(self) -> None:
         """Make the keys that are missing; a next key of another algorithm or place than configured gives way to one.
 
-        What signs goes on signing: verifiers have to be given the new key first.
+        What signs goes on signing: verifiers have to be given the new key first. Raises Misconfigured, Unavailable:
+        what signs, or what is to be made, is not there.
         """
         keys = self._list()
         for purpose in PURPOSES:
@@ -137,6 +136,14 @@ class KeyRing:
         for key in self._read().keys:
             if key.state == "active":
                 self._signers[key.kid] = self._keeper.load(key)
+
+    def try_to_ensure(self) -> None:
+        """The same for who manages keys and signs nothing: where they were may be gone, and that is to be mended."""
+        keys = self._list()
+        for purpose in PURPOSES:
+            with suppress(Misconfigured, Unavailable):
+                self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
+        self._read()
 
     def _ensure(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> None:
         wanted = self._policy.algorithm_of(purpose), self._policy.place_of(purpose)
@@ -176,8 +183,9 @@ class KeyRing:
                 raise Conflict(f"Some verifiers may not know the next key yet. They will in {wait} seconds.")
             return True
 
-        self._advance(purpose, is_known)
-        return self._read().active[purpose]
+        if not self._advance(purpose, is_known):
+            raise Conflict("The next key can't be used: another one has been made. Try again when verifiers know it.")
+        return _require_active(self._read(), purpose)
 
     def rotate_due(self) -> tuple[str, ...]:
         """Make what is missing, and rotate what the calendar asks for. Answers the kids that sign from now on.
@@ -197,19 +205,19 @@ class KeyRing:
             for purpose in PURPOSES
             if is_time(purpose, self._read().keys) and self._advance(purpose, partial(is_time, purpose))
         ]
-        return tuple(self._read().active[purpose] for purpose in turned)
+        return tuple(_require_active(self._read(), purpose) for purpose in turned)
 
     def revoke(self, kid: str) -> bool:
         """Refuse from now on whatever this key has signed, and destroy it.
 
         When it was the active key, the next one signs, whether verifiers know it yet or not. Revoking again answers
-        False. Where who keeps keys does not answer now, the maintenance makes another next key later: nothing holds the
-        revocation up. Raises NotFound.
+        False. Where keys are kept by somebody who may not answer, the next key is made afterwards, or later by the
+        maintenance: nothing holds the revocation up. Raises NotFound.
         """
         found = next((key for key in self._read().keys if key.kid == kid and key.state != "retiring"), None)
         with ExitStack() as stack:
             heirs: list[signer.NewKey] = []
-            if found is not None:
+            if found is not None and self._needs_heir(found.purpose):
                 with suppress(Unavailable, Misconfigured):
                     heirs = stack.enter_context(self._keeper.made(found.purpose, "next"))
             tx = stack.enter_context(self._work.platform())
@@ -223,16 +231,29 @@ class KeyRing:
         self._read()
         with suppress(Unavailable, Misconfigured):
             self._prepare()
+        with suppress(Unavailable, Misconfigured):
             list(self._keeper.destroy_leftovers())
         return True
 
     def _succeed(self, tx: Transaction, purpose: Purpose, heirs: list[signer.NewKey]) -> None:
-        """Fill the place that a revoked key has left: the next key signs, and an heir is the next."""
-        if find_one(store.list_keys(tx), purpose, "active") is None:
-            store.activate_next(tx, purpose, int(self._clock()))
+        """Fill the place that a revoked key has left: the next key signs, and an heir is the next.
+
+        Without a next key the heir signs, though nobody could fetch it yet: nothing at all is worse.
+        """
+        self._promote(tx, purpose)
         if find_one(store.list_keys(tx), purpose, "next") is None:
             for heir in heirs:
                 self._keeper.add(tx, heir)
+            self._promote(tx, purpose)
+
+    def _promote(self, tx: Transaction, purpose: Purpose) -> None:
+        if find_one(store.list_keys(tx), purpose, "active") is None:
+            store.activate_next(tx, purpose, int(self._clock()))
+
+    def _needs_heir(self, purpose: Purpose) -> bool:
+        """Whether a key is made before one is revoked: where that is quick, or nothing is there to follow it."""
+        is_local = self._policy.place_of(purpose) == DATABASE
+        return is_local or find_one(self._list(), purpose, "next") is None
 
     def _prepare(self) -> None:
         """Make the active and next keys that are missing. Raises Misconfigured, Unavailable."""
@@ -246,10 +267,14 @@ class KeyRing:
         """One step of the life cycle, in one transaction: there is one active key before it and after it.
 
         Keys are made beforehand, because making an RSA key takes longer than a transaction should. Whether the step is
-        wanted is asked under the lock: another process may have made it meanwhile. Answers whether it was.
+        wanted is asked under the lock: another process may have made it meanwhile. Answers whether it was. A next key
+        that can't be used gives way to another one, and nothing else happens.
         """
         now = int(self._clock())
-        states: tuple[State, ...] = ("next",) if find_one(self._list(), purpose, "next") else ("next", "active")
+        candidate = find_one(self._list(), purpose, "next")
+        if candidate is not None and not self._is_usable(candidate):
+            return False
+        states: tuple[State, ...] = ("next",) if candidate else ("next", "active")
         with self._keeper.made(purpose, *states) as [fresh, *spare], self._work.platform() as tx:
             store.lock(tx)
             keys = store.list_keys(tx)
@@ -262,6 +287,20 @@ class KeyRing:
                 store.activate_next(tx, purpose, now)
             for new in [fresh] if following is not None else [fresh, *spare]:
                 self._keeper.add(tx, new)
+        return True
+
+    def _is_usable(self, candidate: SigningKey) -> bool:
+        """Whether a next key signs. If not, another one has taken its place. Raises Unavailable."""
+        try:
+            self._signers[candidate.kid] = self._keeper.load(candidate)
+        except (Misconfigured, KeyGone):
+            with self._keeper.made(candidate.purpose, "next") as [fresh], self._work.platform() as tx:
+                store.lock(tx)
+                following = find_one(store.list_keys(tx), candidate.purpose, "next")
+                if following is not None and following.kid == candidate.kid:
+                    store.drop_next(tx, candidate.purpose, int(self._clock()))
+                    self._keeper.add(tx, fresh)
+            return False
         return True
 
     def _list(self) -> tuple[SigningKey, ...]:
@@ -304,3 +343,10 @@ class KeyRing:
             self._signers.pop(gone, None)  # what is destroyed in the database is forgotten here, too
         self._ring = _Ring(keys, MappingProxyType(verification), MappingProxyType(active), now)
         return self._ring
+
+
+def _require_active(ring: _Ring, purpose: Purpose) -> str:
+    found = ring.active.get(purpose)
+    if found is None:
+        raise Unavailable(private=f"there is no {purpose} key that signs")
+    return found

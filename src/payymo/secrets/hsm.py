@@ -10,6 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -118,17 +119,30 @@ class HardwareToken:
                 return action(self._open())
             except _LOST:
                 _begun.pop(self._access.module, None)
+            except exceptions.PKCS11Error:
+                self._close()
+                raise
             try:
                 return action(self._open())
             except _LOST as lost:
                 reason = str(lost) or _name(lost)
                 raise Unavailable(private=f"the token {self._label!r} does not answer: {reason}") from None
+            except exceptions.PKCS11Error:
+                self._close()
+                raise
+
+    def _close(self) -> None:
+        """A call that was broken off may have left the session in the middle of something."""
+        session, self._session = self._session, None
+        if session is not None:
+            with suppress(exceptions.PKCS11Error):
+                session.close()
 
     def _open(self) -> Any:
         if self._refused is not None:
             raise Misconfigured([self._refused])  # a PIN that was wrong once locks the token when it is tried again
         opened = self._opened
-        if opened is None or opened != _begun.get(self._access.module) or not opened.is_ours:
+        if self._session is None or opened is None or opened != _begun.get(self._access.module) or not opened.is_ours:
             try:
                 self._session = self._log_in()
             except Misconfigured as error:
@@ -153,6 +167,7 @@ class HardwareToken:
             self._refused = f"PAYYMO_PKCS11__PIN: the token {self._label!r} refuses it ({_name(wrong)})"
             raise Misconfigured([self._refused]) from None
         except exceptions.PKCS11Error as error:
+            _begun.pop(self._access.module, None)  # the library may know the token as it was
             raise Unavailable(private=f"the token {self._label!r} can't be opened: {_name(error)}") from None
 
 
@@ -259,8 +274,17 @@ class TokenWrapper:
             raise SealBroken(private=f"{'/'.join(place)}: not a sealed value")
         try:
             return self._run("decrypt", ciphertext, nonce, place)
-        except exceptions.PKCS11Error as error:  # tokens call a wrong tag by many names
+        except exceptions.PKCS11Error as error:
+            self._require_sound(_name(error))
             raise SealBroken(private=f"{'/'.join(place)}: does not open ({_name(error)})") from None
+
+    def _require_sound(self, reason: str) -> None:
+        """Raise Unavailable when the token opens nothing at all: some call a wrong tag by names that mean just that."""
+        nonce = self._entropy.bytes(NONCE_BYTES)
+        try:
+            self._run("decrypt", self._run("encrypt", b"proof", nonce, ()), nonce, ())
+        except exceptions.PKCS11Error:
+            raise Unavailable(private=f"the token does not decrypt: {reason}") from None
 
     def _run(self, verb: str, data: bytes, nonce: bytes, place: tuple[str, ...]) -> bytes:
         params = GCMParams(nonce=nonce, aad=bind(place), tag_bits=TAG_BITS)

@@ -13,6 +13,7 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
 from payymo.keys.keeper import KeyGone
+from payymo.keys.model import SigningPlan
 from payymo.logs import Outcome, SecurityLog, Trace
 from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
@@ -95,6 +96,7 @@ class Sessions:
         return self._start(tenant_id, proof, device, trace)
 
     def _start(self, tenant_id: uuid.UUID, proof: Proof | None, device: Device, trace: Trace) -> LoggedIn:
+        plan = self._minter.plan()
         started: tuple[User, Grants, Subject, Live] | None = None
         pair: TokenPair | None = None
         if proof is not None:
@@ -106,7 +108,7 @@ class Sessions:
                     grants = self._roles.grants_of(tx, user.id)
                     subject = Subject(tenant_id, user.id, session.id, grants.roles, grants.permissions)
                     live = Live(user.id, session.expires_at, session.live)
-                    pair = self._pair(subject, live) if self._minter.may_fail else None
+                    pair = self._pair(subject, live, plan) if plan.may_fail else None
                     started = user, grants, subject, live
         if started is None:
             whose = None if proof is None else proof.user_id
@@ -116,7 +118,7 @@ class Sessions:
         self._log.event(
             "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=subject.session_id
         )
-        return LoggedIn(user, grants, pair or self._pair(subject, live))
+        return LoggedIn(user, grants, pair or self._pair(subject, live, plan))
 
     def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
         now = int(self._clock())
@@ -147,6 +149,7 @@ class Sessions:
         """
         claims = self._read_refresh_token(refresh_token, tenant_id)
         own, session_id, presented_id = (uuid.UUID(text) for text in (claims.tenant_id, claims.sid, claims.jti))
+        plan = self._minter.plan()
         with self._work(own) as tx:
             live = self._rotate(tx, session_id, presented_id, int(self._clock()))
             outcome: Decision = Rotate()
@@ -157,12 +160,12 @@ class Sessions:
                 grants = self._roles.grants_of(tx, live.user_id)
                 subject = Subject(own, live.user_id, session_id, grants.roles, grants.permissions)
                 # Whoever keeps the key may not answer. After the commit the client would have lost its only token.
-                pair = self._pair(subject, live) if self._minter.may_fail else None
+                pair = self._pair(subject, live, plan) if plan.may_fail else None
         # Only now, after the commit, may a refusal be raised.
         self._record_refresh(outcome, claims, trace)
         if live is None or subject is None:
             raise InvalidToken(private=type(outcome).__name__)
-        return pair or self._pair(subject, live)
+        return pair or self._pair(subject, live, plan)
 
     def _rotate(self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, now: int) -> Live | None:
         successor = self._new_refresh_token(now)
@@ -209,7 +212,7 @@ class Sessions:
             reason=type(outcome).__name__.lower(),
         )
 
-    def _pair(self, subject: Subject, live: Live) -> TokenPair:
+    def _pair(self, subject: Subject, live: Live, plan: SigningPlan) -> TokenPair:
         """The tokens with which a session goes on, and which it outlives. Raises InvalidToken when it is over."""
         now, token = int(self._clock()), live.token
         expires_at = min(now + self._access_ttl, live.expires_at)
@@ -221,7 +224,7 @@ class Sessions:
             )
         except KeyGone as gone:
             raise InvalidToken(private=gone.private) from None
-        access_token = self._minter.mint_access(subject, issued_at=now, expires_at=expires_at)
+        access_token = self._minter.mint_access(subject, kid=plan.access_kid, issued_at=now, expires_at=expires_at)
         return TokenPair(access_token, refresh_token, expires_at - now)
 
     def log_out(
