@@ -224,6 +224,7 @@ PLATFORM = (
             "_DESTROY",
             "_WARN",
             "_REVOKED_PIN",
+            "_WITH_PIN",
             "_LIST_SEALED",
             "_COUNT_SEALED",
             "_RESEAL",

@@ -13,7 +13,6 @@ from payymo.certificates import making, store
 from payymo.certificates.model import (
     CertificatePolicy,
     CertificateVersion,
-    State,
     Usage,
     activation_of,
     is_due,
@@ -109,19 +108,24 @@ class Lifecycle:
             store.step_down(tx, active, end if active.not_after is None else min(end, active.not_after))
         store.activate(tx, version, now)
 
-    def end(
-        self,
-        tx: Transaction,
-        version: CertificateVersion,
-        versions: Sequence[CertificateVersion],
-        *,
-        state: State,
-        now: int,
-    ) -> CertificateVersion | None:
-        """Step: destroy the private half of a version. Answers the next one if that is in use instead, from now on."""
-        store.destroy(tx, version, state, now)
-        following = one(versions, "next")
-        if version.state != "active" or following is None or following.not_before is None:
+    def revoke(
+        self, tx: Transaction, version: CertificateVersion, now: int
+    ) -> tuple[tuple[CertificateVersion, ...], tuple[CertificateVersion, ...]]:
+        """Step: destroy a key that somebody else may have, wherever it is in use. It is never accepted again.
+
+        Answers the versions, of whatever name, that are revoked now, and those that are in use instead.
+        """
+        revoked = store.list_with_pin(tx, version.pin)
+        for found in revoked:
+            store.destroy(tx, found, "revoked", now)
+        names = sorted({found.name for found in revoked if found.state == "active"})
+        heirs = [self.succeed(tx, name, now) for name in names]
+        return revoked, tuple(heir for heir in heirs if heir is not None)
+
+    def succeed(self, tx: Transaction, name: str, now: int) -> CertificateVersion | None:
+        """Step: let the next version of a name be in use, which has no active one any more. None: there is none yet."""
+        following = one(store.list_versions(tx, name), "next")
+        if following is None or following.not_before is None:
             return None
         store.reschedule(tx, following, max(now, following.not_before))
         if not is_due(replace(following, activates_at=now), None, now, self.policy):
@@ -144,9 +148,7 @@ class Lifecycle:
         require_new(draft.name, versions, draft.chain[0])
         if store.is_pin_revoked(tx, pin):
             raise Conflict("The key of this certificate is revoked here: have another key certified.")
-        usages = {found.usage for found in versions if found.chain_pem is not None} - {draft.usage}
-        if usages:
-            raise Conflict(f"{draft.name} is the name of {usages.pop()} certificates: take another name.")
+        require_usage(draft.name, versions, draft.usage)
         following, active = one(versions, "next"), one(versions, "active")
         if following is not None:
             raise Conflict(
@@ -164,6 +166,8 @@ class Lifecycle:
         requested = one(versions, "requested")
         if requested is None or requested.pin != new.pin:
             raise Conflict(f"The request of {new.name} was given up meanwhile: give the private key with --key.")
+        if requested.usage != new.usage:
+            raise Conflict(f"The request of {new.name} is for a {requested.usage}'s certificate, not a {new.usage}'s.")
         filled = replace(
             new,
             version=requested.version,
@@ -173,6 +177,13 @@ class Lifecycle:
         )
         store.fill(tx, filled)
         return filled
+
+
+def require_usage(name: str, versions: Sequence[CertificateVersion], usage: Usage) -> None:
+    """Raise Conflict when the certificates of a name are for something else."""
+    others = {found.usage for found in versions if found.chain_pem is not None} - {usage}
+    if others:
+        raise Conflict(f"{name} is the name of {others.pop()} certificates: take another name.")
 
 
 def require_new(name: str, versions: Sequence[CertificateVersion], certificate: x509.Certificate) -> None:
@@ -200,8 +211,8 @@ def _require_names(
         raise refusal("certificate", f"it lacks {told}, which the one before bears or the request names; --other-names")
 
 
-def _wildcard_of(name: str) -> str:
-    return f"dns:*.{name.partition('.')[2]}"
+def _wildcard_of(name: str) -> str | None:
+    return f"dns:*.{name.partition('.')[2]}" if name.startswith("dns:") else None
 
 
 def _require_calendar(new: CertificateVersion, active: CertificateVersion | None, now: int) -> None:

@@ -65,7 +65,7 @@ class CertificateRotation:
             active, following = one(versions, "active"), None
         for version in versions:
             if is_over(version, now):
-                self._lifecycle.end(tx, version, versions, state="retired", now=now)
+                store.destroy(tx, version, "retired", now)
                 happened.append(("retired", version, "calendar"))
         days = _unwarned(active, following, now)
         if active is not None and days is not None:

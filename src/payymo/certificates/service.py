@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cryptography import x509
 
 from payymo.certificates import making, store
-from payymo.certificates.lifecycle import Draft, Lifecycle, require_new
+from payymo.certificates.lifecycle import Draft, Lifecycle, require_new, require_usage
 from payymo.certificates.model import (
     AUTHORITY,
     CertificateVersion,
@@ -47,15 +47,18 @@ class Certificates:
             return store.list_all(tx)
 
     def get(self, name: str, version: int | None = None) -> CertificateVersion:
-        """A version; without a number the active one, or the newest. Raises NotFound."""
+        """A version; without a number the active one, else what is to become it. Raises NotFound."""
         with self._work.platform(writes=False) as tx:
             return _find(store.list_versions(tx, name), version)
 
     def list_accepted(self, name: str) -> tuple[CertificateVersion, ...]:
-        """What peers that know us by certificate or pin have to accept now: next, active, retiring."""
+        """What peers that know us by certificate or pin have to accept now: next, active, retiring. Raises NotFound."""
         with self._work.platform(writes=False) as tx:
             found = store.list_versions(tx, name)
-        return tuple(version for version in found if version.state in {"next", "active", "retiring"})
+        accepted = tuple(version for version in found if version.state in {"next", "active", "retiring"})
+        if not accepted:
+            raise NotFound(NO_VERSION)
+        return accepted
 
     def active_version(self, name: str) -> int | None:
         """The number of the version in use, or None. Cheap enough to be asked every few seconds."""
@@ -131,6 +134,7 @@ class Certificates:
         now = int(self._clock())
         with self._work.platform() as tx:
             versions = self._lifecycle.begin(tx, name)
+            require_usage(name, versions, usage)
             waiting = one(versions, "requested")
             if waiting is not None:
                 raise Conflict(
@@ -180,23 +184,24 @@ class Certificates:
                 raise Conflict(f"Version {version} of {name} is in use: activate another one first, or say --last.")
             if found.state == "active" and one(versions, "next") is not None:
                 raise Conflict(f"{name} has a next version: activate that one instead.")
-            self._lifecycle.end(tx, found, versions, state="retired", now=int(self._clock()))
+            store.destroy(tx, found, "retired", int(self._clock()))
         self._event("retired", found, trace, reason="command")
 
     def revoke(self, name: str, version: int, *, trace: Trace) -> int | None:
-        """Destroy the private half of a version, and never accept its key again. Answers the version now in use.
+        """Destroy the key of a version, and never accept it again, under whatever name. Answers the version now in use.
 
-        Of the active one: the next one is in use at once, if it is valid. Raises NotFound, Conflict.
+        Where it was in use, the next version is at once, if it is valid and has another key. Raises NotFound, Conflict.
         """
         with self._work.platform() as tx:
             versions = self._lifecycle.begin(tx, name)
             found = _find(versions, version)
             if found.state == "revoked":
                 raise Conflict(f"Version {version} of {name} is revoked already.")
-            heir = self._lifecycle.end(tx, found, versions, state="revoked", now=int(self._clock()))
+            revoked, heirs = self._lifecycle.revoke(tx, found, int(self._clock()))
             active = store.find_active_version(tx, name)
-        self._event("revoked", found, trace)
-        if heir is not None:
+        for one_of in revoked:
+            self._event("revoked", one_of, trace)
+        for heir in heirs:
             self._event("activated", heir, trace, reason="revocation")
         return active
 
@@ -285,7 +290,7 @@ def _presented(chain: Sequence[x509.Certificate]) -> Sequence[x509.Certificate]:
 
 def _find(versions: tuple[CertificateVersion, ...], version: int | None) -> CertificateVersion:
     if version is None:
-        found = one(versions, "active") or (versions[-1] if versions else None)
+        found = one(versions, "active") or one(versions, "next") or one(versions, "requested")
     else:
         found = next((one_of for one_of in versions if one_of.version == version), None)
     if found is None:

@@ -57,6 +57,7 @@ _DESTROY = (
 )
 _WARN = sa.update(t).where(*_ONE).values(warned_days=sa.bindparam("days"))
 _REVOKED_PIN = sa.select(t.c.name).where(t.c.state == "revoked", t.c.pin == sa.bindparam("of_pin")).limit(1)
+_WITH_PIN = _LIST.where(t.c.pin == sa.bindparam("of_pin"), t.c.state != "revoked")
 _UNDER_OTHERS = (t.c.data_key_id.is_not(None), t.c.data_key_id != sa.bindparam("newest"))
 _LIST_SEALED = (
     sa.select(t.c.name, t.c.version, t.c.private_key, t.c.data_key_id)
@@ -156,8 +157,14 @@ def is_pin_revoked(tx: Transaction, pin: str) -> bool:
     return tx.execute(_REVOKED_PIN, {"of_pin": pin}).scalar() is not None
 
 
+def list_with_pin(tx: Transaction, pin: str) -> tuple[CertificateVersion, ...]:
+    """Every version with this public key, of whatever name, that is not revoked."""
+    return tuple(_read(row) for row in tx.execute(_WITH_PIN, {"of_pin": pin}).mappings())
+
+
 def list_sealed(tx: Transaction, newest: uuid.UUID, *, count: int) -> list[SealedRow]:
-    """At most `count` versions whose private halves are sealed under another data key."""
+    """At most `count` versions whose private halves are sealed under another data key. Nobody changes one meanwhile."""
+    lock(tx)
     rows = tx.execute(_LIST_SEALED, {"newest": newest, "count": count})
     return [
         SealedRow((row.name, row.version), place_of(row.name, row.version), Sealed(row.private_key, row.data_key_id))

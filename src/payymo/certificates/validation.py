@@ -95,7 +95,7 @@ def load_chain(pem: str) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(pem.encode()))
     except (ValueError, x509.InvalidVersion):
-        raise Misconfigured(["a certificate in the database can't be read: it was changed there"]) from None
+        raise Misconfigured(["a certificate can't be read: it was changed in the database"]) from None
 
 
 def dump_chain(chain: Sequence[x509.Certificate]) -> str:

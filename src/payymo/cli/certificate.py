@@ -50,7 +50,7 @@ def list_all(*, as_json: bool) -> None:
 @as_json
 @politely
 def show(*, name: str, version: int | None, as_json: bool) -> None:
-    """Show what is public of a version: without a number of the active one, or the newest."""
+    """Show what is public of a version: without a number of the active one, or of what is to become it."""
     with services() as opened:
         found = opened.certificates.get(name, version)
     show_facts(facts_of(found), json_wanted=as_json)
@@ -64,6 +64,8 @@ def show(*, name: str, version: int | None, as_json: bool) -> None:
 @politely
 def chain(*, name: str, version: int | None, accepted: bool, as_json: bool) -> None:
     """Print a certificate with its chain as PEM; of a version that is only requested, the request."""
+    if accepted and version is not None:
+        raise click.UsageError("Name a version, or say --accepted.")
     with services() as opened:
         found = opened.certificates.list_accepted(name) if accepted else (opened.certificates.get(name, version),)
     if as_json:

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
+from payymo.cli.output import harmless
 from payymo.compose import Services, compose, open_engine
 from payymo.config import Settings, read_settings
 from payymo.db.revision import is_current
@@ -36,16 +37,16 @@ def politely(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except Misconfigured as error:
             for reason in error.reasons:
-                click.echo(f"payymo: {reason}", err=True)
+                click.echo(f"payymo: {harmless(reason)}", err=True)
         except InvalidInput as error:
             for found in error.errors:
-                click.echo(f"payymo: {found.pointer.lstrip('/')}: {found.detail}", err=True)
+                click.echo(f"payymo: {found.pointer.lstrip('/')}: {harmless(found.detail)}", err=True)
             if not error.errors:
-                click.echo(f"payymo: {error.detail}", err=True)
+                click.echo(f"payymo: {harmless(error.detail)}", err=True)
         except PayymoError as error:  # who sits here is no stranger
             private = error.private if error.code == PayymoError.code else None
             why = f" ({error.private})" if error.code == Unavailable.code and error.private else ""
-            click.echo(f"payymo: {private or error.detail}{why}", err=True)
+            click.echo(f"payymo: {harmless(private or error.detail)}{why}", err=True)
         sys.exit(1)
 
     return run

@@ -53,5 +53,10 @@ def _print(table: Table) -> None:
 def _text(value: Any) -> Text:
     """As it is: what users chose must not be read as markup."""
     if isinstance(value, list | tuple):
-        return Text(", ".join(str(part) for part in value))
-    return Text("-" if value is None else str(value))
+        return Text(harmless(", ".join(str(part) for part in value)))
+    return Text("-" if value is None else harmless(str(value)))
+
+
+def harmless(text: str) -> str:
+    """The text without what a terminal would obey: names in certificates are chosen by strangers."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
