@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from payymo.compose import Services, compose
 from payymo.db.schema import signing_keys
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured
+from payymo.errors import Conflict, Misconfigured, Unavailable
 from payymo.keys.hardware import HardwareKeys
 from payymo.keys.model import place_of
 from payymo.keys.places import FileKeys, KeyPlace, KeyPlaces, require_place
@@ -21,8 +22,8 @@ from payymo.keys.signer import public_jwk
 from payymo.logs import Trace
 from payymo.secrets.hsm import find_objects, hardware_token, make_master_key
 from payymo_guard import Refused, VerificationKey
-from tests.support.house import Database, House, fresh_name
-from tests.support.moments import kill_points
+from tests.support.house import Database, House, fresh_name, settings_for
+from tests.support.moments import before, kill_points
 from tests.support.softhsm import LABEL, SoftHsm
 
 KINDS = ("file", "token")
@@ -391,6 +392,97 @@ def test_a_key_that_has_yet_to_be_opened_costs_nobody_the_session(hsm: SoftHsm, 
             here.clock.advance(60)
     client.refresh_token = token
     assert client.refresh().status_code == 200
+    assert client.get("/api/auth/me").status_code == 200
+    here.close()
+    there.close()
+
+
+# ── what is gone for good ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def managed(house: House, **settings: Any) -> Services:
+    """What a command opens."""
+    built = compose(settings_for(house.database, **settings), clock=house.clock, log=house.services.log, signs=False)
+    assert not built.ring._signers
+    return built
+
+
+def test_a_lost_key_can_be_revoked_and_left_behind(elsewhere: House, place: Place) -> None:
+    """A revocation waits for nobody, and the way back to the database is open to commands."""
+    elsewhere.services.ring.rotate("access", at_once=True)
+    [active], [following] = rows(elsewhere, "active"), rows(elsewhere, "next")
+    for row in (active, following):
+        place.remove(name_of(row.location))
+    with pytest.raises(Misconfigured):
+        House(elsewhere.database, clock=elsewhere.clock, pkcs11=place.hsm.settings)
+    services = managed(elsewhere, pkcs11=place.hsm.settings)  # new keys go to the database
+    assert [row.location for row in rows(elsewhere, "next")] == [None]
+    assert services.ring.revoke(active.kid)
+    services.close()
+    after = House(elsewhere.database, clock=elsewhere.clock, pkcs11=place.hsm.settings)
+    assert after.logged_in().get("/api/auth/me").status_code == 200
+    assert [row.location for row in rows(after, "active")] == [None]
+    after.close()
+
+
+def test_a_next_key_that_is_lost_never_signs(elsewhere: House, place: Place) -> None:
+    """It gives way to another one, which waits its time; what signs goes on."""
+    [active], [lost] = rows(elsewhere, "active"), rows(elsewhere, "next")
+    place.remove(name_of(lost.location))
+    with pytest.raises(Conflict, match="can't be used"):
+        elsewhere.services.ring.rotate("access", at_once=True)
+    elsewhere.clock.advance(31 * 86_400)
+    elsewhere.services.do_duties(Trace())
+    assert lost.kid not in {row.kid for state in ("active", "next") for row in rows(elsewhere, state)}
+    assert elsewhere.logged_in().refresh().status_code == 200
+    elsewhere.clock.advance(305)
+    elsewhere.services.do_duties(Trace())
+    [now] = rows(elsewhere, "active")
+    assert now.kid not in {active.kid, lost.kid}
+    assert place_of(now.location) == place.uri
+    assert elsewhere.logged_in().refresh().status_code == 200
+
+
+def test_one_key_that_can_not_be_destroyed_holds_up_no_other(elsewhere: House, place: Place) -> None:
+    """The next duties try again, and say so until it is done."""
+    for _ in range(3):
+        elsewhere.services.ring.rotate("access", at_once=True)
+    stuck, *others = [row for row in rows(elsewhere, "retiring") if row.location]
+    owner = elsewhere.database.owner()
+    with owner.begin() as connection:
+        values = {"location": "pkcs11:token=nowhere;object=payymo-x"}
+        connection.execute(sa.update(signing_keys).where(signing_keys.c.kid == stuck.kid).values(values))
+    owner.dispose()
+    elsewhere.clock.advance(2000)
+    elsewhere.services.prune()
+    destroyed = []
+    with pytest.raises((Misconfigured, Unavailable)):
+        destroyed.extend(elsewhere.services.keeper.destroy_leftovers())
+    assert {kid for kid, _ in elsewhere.services.keeper.list_leftovers()} == {stuck.kid}
+    assert not {name_of(row.location) for row in others} & place.content()
+
+
+def test_a_rotation_in_mid_refresh_changes_nothing_for_it(
+    hsm: SoftHsm, postgres_database: Database, tmp_path: Path
+) -> None:
+    """The key was chosen before: another one, in a token that does not answer, is for the next refresh."""
+    place = Place("token", hsm, tmp_path)
+    here = House(postgres_database, **place.settings)
+    here.user("alice")
+    there = House(postgres_database, clock=here.clock, **place.settings)
+    client = here.logged_in()
+    away = Away(hsm)
+
+    def act() -> None:
+        there.services.ring.rotate("access", at_once=True)
+        here.clock.advance(2)
+        away.__enter__()
+
+    try:
+        with before(here, lambda statement: "UPDATE sessions" in statement, act):
+            assert client.refresh().status_code == 200
+    finally:
+        away.__exit__()
     assert client.get("/api/auth/me").status_code == 200
     here.close()
     there.close()
