@@ -20,6 +20,10 @@ class SealBroken(PayymoError):
     code = "internal_error"
 
 
+class TooOld(SealBroken):
+    """It would open, but under a version of the master key that must not be used any more. `private` says the remedy."""
+
+
 class Sealer:
     """Seals and opens values under one 256-bit key."""
 

@@ -33,7 +33,7 @@ class _Timely(io.RawIOBase):
             if remaining <= 0:
                 raise TimeoutError("timed out")
             self._sock.settimeout(remaining)
-        found: int | None = self._raw.readinto(buffer)  # type: ignore[attr-defined]
+        found: int | None = self._raw.readinto(buffer)
         return found
 
     def close(self) -> None:
