@@ -21,7 +21,7 @@ class SealBroken(PayymoError):
 
 
 class TooOld(SealBroken):
-    """It would open, but under a version of the master key that must not be used any more. `private` says the remedy."""
+    """Sealed under a version of the master key that must not be used any more. The private reason has the remedy."""
 
 
 class Sealer:

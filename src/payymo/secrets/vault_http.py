@@ -80,6 +80,8 @@ class TokenSource:
         scheme, _, path = self._setting.partition(":")
         if scheme != "file":
             return _sound(self._setting.strip(), TOKEN_SETTING)
+        if not path:
+            raise Misconfigured([f"{TOKEN_SETTING}: write file:/path of the file with the token"])
         return _sound(read_private(Path(path), group_may_read=True).decode("ascii", "replace").strip(), path)
 
 
