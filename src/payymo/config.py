@@ -35,6 +35,12 @@ SWITCHES = ("PAYYMO_SECRETS_DIR",)
 Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_ORIGIN = re.compile(
+    r"https?://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?"
+)
+_NAME = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]+"  # no dots alone: they would mean another one
+_NAMESPACE = re.compile(rf"{_NAME}(?:/{_NAME})*/?")
+
 
 class Section(BaseModel):
     """A group of settings: frozen, unknown members refused."""
@@ -61,13 +67,29 @@ class Redis(Section):
 class Vault(Section):
     """HashiCorp Vault, for secrets and master keys whose URI begins with `vault:`."""
 
-    address: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+$")
+    address: str | None = None
     token: SecretStr | None = None
     """The token, or `file:/path` of a file where Vault Agent keeps one: it is read for each request."""
-    namespace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$")
+    namespace: str | None = None
     ca_file: Path | None = None
     """The authority of its certificate, where the system does not know it."""
-    timeout_seconds: int = Field(default=5, ge=1, le=60)
+    timeout_seconds: int = Field(default=4, ge=1, le=4)
+    """For the whole of a request. A request may be made twice, after a 403, inside of a transaction, and PostgreSQL
+    ends transactions that are silent for ten seconds (see `payymo.db.work`)."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_origin(cls, value: str | None) -> str | None:
+        if value is not None and not _is_origin(value):
+            raise ValueError("write https://HOST or https://HOST:PORT, with nothing behind it, not even a slash")
+        return value
+
+    @field_validator("namespace")
+    @classmethod
+    def _is_a_path(cls, value: str | None) -> str | None:
+        if value is not None and _NAMESPACE.fullmatch(value) is None:
+            raise ValueError("write names of letters, digits, dots, dashes and underscores, with slashes between them")
+        return value
 
 
 class Pkcs11(Section):
@@ -287,6 +309,17 @@ class Settings(BaseSettings):
 def reveal(secret: SecretStr | None) -> str | None:
     """The text of a secret, for the one place that uses it."""
     return None if secret is None else secret.get_secret_value()
+
+
+def _is_origin(value: str) -> bool:
+    """A scheme, a host and perhaps a port, in the form that every reader of URLs takes for the same."""
+    found = _ORIGIN.fullmatch(value)
+    if found is None or (found["port"] is not None and not 0 < int(found["port"]) < 65536):
+        return False
+    try:
+        return found["v6"] is None or bool(ipaddress.IPv6Address(found["v6"]))
+    except ValueError:
+        return False
 
 
 def _with_driver(url: str) -> str:

@@ -61,11 +61,13 @@ def read_bounded(path: Path, size: int) -> bytes:
 
 
 def require_private(path: Path, *, group_may_read: bool = False) -> None:
-    """Raise Misconfigured when somebody else can read the file, or write it."""
+    """Raise Misconfigured when it is no file, or somebody else can read it, or write it."""
     try:
         facts = path.stat()
     except OSError as error:
         raise Misconfigured([f"{path}: can't be read ({error.strerror})"]) from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise Misconfigured([f"{path}: not a file"])
     _require_owner(path, facts)
     if stat.S_IMODE(facts.st_mode) & (0o027 if group_may_read else 0o077):
         raise Misconfigured([f"{path}: readable or writable by others. Repair it with: chmod 600 {path}"])

@@ -59,7 +59,12 @@ def test_a_misspelt_name_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nam
         ("PAYYMO_VAULT__ADDRESS", "https://vault.example.com:8200/v1"),
         ("PAYYMO_VAULT__ADDRESS", "https://user:password@vault.example.com"),
         ("PAYYMO_VAULT__NAMESPACE", "a\r\nX-Vault-Token: b"),
+        ("PAYYMO_VAULT__NAMESPACE", ".."),
+        ("PAYYMO_VAULT__NAMESPACE", "a/../b"),
+        ("PAYYMO_VAULT__NAMESPACE", "a//b"),
+        ("PAYYMO_VAULT__NAMESPACE", "a\n"),
         ("PAYYMO_VAULT__TIMEOUT_SECONDS", "0"),
+        ("PAYYMO_VAULT__TIMEOUT_SECONDS", "5"),
         ("PAYYMO_SECRETS_DIR", "/nowhere/at/all"),
     ],
 )
@@ -68,6 +73,49 @@ def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch,
     set_all(monkeypatch, **{name: value})
     with pytest.raises(Misconfigured):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "http://[::1",
+            "http://[zz]",
+            "http://[]",
+            "http://[1.2.3.4]",
+            "http://*",
+            "http://-a",
+            "http://a:",
+            "http://",
+        ),
+        *(
+            "https://a:99999",
+            "https://a:0",
+            "https://a:x",
+            "https://a/",
+            "https://a\n",
+            "https://a b",
+            "https://a@b",
+            "",
+        ),
+        *("ftp://a", "https://a%2fb", "https://a\\b"),
+    ],
+)
+def test_an_address_of_vault_is_a_host_and_a_port(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """With the form in words; also in production, where more is asked about it."""
+    set_all(monkeypatch, PAYYMO_VAULT__ADDRESS=address, **SOUND)
+    with pytest.raises(Misconfigured, match="PAYYMO_VAULT__ADDRESS: write https://HOST or https://HOST:PORT"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    "address", ["https://a", "https://vault_1.example.com:8200", "http://[::1]:1", "https://[2001:db8::1]"]
+)
+def test_an_address_of_vault_can_be_any_host(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """By name and by number, with and without a port; and a namespace may be several deep."""
+    set_all(monkeypatch, PAYYMO_VAULT__ADDRESS=address, PAYYMO_VAULT__NAMESPACE="a/..b/c./")
+    reasons_against_production(read_settings(env="production"))
+    assert read_settings().vault.address == address
 
 
 def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,8 +257,8 @@ PLATFORM = (
         for name in (
             *("_ADD_MASTER", "_DROP_MASTER", "_LEAVE", "_LOCK_MASTERS", "_MAKE_CURRENT", "_SHRED"),
             *("_SERVICE_PURPOSES", "_TENANT_PURPOSES"),
-            *(f"_OF_TENANTS.{name}" for name in ("list_wrapped", "count_wrapped", "rewrap")),
-            *(f"_OF_SERVICE.{name}" for name in ("list_wrapped", "count_wrapped", "rewrap")),
+            *(f"_OF_TENANTS.{name}" for name in ("list_wrapped", "oldest", "count_wrapped", "rewrap")),
+            *(f"_OF_SERVICE.{name}" for name in ("list_wrapped", "oldest", "count_wrapped", "rewrap")),
             *(f"_OF_SERVICE.{name}" for name in ("add", "by_id", "drop", "newest", "older")),
             *(f"_SERVICE_SECRETS.{name}" for name in ("add", "last", "list_all", "newest", "one", "retire")),
             *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),

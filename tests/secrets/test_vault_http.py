@@ -1,7 +1,10 @@
 """Requests to Vault: what comes of every answer, over which connections, with which token, and who sees it."""
 
+import gzip
 import json
 import logging
+import select
+import socket
 import ssl
 import subprocess
 import sys
@@ -39,6 +42,9 @@ NO_ANSWERS = {
     "nothing": (200, b"", "is it Vault that answers"),
     "half": (200, b'{"data": {"ciphertext": "vau', "is it Vault that answers"),
     "octets": (200, b"\xff\xfe\x00", "is it Vault that answers"),
+    "deep": (200, b"[" * 100_000, "is it Vault that answers"),
+    "long": (200, b'{"data": "' + b"x" * 2**20 + b'"}', "is it Vault that answers"),
+    "a long number": (200, b'{"data": ' + b"9" * 5000 + b"}", "is it Vault that answers"),
     "no members": (200, b"{}", "nothing sealed"),
     "strange members": (200, b'{"data": {"ciphertext": ["THE-VALUE"]}}', "nothing sealed"),
     "not sealed": (200, b'{"data": {"ciphertext": "THE-VALUE"}}', "nothing sealed"),
@@ -91,6 +97,50 @@ def test_who_never_answers_is_left_in_time(vault: VaultServer) -> None:
     with pytest.raises(Unavailable, check=lambda error: "ReadTimeout" in (error.private or "")):
         ask(access_to(vault.address))
     meeting.abort()
+
+
+def test_a_packed_answer_is_not_unpacked(vault: VaultServer) -> None:
+    """Nobody asked for one, and a small one can be huge."""
+    packed = gzip.compress(b'{"data": {"ciphertext": "vault:v1:AAAA"}}')
+    vault.vault.instead = instead(200, packed, **{"Content-Encoding": "gzip"})
+    with pytest.raises(Unavailable, check=lambda error: "is it Vault that answers" in (error.private or "")):
+        ask(access_to(vault.address))
+    assert vault.vault.seen[0].headers["Accept-Encoding"] == "identity"
+
+
+TRICKLES = {
+    "head": (b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+}
+
+
+@pytest.mark.parametrize("part", TRICKLES)
+def test_who_answers_a_bit_at_a_time_is_left_in_time(part: str) -> None:
+    """Each wait is short, and there is no end of them: the deadline is for the whole answer."""
+    first, again = TRICKLES[part]
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        was_left = pool.submit(trickle, listener, first, again)
+        with pytest.raises(Unavailable, check=lambda error: "no answer" in (error.private or "")):
+            ask(access_to(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        assert was_left.result()
+
+
+def trickle(listener: socket.socket, first: bytes, again: bytes) -> bool:
+    """Until the other side has hung up: True; or has waited much longer than it should."""
+    connection, _ = listener.accept()
+    with connection:
+        try:
+            connection.sendall(first)
+            for _ in range(80):  # four times as long as is waited; fewer than there may be headers
+                connection.sendall(again)
+                if select.select([connection], [], [], 0.1)[0] and not connection.recv(65536):
+                    return True
+        except OSError:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

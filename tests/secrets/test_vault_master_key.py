@@ -1,18 +1,20 @@
 """A master key that Vault keeps: what Vault's own changes do to it, and what happens when Vault goes away."""
 
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from payymo.clock import system_clock
-from payymo.db.schema import service_data_keys
+from payymo.db.schema import data_keys, master_keys, service_data_keys
 from payymo.errors import Unavailable
 from payymo.logs import Trace
 from payymo.secrets.encryption import SealBroken
-from payymo.secrets.envelope import check_master_keys
+from payymo.secrets.envelope import check_master_keys, shred
 from tests.cli.test_commands import Shell
 from tests.support.house import MASTER_KEY, Database, House
 from tests.support.processes import PAYYMO, environment, log_in, servers
@@ -56,7 +58,14 @@ def test_a_raised_min_decryption_version_is_told_until_it_is_lowered(moved: Data
     facts["min_decryption_version"] = 2
     with pytest.raises(SealBroken, check=lambda error: "older than min_decryption_version" in (error.private or "")):
         opened(vault).wrapper.open(sealed, *PLACE)
-    assert_refused(moved, vault, "does not open what was sealed under it")
+    for slug in ("x", "y", "z", "w"):  # what is under the new version opens; it is the oldest that stops
+        facts["min_decryption_version"] = 1
+        house = started(moved, vault)
+        house.clock.advance(60)
+        house.services.secrets.put("one", b"VALUE", tenant_id=house.tenant(slug).id, trace=Trace())
+        house.close()
+        facts["min_decryption_version"] = 2
+        assert_refused(moved, vault, "PAYYMO_MASTER_KEY: .* older than min_decryption_version .*: lower that again")
     facts["min_decryption_version"] = 1
     house = started(moved, vault)
     house.services.reencryption.run(
@@ -110,6 +119,87 @@ def test_one_broken_row_does_not_keep_the_service_from_starting(moved: Database,
             with owner.begin() as connection:
                 connection.execute(sa.update(service_data_keys).where(columns.id == row.id).values(wrapped=wrapped))
     owner.dispose()
+    house.close()
+
+
+def test_the_oldest_data_keys_are_the_proof_whosever_they_are(moved: Database, vault: VaultServer) -> None:
+    """Those of the service may all open, and the first request of a tenant would not."""
+    vault.vault.rotate_key()
+    house = started(moved, vault)
+    house.clock.advance(7200)
+    house.services.reencryption.run(
+        progress=lambda _done, _total: None,
+        pause=lambda _seconds: house.clock.advance(5),
+        trace=Trace(),
+        whatever_age=True,
+    )
+    house.close()
+    vault.vault.keys["payymo"].facts["min_decryption_version"] = 2
+    owner, columns = moved.owner(), data_keys.c
+    with owner.begin() as connection:
+        row = connection.execute(sa.select(data_keys)).first()
+        assert row is not None
+        old = {"created_at": 1, "wrapped": row.wrapped.replace(b"vault:v2:", b"vault:v1:")}
+        connection.execute(sa.update(data_keys).where(columns.id == row.id).values(old))
+    owner.dispose()
+    assert_refused(moved, vault, "older than min_decryption_version")
+
+
+# ── who waits for it ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_new_data_key_needs_one_request(moved: Database, vault: VaultServer) -> None:
+    """It is made here: nobody has to open it, while others wait for the transaction."""
+    house = started(moved, vault)
+    tenant = house.tenant("fresh").id
+    vault.vault.seen.clear()
+    house.services.secrets.put("one", b"x", tenant_id=tenant, trace=Trace())
+    assert [seen.path for seen in vault.vault.seen] == ["transit/encrypt/payymo"]
+    assert house.services.secrets.get("one", tenant_id=tenant, trace=Trace()).value == b"x"
+    house.close()
+
+
+def test_nobody_waits_while_data_keys_are_wrapped_again(sqlite_database: Database, vault: VaultServer) -> None:
+    """However slow Vault is: the write lock is free whenever it is asked."""
+    house = House(sqlite_database, next_master_key=IN_VAULT, **reached(vault))
+    house.services.secrets.put("one", b"x", trace=Trace())
+    free: list[str] = []
+
+    def write(seen: Seen) -> None:
+        other = sqlite3.connect(str(sa.make_url(sqlite_database.url).database), timeout=0)
+        with closing(other), suppress(sqlite3.OperationalError):
+            other.execute("BEGIN IMMEDIATE")
+            free.append(seen.path)
+
+    vault.vault.before = write
+    vault.vault.seen.clear()
+    rotate(house)
+    assert free == [seen.path for seen in vault.vault.seen]
+    assert "transit/encrypt/payymo" in free
+    house.close()
+
+
+def test_what_is_shredded_while_it_is_wrapped_again_stays_shredded(database: Database, vault: VaultServer) -> None:
+    """The tenant is deleted while Vault is asked: its data keys must not come back."""
+    house = House(database, next_master_key=IN_VAULT, **reached(vault))
+    tenant = house.tenant("a").id
+    house.services.secrets.put("one", b"x", tenant_id=tenant, trace=Trace())
+    asked: list[str] = []
+
+    def delete(seen: Seen) -> None:
+        asked.append(seen.path)
+        with house.services.work.platform() as tx:
+            shred(tx, tenant)
+
+    vault.vault.before = delete
+    rotate(house)
+    owner = database.owner()
+    with owner.connect() as connection:
+        kept = connection.execute(sa.select(data_keys.c.wrapped).where(data_keys.c.tenant_id == tenant)).scalars().all()
+        assert len(connection.execute(sa.select(master_keys)).all()) == 1
+    owner.dispose()
+    assert asked
+    assert set(kept) == {b""}
     house.close()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
 from payymo.logs import Trace
-from payymo.secrets.model import Access
+from payymo.secrets.model import MAX_SECRET_BYTES, Access
 from payymo.secrets.vault_secrets import VaultSecrets, open_secrets
 from tests.cli.test_commands import Shell
 from tests.support.house import START, Database, House
@@ -113,6 +113,36 @@ def test_answers_that_kv_version_2_does_not_give_do_no_harm(
     assert done in (None, False, ())
 
 
+def test_a_list_that_is_refused_is_no_empty_one(vault: VaultServer, kept: VaultSecrets) -> None:
+    """Only a 404 says that there are no secrets."""
+    vault.vault.instead = lambda _seen: (400, {}, json.dumps({"errors": ["unknown"]}).encode())
+    with pytest.raises(Misconfigured, match="an answer \\(400\\)"):
+        kept.list_versions()
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0", "01", "\u0664", "99999999999"])
+def test_a_version_that_is_no_number_is_none(vault: VaultServer, kept: VaultSecrets, number: str) -> None:
+    """However it looks."""
+    facts = {"created_time": "", "deletion_time": "", "destroyed": False}
+    body = {"data": {"keys": ["a"], "current_version": 1, "versions": {number: facts}}}
+    vault.vault.instead = lambda _seen: (200, {}, json.dumps(body).encode())
+    assert kept.list_versions() == ()
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(0, False), (1, True), (MAX_SECRET_BYTES, True), (2**16 + 1, False)])
+def test_a_value_that_could_not_be_put_is_not_got(
+    vault: VaultServer, kept: VaultSecrets, size: int, is_kept: object
+) -> None:
+    """Others put what they like; the bounds are the same both ways."""
+    kept.put("a", b"x")
+    vault.vault.entries["payymo/a"].values[1] = {"value": "x" * size}
+    if is_kept:
+        assert kept.find("a", 1) is not None
+        return
+    with pytest.raises(Misconfigured, match="not 1 to 65536 bytes"):
+        kept.find("a", 1)
+
+
 def test_kv_version_1_is_told_apart_when_it_takes_a_value(vault: VaultServer, kept: VaultSecrets) -> None:
     """It answers a write with 204, and knows no versions."""
     vault.vault.instead = lambda seen: (
@@ -175,5 +205,5 @@ def test_the_commands_work_on_vault_and_say_why_they_don_t(vault: VaultServer, s
 
 def test_the_access_is_what_the_settings_say() -> None:
     """An empty one names nothing."""
-    with pytest.raises(Misconfigured, match="PAYYMO_VAULT__ADDRESS"):
+    with pytest.raises(Misconfigured, match="vault:secret is in Vault, and PAYYMO_VAULT__ADDRESS"):
         open_secrets("vault:secret", Access(), lambda: START)

@@ -103,9 +103,9 @@ def test_a_key_in_use_is_not_locked_out_for_what_somebody_set(moved: Database, v
 
 
 def test_a_key_that_is_not_there_is_not_made(moved: Database, vault: VaultServer) -> None:
-    """The way to make it is named; whoever asks Vault to encrypt under a key that is missing gets a new one."""
+    """Another one would occupy its name. Who asks Vault to encrypt under a key that is missing gets a new one."""
     del vault.vault.keys["payymo"]
-    assert_refused(moved, vault, "is not there. Make it with: vault write -f transit/keys/payymo")
+    assert_refused(moved, vault, "is not there. Has anything been sealed under it, restore it from Vault's backup")
     assert vault.vault.keys == {}
 
 

@@ -86,6 +86,17 @@ def test_a_token_that_others_can_read_is_refused(vault: VaultServer, tmp_path: P
     assert vault.vault.seen == []
 
 
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [("", "PAYYMO_VAULT__TOKEN: write file:/path"), ("/", "/: not a file"), ("/dev/null", "/dev/null: not a file")],
+)
+def test_what_is_no_file_has_no_token(vault: VaultServer, path: str, sentence: str) -> None:
+    """Nobody is told to change the mode of a device, or of a folder."""
+    access = access_to(vault.address, f"file:{path}")
+    with pytest.raises(Misconfigured, match=sentence):
+        open_secrets("vault:secret", access, system_clock).list_versions()
+
+
 def test_nothing_shows_the_token(vault: VaultServer) -> None:
     """Not the access, not the connection, not an answer."""
     access = access_to(vault.address)

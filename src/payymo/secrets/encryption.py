@@ -20,6 +20,10 @@ class SealBroken(PayymoError):
     code = "internal_error"
 
 
+class TooOld(SealBroken):
+    """Sealed under a version of the master key that must not be used any more. The private reason has the remedy."""
+
+
 class Sealer:
     """Seals and opens values under one 256-bit key."""
 

@@ -16,7 +16,7 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, NotFound, Unavailable
 from payymo.secrets import store
-from payymo.secrets.encryption import SealBroken, Sealer
+from payymo.secrets.encryption import SealBroken, Sealer, TooOld
 from payymo.secrets.model import DataKey, MasterKey, Sealed, SealedRow, Wrapper
 
 FRESH_SECONDS = 1.0
@@ -24,7 +24,7 @@ FRESH_SECONDS = 1.0
 REMEMBER_AT_MOST = 10_000
 SERVICE = "service"
 SAMPLES = 3
-"""Data keys that are opened at the start, as a proof of the master key."""
+"""Data keys that are tried at the start, as a proof of the master key: the oldest, which stop opening first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Envelope:
         self._masters = {key.id: key.wrapper for key in master_keys}
         self._opened: dict[tuple[uuid.UUID | None, uuid.UUID], Sealer] = {}
         self._newest: dict[tuple[uuid.UUID | None, str], tuple[float, uuid.UUID]] = {}
-        self._made: WeakKeyDictionary[Transaction, set[str]] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[Transaction, dict[str, tuple[uuid.UUID, Sealer]]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def require_tenant(self, tx: Transaction) -> None:
@@ -100,25 +100,35 @@ class Envelope:
                 return known[1], sealer
         key = store.find_newest_key(tx, purpose)
         if key is None:
-            self._add(tx, purpose, 1)
-            key = store.find_newest_key(tx, purpose)
-        if key is None:
-            raise SealBroken(private=f"{purpose}: the data key that was just made is gone")
-        if purpose in self._made.get(tx, ()):  # this transaction may yet be rolled back, and the key with it
-            return key.id, Sealer(self._unwrap(key, tx.tenant_id), self._entropy)
+            return self._add(tx, purpose, 1)
+        made = self._made.get(tx, {}).get(purpose)
+        if made is not None and made[0] == key.id:
+            return made
         self._newest[tx.tenant_id, purpose] = (self._clock(), key.id)
         return key.id, self._remember(tx, key)
 
-    def _add(self, tx: Transaction, purpose: str, generation: int) -> None:
-        """Another process may add this generation first: then that one stays. Raises NotFound for a deleted tenant."""
+    def _add(self, tx: Transaction, purpose: str, generation: int) -> tuple[uuid.UUID, Sealer]:
+        """The data key that is the newest then. Raises NotFound for a deleted tenant.
+
+        Another process may add this generation first: then that one stays. Who keeps the master key is asked once: the
+        new key need not be opened. It is known to this transaction alone, which may yet be rolled back.
+        """
         self.require_tenant(tx)
-        self._made.setdefault(tx, set()).add(purpose)
         master_id = store.find_current_master(tx)
         if master_id is None:
             raise SealBroken(private="the database knows no master key")
         draft = DataKey(self._entropy.uuid(), purpose, generation, b"", master_id, int(self._clock()))
-        wrapped = self._master(master_id).seal(self._entropy.bytes(32), *_wrap_place(draft, tx.tenant_id))
+        value = self._entropy.bytes(32)
+        wrapped = self._master(master_id).seal(value, *_wrap_place(draft, tx.tenant_id))
         store.add_key(tx, DataKey(draft.id, purpose, generation, wrapped, master_id, draft.created_at))
+        newest = store.find_newest_key(tx, purpose)
+        if newest is None:
+            raise SealBroken(private=f"{purpose}: the data key that was just made is gone")
+        if newest.id != draft.id:
+            return newest.id, self._remember(tx, newest)
+        made = draft.id, Sealer(value, self._entropy)
+        self._made.setdefault(tx, {})[purpose] = made
+        return made
 
     def _remember(self, tx: Transaction, key: DataKey) -> Sealer:
         sealer = self._opened.get((tx.tenant_id, key.id))
@@ -151,7 +161,7 @@ def check_master_keys(work: Work, given: Sequence[MasterKey], clock: Clock, *, i
     """Raise Misconfigured unless every master key that the database needs is there. Writes only into an empty one."""
     with work.platform(writes=False) as tx:
         known = store.list_masters(tx)
-        samples = {master.id: store.list_wrapped(tx, master.id, count=SAMPLES) for master in known}
+        samples = {master.id: store.list_oldest(tx, master.id, count=SAMPLES) for master in known}
     objections = [why for key in given if key.id not in samples for why in key.objections]
     if objections:
         raise Misconfigured(objections)
@@ -183,16 +193,17 @@ def _require_held(known: Sequence[store.KnownMaster], held: Container[str]) -> N
 
 def _require_opens(master: MasterKey, samples: Sequence[tuple[uuid.UUID | None, DataKey]]) -> None:
     """Who keeps the key elsewhere knows it by name: another one may bear it now. One row alone may be broken."""
-    alive = [(tenant_id, key) for tenant_id, key in samples if key.wrapped]  # b"": shredded
-    for tenant_id, key in alive:
+    for tenant_id, key in samples:
         try:
             master.wrapper.open(key.wrapped, *_wrap_place(key, tenant_id))
+        except TooOld as error:
+            raise Misconfigured([f"{master.source}: {error.private}"]) from None
         except SealBroken:
             continue
         except Unavailable as error:
             raise Misconfigured([f"{master.source}: {error.private}"]) from None
         return
-    if alive:
+    if samples:
         why = "does not open what was sealed under it: another one has its name now. Restore it from its backup"
         raise Misconfigured([f"{master.source}: this master key {why}"])
 

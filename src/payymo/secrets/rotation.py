@@ -84,14 +84,24 @@ class MasterRotation:
             return [known.id for known in store.list_masters(tx) if known.state == "leaving"]
 
     def _rewrap_some(self, master_id: str, to: str) -> int:
-        with self._work.platform() as tx:
-            if store.find_current_master(tx) != to:
-                raise Conflict("Another change of the master key has begun meanwhile.")
+        """Answers how many. Who keeps a master key may be slow: nobody waits for a transaction meanwhile.
+
+        What has changed by then (shredded, dropped, or wrapped by another run) stays so, and is found again if need be.
+        """
+        with self._work.platform(writes=False) as tx:
+            self._require_current(tx, to)
             found = store.list_wrapped(tx, master_id, count=BATCH)
-            for tenant_id, key in found:
-                wrapped = self._envelope.rewrap(key, tenant_id, to) if key.wrapped else key.wrapped  # b"": shredded
-                store.rewrap(tx, tenant_id, key, wrapped, master_id=to)
-        return len(found)
+        again = [
+            (tenant_id, key, self._envelope.rewrap(key, tenant_id, to) if key.wrapped else key.wrapped)  # b"": shredded
+            for tenant_id, key in found
+        ]
+        with self._work.platform() as tx:
+            self._require_current(tx, to)
+            return sum(store.rewrap(tx, tenant_id, key, wrapped, master_id=to) for tenant_id, key, wrapped in again)
+
+    def _require_current(self, tx: Transaction, to: str) -> None:
+        if store.find_current_master(tx) != to:
+            raise Conflict("Another change of the master key has begun meanwhile.")
 
 
 class Reencryption:

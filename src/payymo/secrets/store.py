@@ -102,12 +102,18 @@ class _KeyTable:
         self.list_wrapped = (
             sa.select(*(columns if "tenant_id" not in table.c else (*columns, table.c.tenant_id)))
             .where(table.c.master_key_id == sa.bindparam("of_master"))
+            .order_by(table.c.created_at, table.c.id)
             .limit(sa.bindparam("count"))
         )
+        self.oldest = self.list_wrapped.where(table.c.wrapped != b"")
         self.count_wrapped = sa.select(sa.func.count()).where(table.c.master_key_id == sa.bindparam("of_master"))
         self.rewrap = (
             sa.update(table)
-            .where(table.c.id == sa.bindparam("of_id"), table.c.master_key_id == sa.bindparam("of_master"))
+            .where(
+                table.c.id == sa.bindparam("of_id"),
+                table.c.master_key_id == sa.bindparam("of_master"),
+                table.c.wrapped == sa.bindparam("of_wrapped"),  # not what was shredded meanwhile
+            )
             .values(wrapped=sa.bindparam("new_wrapped"), master_key_id=sa.bindparam("new_master"))
         )
 
@@ -185,6 +191,16 @@ def list_wrapped(tx: Transaction, master_id: str, *, count: int) -> list[tuple[u
     return found or [(row.tenant_id, DataKey(*row[:-1])) for row in tx.execute(_OF_TENANTS.list_wrapped, values)]
 
 
+def list_oldest(tx: Transaction, master_id: str, *, count: int) -> list[tuple[uuid.UUID | None, DataKey]]:
+    """At most `count` data keys under this master key that are not shredded, the oldest first. Platform work."""
+    values = {"of_master": master_id, "count": count}
+    found: list[tuple[uuid.UUID | None, DataKey]] = [
+        (None, DataKey(*row)) for row in tx.execute(_OF_SERVICE.oldest, values)
+    ]
+    found += [(row.tenant_id, DataKey(*row[:-1])) for row in tx.execute(_OF_TENANTS.oldest, values)]
+    return sorted(found, key=lambda one: one[1].created_at)[:count]
+
+
 def count_wrapped(tx: Transaction, master_id: str) -> int:
     """How many data keys are under this master key. Platform work."""
     return sum(
@@ -192,11 +208,17 @@ def count_wrapped(tx: Transaction, master_id: str) -> int:
     )
 
 
-def rewrap(tx: Transaction, tenant_id: uuid.UUID | None, key: DataKey, wrapped: bytes, *, master_id: str) -> None:
-    """The same data key under another master key. Platform work."""
+def rewrap(tx: Transaction, tenant_id: uuid.UUID | None, key: DataKey, wrapped: bytes, *, master_id: str) -> bool:
+    """The same data key under another master key. False: it is not what it was any more. Platform work."""
     table = _OF_SERVICE if tenant_id is None else _OF_TENANTS
-    values = {"of_id": key.id, "of_master": key.master_key_id, "new_wrapped": wrapped, "new_master": master_id}
-    tx.execute(table.rewrap, values)
+    values = {
+        "of_id": key.id,
+        "of_master": key.master_key_id,
+        "of_wrapped": key.wrapped,
+        "new_wrapped": wrapped,
+        "new_master": master_id,
+    }
+    return tx.execute(table.rewrap, values).rowcount == 1
 
 
 # ── named secrets ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, Unavailable
-from payymo.secrets.encryption import SealBroken, bind
+from payymo.secrets.encryption import SealBroken, TooOld, bind
 from payymo.secrets.model import Access, MasterKey
 from payymo.secrets.vault_http import PATH, Answer, Vault, connect, decode, encode
 
+_OLD: Final = "sealed under a version that is older than min_decryption_version"
 KEY_TYPE: Final = "aes256-gcm96"
 _SEALED = re.compile(r"vault:v[1-9][0-9]{0,8}:(?P<data>[A-Za-z0-9+/]+={0,2})")
 _IRREVERSIBLE: Final = {
@@ -56,8 +57,10 @@ class TransitWrapper:
             "decrypt", lambda transit: transit.decrypt_data(self._name, mount_point=self._mount, **texts)
         )
         if answer.status == 400:
-            old = ": it is older than min_decryption_version" if answer.mentions("too old") else ""
-            raise SealBroken(private=f"{where}: does not open under {self._mount}/{self._name} of Vault{old}")
+            key = f"{self._mount}/{self._name}"
+            if answer.mentions("too old"):
+                raise TooOld(private=f"{where}: {_OLD} of {key} of Vault: lower that again")
+            raise SealBroken(private=f"{where}: does not open under {key} of Vault")
         plain = answer.data.get("plaintext")
         value = decode(plain) if answer.status == 200 and isinstance(plain, str) else None
         if value is None:
@@ -110,7 +113,10 @@ def open_master_key(uri: str, source: str, access: Access, entropy: Entropy) -> 
 def _objections(facts: Mapping[str, Any] | None, key: str, path: str) -> tuple[str, ...]:
     """Why the key should not be put to use. Raises Misconfigured: it can't be used at all."""
     if facts is None:
-        raise Misconfigured([f"{key} is not there. Make it with: vault write -f {path}"])
+        why = "restore it from Vault's backup, and make no other one: nothing would open under that"
+        raise Misconfigured(
+            [f"{key} is not there. Has anything been sealed under it, {why}. If not: vault write -f {path}"]
+        )
     if facts.get("type") != KEY_TYPE or facts.get("derived") is True:
         raise Misconfigured([f"{key} is not of the type {KEY_TYPE} without derivation. Make another one"])
     found = [f"{key}: {why}. Make another one" for fact, why in _IRREVERSIBLE.items() if facts.get(fact) is not False]

@@ -7,6 +7,7 @@ nothing was done.
 
 import base64
 import binascii
+import json
 import os
 import re
 import threading
@@ -18,13 +19,18 @@ from typing import Any, Final
 
 import hvac
 from hvac.adapters import RawAdapter
+from urllib3.util import Timeout
 
 from payymo.errors import Misconfigured, Unavailable
 from payymo.files import read_private
 from payymo.secrets.model import Access, VaultAccess
+from payymo.secrets.timely import POOLS
 
 IDLE_SECONDS: Final = 30
 """Connections that were idle for longer are not used again: something between may have forgotten them silently."""
+MAX_ANSWER_BYTES: Final = 2**20
+"""No answer that we understand is longer: a secret has 64 KiB."""
+_CHUNK: Final = 2**16
 TOKEN_SETTING: Final = "PAYYMO_VAULT__TOKEN"  # noqa: S105 - the name of the setting
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 _SEGMENT = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]+"
@@ -74,6 +80,8 @@ class TokenSource:
         scheme, _, path = self._setting.partition(":")
         if scheme != "file":
             return _sound(self._setting.strip(), TOKEN_SETTING)
+        if not path:
+            raise Misconfigured([f"{TOKEN_SETTING}: write file:/path of the file with the token"])
         return _sound(read_private(Path(path), group_may_read=True).decode("ascii", "replace").strip(), path)
 
 
@@ -119,19 +127,20 @@ class Vault:
 
     def _once(self, what: str, ask: Ask, token: str) -> Answer:
         client = self._client(token)
-        response, failure = None, ""
+        status, content, failure = 0, None, ""
         try:
             response = ask(client)
+            status = int(response.status_code)
+            content = _content_of(response)
         except (OSError, ValueError) as error:  # every error of the HTTP library is one of them
             failure = type(error).__name__
-        if response is None:
+        if failure:
             raise Unavailable(private=self.says(what, f"no answer ({failure})"))
-        status = int(response.status_code)
         if 300 <= status < 400:
             raise Unavailable(private=self.says(what, "it sends us elsewhere, where we don't go: name the active one"))
         if status not in _ANSWERS:
             raise Unavailable(private=self.says(what, _WHY.get(status, f"it answers with {status}")))
-        body = {} if status == 204 else _json_of(response)
+        body = {} if status == 204 else _json_of(content)
         if body is None:
             raise Unavailable(private=self.says(what, f"this {status} can't be read: is it Vault that answers?"))
         return Answer(status, body)
@@ -151,21 +160,39 @@ class Vault:
             token=token,
             namespace=access.namespace,
             verify=str(access.ca_file) if access.ca_file else True,
-            timeout=access.timeout_seconds,
+            timeout=Timeout(total=access.timeout_seconds),  # for the whole of a request, with POOLS
             cert=(),  # None would let variables of the environment decide
             allow_redirects=False,  # the token would go along
             adapter=RawAdapter,
             ignore_exceptions=True,  # answers are looked at here, and not put into exceptions
             strict_http=True,  # GET ?list=true: not everything between knows the method LIST
         )
+        client.session.stream = True  # what is read of an answer is decided here
+        client.session.headers["Accept-Encoding"] = "identity"  # a small answer can't turn out to be a huge one
+        for adapter in client.session.adapters.values():
+            adapter.poolmanager.pool_classes_by_scheme = POOLS
         client.session.trust_env = False  # neither proxies nor passwords (.netrc) of the environment
         return client
 
 
-def _json_of(response: Any) -> dict[str, Any] | None:
+def _content_of(response: Any) -> bytes | None:
+    """The body; None when it is longer than any that Vault would send, or encoded, which was not asked for."""
+    content = bytearray()
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        response.close()
+        return None
+    for chunk in response.iter_content(_CHUNK):
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            response.close()
+            return None
+    return bytes(content)
+
+
+def _json_of(content: bytes | None) -> dict[str, Any] | None:
     try:
-        body = response.json()
-    except ValueError:
+        body = json.loads(content or b"")
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 

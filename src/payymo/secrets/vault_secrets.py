@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from payymo.clock import Clock
 from payymo.errors import Conflict, Misconfigured, NotFound
-from payymo.secrets.model import MAX_VERSION, Access, Secret, SecretVersion, is_secret_name
+from payymo.secrets.model import MAX_SECRET_BYTES, MAX_VERSION, Access, Secret, SecretVersion, is_secret_name
 from payymo.secrets.vault_http import PATH, Answer, Vault, connect, decode, encode
 
 TEXT: Final = "value"
 """The field of a value that is UTF-8: as it is, so that `vault kv get -field=value` shows it, and `put` can set it."""
 OCTETS: Final = "value_base64"
 """The field of any other value."""
+_NUMBER = re.compile(r"[1-9][0-9]{0,9}")
 
 AskKv = Callable[[Any, str], Any]
 """Asks the library's interface of KV version 2 about a path, which it puts behind `data/`, `metadata/` and so on."""
@@ -68,7 +69,7 @@ class VaultSecrets:
     def list_versions(self) -> tuple[SecretVersion, ...]:
         """See Provider. Raises Misconfigured, Unavailable."""
         answer = self._call("list", f"metadata/{self._prefix}", lambda kv, path: kv.list_secrets(path, **self._at))
-        keys = answer.data.get("keys") if answer.status == 200 else []
+        keys = [] if answer.status == 404 else answer.data.get("keys") if answer.status == 200 else None
         if not isinstance(keys, list):
             raise self._unexpected(answer, f"metadata/{self._prefix}")
         found: list[SecretVersion] = []
@@ -80,16 +81,16 @@ class VaultSecrets:
         """See Provider. Raises Misconfigured, Unavailable.
 
         Deleted first, so that Vault keeps the time, then destroyed (sections "Delete secret versions", "Destroy secret
-        versions"). A retirement that stopped between the two is finished by the next.
+        versions"). One that was only deleted could be undeleted: it is destroyed all the same, and that is a success.
         """
         known = self._versions(name).get(version)
         if known is None or known.get("destroyed") is True:
             return False
-        path, is_alive = f"{self._prefix}{name}", self._retired_at(known) is None
-        if is_alive:
+        path = f"{self._prefix}{name}"
+        if self._retired_at(known) is None:
             self._done(f"delete/{path}", lambda kv, at: kv.delete_secret_versions(at, [version], **self._at))
         self._done(f"destroy/{path}", lambda kv, at: kv.destroy_secret_versions(at, [version], **self._at))
-        return is_alive
+        return True
 
     @property
     def _at(self) -> dict[str, str]:
@@ -112,6 +113,8 @@ class VaultSecrets:
             raise self._unexpected(answer, path)
         if value is None:
             raise Misconfigured([self._vault.says(f"{self._mount}/{path}", f"needs one field, {TEXT} or {OCTETS}")])
+        if not 0 < len(value) <= MAX_SECRET_BYTES:
+            raise Misconfigured([self._vault.says(f"{self._mount}/{path}", f"not 1 to {MAX_SECRET_BYTES} bytes")])
         return Secret(name, number, value)
 
     def _metadata(self, name: str) -> Mapping[str, Any]:
@@ -126,7 +129,9 @@ class VaultSecrets:
     def _versions(self, name: str) -> dict[int, Mapping[str, Any]]:
         versions = self._metadata(name).get("versions", {})
         return {
-            int(number): known for number, known in versions.items() if number.isdecimal() and isinstance(known, dict)
+            int(number): known
+            for number, known in versions.items()
+            if _NUMBER.fullmatch(number) and isinstance(known, dict)
         }
 
     def _alive(self, name: str) -> list[int]:
@@ -198,4 +203,4 @@ def open_secrets(uri: str, access: Access, clock: Clock) -> VaultSecrets:
     mount, _, prefix = uri.removeprefix("vault:").partition("/")
     if PATH.fullmatch(mount) is None or (prefix and PATH.fullmatch(prefix) is None):
         raise NotFound("There are no such secrets in Vault: write vault:MOUNT or vault:MOUNT/PREFIX.")
-    return VaultSecrets(connect(access, "what this names"), mount, prefix, clock)
+    return VaultSecrets(connect(access, uri), mount, prefix, clock)
