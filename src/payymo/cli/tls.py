@@ -12,6 +12,7 @@ import stat
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -202,6 +203,7 @@ class _Copy:
         else:
             self._file = tempfile.NamedTemporaryFile(prefix="payymo-tls-", buffering=0)  # type: ignore[assignment]  # noqa: SIM115
             self.path = self._file.name
+        weakref.finalize(self, self._file.close)
         self._file.write(content)
 
 
