@@ -199,6 +199,19 @@ def test_new_workers_that_do_not_begin_change_nothing(sqlite_database: Database,
         assert server.pids() == ()
 
 
+def test_an_old_worker_that_dies_while_it_leaves_takes_no_new_one_along(server: Server, listener: Listener) -> None:
+    """It has the number of its successor, who goes on."""
+    old = set(server.pids())
+    issued = listener.put(listener.issue())
+    await_that(lambda: "outcome=success" in server.log_path.read_text())
+    new = set(server.pids()) - old
+    for worker in old - {server.pid}:
+        os.kill(worker, signal.SIGKILL)
+    await_that(lambda: not (set(server.pids()) & old) - {server.pid})
+    await_all(server, listener, issued)
+    assert set(server.pids()) == new | {server.pid}
+
+
 def test_signals_in_any_number_do_not_deafen_the_server(server: Server, listener: Listener) -> None:
     """Also in the middle of a renewal: SIGTERM ends it, and everything that it has started."""
     listener.put(listener.issue())
@@ -322,10 +335,13 @@ def test_keys_with_which_the_runtime_does_not_start_are_refused(listener: Listen
 def test_a_key_of_the_wrong_kind_of_rsa_is_refused(listener: Listener) -> None:
     """RFC 8017 §8.1, RFC 4055 §1.2: a key for PSS alone."""
     issued = listener.issue(key=rsa.generate_private_key(65537, 2048))
-    der = issued.certificate.public_bytes(Encoding.DER)
-    ordinary, pss = (bytes.fromhex(f"06092a864886f70d0101{kind}0500") for kind in ("01", "0a"))
-    assert der.count(ordinary) == 1
-    changed = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der.replace(ordinary, pss))
+    der = bytearray(issued.certificate.public_bytes(Encoding.DER))
+    ordinary = bytes.fromhex("30820122300d06092a864886f70d0101010500")
+    assert ordinary in der
+    der = der.replace(ordinary, bytes.fromhex("30820120300b06092a864886f70d01010a"))
+    for at in (2, 6):  # the lengths of the certificate and of what is signed
+        der[at : at + 2] = (int.from_bytes(der[at : at + 2]) - 2).to_bytes(2)
+    changed = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der)
     with pytest.raises(Misconfigured, match="TLS_KEY: use"):
         check_pair(Pair(changed + b"-----END CERTIFICATE-----\n", issued.key_pem), system_clock())
 

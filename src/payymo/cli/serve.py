@@ -153,7 +153,7 @@ def _stored_name(certificate: str) -> str:
 @contextmanager
 def _certificates(settings: Settings, log: SecurityLog) -> Iterator[Certificates]:
     """The store, opened for a moment: the parent holds no connection that its workers would inherit."""
-    services = compose(settings, log=log)
+    services = compose(settings, log=log, signs=False)
     try:
         yield services.certificates
     finally:

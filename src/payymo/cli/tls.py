@@ -126,8 +126,7 @@ class ListenerTls:
         self._source = source
         self._clock = clock
         self._minimum = minimum
-        self._unusable = ""
-        self._tried, self._tried_at = "", 0.0
+        self._unusable, self._tried, self._tried_at = "", "", 0.0
         self.mark = source.look()
         self._shown = CheckedPair(source.read(), self.mark, clock())
 
@@ -151,7 +150,8 @@ class ListenerTls:
         try:
             pair = self._source.read()
             if pair != self._shown.pair:
-                return CheckedPair(pair, mark, self._clock())
+                found, self._unusable = CheckedPair(pair, mark, self._clock()), ""
+                return found
         except Misconfigured:
             self._unusable = mark
             raise
@@ -183,8 +183,7 @@ class CheckedPair:
     def __init__(self, pair: Pair, mark: str, now: float) -> None:
         """Raises Misconfigured."""
         chain, key = check_pair(pair, now)
-        self.pair = pair
-        self.mark = mark
+        self.pair, self.mark = pair, mark
         self.expires_at = chain[0].not_valid_after_utc.timestamp()
         # Written anew: what the runtime reads is what was checked, and not what another parser finds in the file.
         self.chain = _Copy(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain))
