@@ -1,5 +1,6 @@
 """The server's own TLS certificate: shown, checked before it is, and replaced while everybody works."""
 
+import base64
 import os
 import signal
 import socket
@@ -8,13 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from payymo.cli.tls import Pair, check_pair
+from payymo.cli.listener import Attention
+from payymo.cli.tls import MAX_FILE, ListenerTls, Pair, PairFiles, PrivateKey, check_pair
 from payymo.clock import system_clock
 from payymo.errors import Misconfigured
 from payymo.logs import Trace
@@ -37,7 +41,7 @@ class Listener:
         self.authority.write_bytes(self.root.pem)
         self.shown = self.put(self.issue())
 
-    def issue(self, **facts: float) -> FakeCertificate:
+    def issue(self, **facts: Any) -> FakeCertificate:
         """A new certificate for localhost."""
         return self.between.issue("localhost", dns_names=["localhost"], usages=[SERVER], **facts)
 
@@ -174,6 +178,71 @@ def test_a_worker_that_was_killed_comes_back_with_the_pair_that_was_checked(serv
     assert server.pid in server.pids()
 
 
+def test_new_workers_that_do_not_begin_change_nothing(sqlite_database: Database, listener: Listener) -> None:
+    """The old ones stay, come back when they die, and the certificate is tried again without being put again."""
+    path = Path(sqlite_database.url.removeprefix("sqlite:///"))
+    hidden = path.with_suffix(".hidden")
+    with servers(sqlite_database, 1, authority=listener.authority, **listener.settings) as [server]:
+        [worker] = set(server.pids()) - {server.pid}
+        path.rename(hidden)
+        issued = listener.put(listener.issue())
+        await_that(lambda: "workers_did_not_begin" in server.log_path.read_text())
+        await_that(lambda: set(server.pids()) == {server.pid, worker})
+        assert shown_by(server, listener) == listener.shown.certificate.serial_number
+        assert "outcome=success" not in server.log_path.read_text()
+        path.unlink(missing_ok=True)  # an empty one that they have made
+        hidden.rename(path)
+        os.kill(worker, signal.SIGKILL)
+        await_that(lambda: len(set(server.pids()) - {worker}) > 1)
+        await_all(server, listener, issued)
+        server.terminate()
+        assert server.pids() == ()
+
+
+def test_an_old_worker_that_dies_while_it_leaves_takes_no_new_one_along(server: Server, listener: Listener) -> None:
+    """It has the number of its successor, who goes on."""
+    old = set(server.pids())
+    issued = listener.put(listener.issue())
+    await_that(lambda: "outcome=success" in server.log_path.read_text())
+    new = set(server.pids()) - old
+    for worker in old - {server.pid}:
+        os.kill(worker, signal.SIGKILL)
+    await_that(lambda: not (set(server.pids()) & old) - {server.pid})
+    await_all(server, listener, issued)
+    assert set(server.pids()) == new | {server.pid}
+
+
+def test_signals_in_any_number_do_not_deafen_the_server(server: Server, listener: Listener) -> None:
+    """Also in the middle of a renewal: SIGTERM ends it, and everything that it has started."""
+    listener.put(listener.issue())
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        os.kill(server.pid, signal.SIGHUP)
+    await_that(lambda: len(server.pids()) > 3)
+    server.terminate()
+    assert server.pids() == ()
+
+
+def test_a_signal_in_the_middle_of_the_wait_is_answered() -> None:
+    """The handler interrupts its own loop wherever it is, thousands of times."""
+    done: list[int] = []
+    attention = Attention(lambda: len(done) >= 2000)
+
+    def handle(_number: int, _frame: object) -> None:
+        done.append(1)
+        attention.set()
+        signal.setitimer(signal.ITIMER_REAL, 0.0001)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0001)
+        attention.wait()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(done) >= 2000
+
+
 def test_a_certificate_of_the_store_is_followed(database: Database, listener: Listener) -> None:
     """Whatever version of it is active, and nothing at all when none is: then the one from before stays in use."""
     issuer = Issuer(system_clock())
@@ -212,6 +281,8 @@ def test_a_server_does_not_start_with_what_its_clients_would_refuse(
         ({"PAYYMO_SERVER__TLS_CERTIFICATE": str(listener.certificate)}, "both, or"),
         ({**listener.settings, "PAYYMO_SERVER__TLS_CERTIFICATE": f"certificate:{NAME}"}, "both, or"),
         ({"PAYYMO_SERVER__TLS_CERTIFICATE": f"certificate:{NAME}"}, "payymo certificate import web"),
+        ({"PAYYMO_SERVER__TLS_CERTIFICATE": "certificate:../x"}, "TLS_CERTIFICATE: '../x' can't be the name"),
+        ({"PAYYMO_SERVER__TLS_CERTIFICATE": ""}, "TLS_CERTIFICATE: is empty"),
     ):
         refused = Server(sqlite_database, environment(sqlite_database, **more))
         with pytest.raises(RuntimeError, match=reason):
@@ -242,3 +313,87 @@ def test_what_does_not_fit_is_refused(listener: Listener) -> None:
     ):
         with pytest.raises(Misconfigured, match=reason):
             check_pair(wrong, now)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa.generate_private_key(65537, 1024),  # noqa: S505
+        rsa.generate_private_key(65537, 2056),
+        rsa.generate_private_key(3, 2048),
+        ec.generate_private_key(ec.SECP521R1()),
+        ec.generate_private_key(ec.SECP256K1()),
+    ],
+    ids=["rsa-1024", "rsa-2056", "rsa-3", "p-521", "p-256k1"],
+)
+def test_keys_with_which_the_runtime_does_not_start_are_refused(listener: Listener, key: PrivateKey) -> None:
+    """In a sentence, rather than by a runtime that panics."""
+    with pytest.raises(Misconfigured, match="use RSA with 2048, 3072 or 4096 bits"):
+        check_pair(pair(listener.issue(key=key)), system_clock())
+
+
+def test_a_key_of_the_wrong_kind_of_rsa_is_refused(listener: Listener) -> None:
+    """RFC 8017 §8.1, RFC 4055 §1.2: a key for PSS alone."""
+    issued = listener.issue(key=rsa.generate_private_key(65537, 2048))
+    der = bytearray(issued.certificate.public_bytes(Encoding.DER))
+    ordinary = bytes.fromhex("30820122300d06092a864886f70d0101010500")
+    assert ordinary in der
+    der = der.replace(ordinary, bytes.fromhex("30820120300b06092a864886f70d01010a"))
+    for at in (2, 6):  # the lengths of the certificate and of what is signed
+        der[at : at + 2] = (int.from_bytes(der[at : at + 2]) - 2).to_bytes(2)
+    changed = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der)
+    with pytest.raises(Misconfigured, match="TLS_KEY: use"):
+        check_pair(Pair(changed + b"-----END CERTIFICATE-----\n", issued.key_pem), system_clock())
+
+
+def test_the_server_starts_with_every_key_that_is_allowed(sqlite_database: Database, listener: Listener) -> None:
+    """And with the form in which OpenSSL wrote keys of old: what the runtime reads is written anew."""
+    for key in (
+        rsa.generate_private_key(65537, 2048),
+        rsa.generate_private_key(65537, 3072),
+        ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+    ):
+        issued = listener.put(listener.issue(key=key))
+        if not isinstance(key, ed25519.Ed25519PrivateKey):
+            old_form = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+            listener.key.write_bytes(b"# the key of localhost\n" + old_form)
+        with servers(sqlite_database, 1, authority=listener.authority, **listener.settings) as [server]:
+            assert shown_by(server, listener) == issued.certificate.serial_number
+
+
+@pytest.mark.parametrize("name", ["certificate", "key"])
+def test_what_is_no_file_is_named_and_never_waited_for(listener: Listener, name: str) -> None:
+    """A pipe into which nobody writes, a folder, and more than any certificate needs."""
+    path: Path = getattr(listener, name)
+    source = PairFiles(listener.certificate, listener.key)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    with pytest.raises(Misconfigured, match=f"TLS_{name.upper()}: .*not a file"):
+        source.read()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Misconfigured, match=f"TLS_{name.upper()}: .*not a file"):
+        source.read()
+    path.rmdir()
+    path.write_bytes(b" " * (MAX_FILE + 1))
+    with pytest.raises(Misconfigured, match=f"TLS_{name.upper()}: .*more than {MAX_FILE} bytes"):
+        source.read()
+
+
+def test_nothing_is_shown_before_it_is_committed(listener: Listener) -> None:
+    """A candidate is tried again when it was not; one that can't be used is said once, until something changes."""
+    tls = ListenerTls(PairFiles(listener.certificate, listener.key), system_clock, minimum="tls1.2")
+    before = tls.context, tls.mark
+    listener.put(listener.issue())
+    found = tls.prepare()
+    assert found is not None
+    assert (tls.context, tls.mark) == before
+    assert tls.prepare() is None  # the next worker that asks
+    assert (tls.show(tls.show(found)), (tls.context, tls.mark)) == (found, before)
+    listener.key.chmod(0o644)
+    with pytest.raises(Misconfigured, match="chmod 600"):
+        tls.prepare()
+    assert tls.prepare() is None
+    listener.key.chmod(0o600)
+    assert tls.prepare() is not None

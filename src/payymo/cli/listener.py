@@ -1,5 +1,6 @@
 """The server's processes: one that listens and renews, and workers that answer. Replacing them costs no request."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -7,15 +8,17 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 from granian import Granian
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 
-from payymo.cli.tls import TRACE, ListenerTls
+from payymo.cli.tls import TRACE, CheckedPair, ListenerTls
 from payymo.errors import PayymoError
 from payymo.logs import SecurityLog
 
@@ -26,11 +29,14 @@ OPEN_FILES: Final = 2 * CONNECTIONS
 UNREAD_SECONDS: Final = 15
 """How long an answer may lie unread. A thousand clients that read nothing would hold every connection there is."""
 SHUTDOWN_SECONDS: Final = 10
-BEGIN_SECONDS: Final = 3
-"""How long new workers have to prove that they don't fail at once, before the old ones leave."""
+READY_SECONDS: Final = 30
+"""How long new workers have to begin, all of them."""
+SETTLE_SECONDS: Final = 1
+"""How long they have to live then before the old ones leave: the runtime reads the key last, and may fail."""
 LEAVE_SECONDS: Final = 5
 """How long workers that leave finish handshakes and conversations. Granian ends what is not a request yet."""
 LEAVE: Final = signal.SIGUSR1
+LOOK_SECONDS: Final = 0.1
 
 
 class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is chosen when the module is loaded
@@ -45,6 +51,9 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
     def use(self, tls: ListenerTls | None, log: SecurityLog) -> None:
         """Speak TLS with this certificate, and its successors."""
         self._tls, self._log = tls, log
+        self.main_loop_interrupt = Attention(
+            lambda: bool(self.interrupt_signal or self.reload_signal or self.interrupt_children)
+        )
         if tls is not None:
             self.ssl_ctx = tls.context
 
@@ -60,58 +69,180 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         self._ssp = None
 
     def _reload(self, spawn_target: Any, target_loader: Any) -> None:
-        """On SIGHUP: other workers with the certificate that is there now. One that can't be used changes nothing."""
+        """On SIGHUP: other workers with the certificate that is there now. Whatever goes wrong changes nothing."""
         self.reload_signal = False
-        self.main_loop_interrupt.clear()
-        if self._tls is not None:
-            try:
-                if not self._tls.renew():
-                    return
-            except PayymoError as error:
-                self._log.event("certificate.replaced", "refused", trace=TRACE, reason=error.code)
-                self._log.advise("tls", str(error))
-                return
-            self.ssl_ctx = self._tls.context
-            self._log.event("certificate.replaced", "success", trace=TRACE)
-        self._replace_workers(spawn_target, target_loader)
+        try:
+            self._renew(spawn_target, target_loader)
+        except PayymoError as error:
+            self._refuse(error.code)
+            self._log.advise("tls", str(error))
+        except Exception as error:  # noqa: BLE001 - what answers must not end because of what would come next
+            self._refuse(PayymoError.code)
+            self._log.failure(error, trace=TRACE)
 
-    def _replace_workers(self, spawn_target: Any, target_loader: Any) -> None:
-        """All at once, and the old ones only when the new ones have begun."""
-        old, new = (
-            list(self.wrks),
-            [
-                self._spawn_worker(idx=index, target=spawn_target, callback_loader=target_loader)
-                for index in range(self.workers)
-            ],
-        )
-        for worker in new:
-            worker.start()
-        self._pause(BEGIN_SECONDS)
-        if not all(worker.is_alive() for worker in new):
-            self._log.advise("workers", "the new ones ended at once: the old ones stay")
-            self._end(new)
-            self.interrupt_children.clear()
+    def _renew(self, spawn_target: Any, target_loader: Any) -> None:
+        if self._tls is None:
+            self._replace_workers(spawn_target, target_loader)
             return
-        self.wrks[:] = new
+        found = self._tls.prepare()
+        if found is None:
+            return
+        was, has_begun = self._show(self._tls, found), False
+        try:
+            has_begun = self._replace_workers(spawn_target, target_loader)
+        finally:
+            if not has_begun:
+                self._show(self._tls, was)
+
+    def _show(self, tls: ListenerTls, pair: CheckedPair) -> CheckedPair:
+        """Let workers that begin from now on show this one. Answers the one that they showed until now."""
+        was = tls.show(pair)
+        self.ssl_ctx = tls.context
+        return was
+
+    def _refuse(self, reason: str) -> None:
+        if self._tls is not None:
+            self._log.event("certificate.replaced", "refused", trace=TRACE, reason=reason)
+
+    def _replace_workers(self, spawn_target: Any, target_loader: Any) -> bool:
+        """All at once, and the old ones only when the new ones have begun. False: they have not, the old ones stay."""
+        new: list[Any] = []
+        have_begun = False
+        reader, writer = multiprocessing.Pipe(duplex=False)
+        try:
+            with reader, writer:
+                for index in range(self.workers):
+                    worker = self._spawn_worker(
+                        idx=index, target=spawn_target, callback_loader=Announced(target_loader, writer)
+                    )
+                    worker.interrupt_by_parent = True  # until it is accepted, its death concerns nobody else
+                    new.append(worker)
+                    worker.start()
+                have_begun = self._have_begun(new, reader)
+        finally:
+            if not have_begun:
+                self._end(new)
+        if have_begun:
+            self._accept(new)
+        elif not self.interrupt_signal:
+            self._refuse("workers_did_not_begin")
+            self._log.advise("workers", "the new ones did not begin: the old ones stay")
+        return have_begun
+
+    def _have_begun(self, new: Sequence[Any], reader: Connection) -> bool:
+        """Whether all of them have built what answers, and lived on when the runtime had read the key."""
+        ready = 0
+
+        def is_decided() -> bool:
+            nonlocal ready
+            while ready < len(new) and reader.poll():
+                reader.recv_bytes()
+                ready += 1
+            return ready == len(new) or not all(worker.is_alive() for worker in new)
+
+        self._pause(READY_SECONDS, is_decided)
+        if ready == len(new):
+            self._pause(SETTLE_SECONDS)
+        return ready == len(new) and not self.interrupt_signal and all(worker.is_alive() for worker in new)
+
+    def _accept(self, new: list[Any]) -> None:
+        old, self.wrks[:] = list(self.wrks), new
         for worker in old:
-            with suppress(ProcessLookupError):
-                os.kill(worker.inner.pid, LEAVE)
-        self._pause(LEAVE_SECONDS)
+            worker.interrupt_by_parent = True  # its death would be taken for that of its successor
+        for worker in new:
+            worker.interrupt_by_parent = False
+        self._find_the_dead()
+        if self._tls is not None:
+            self._log.event("certificate.replaced", "success", trace=TRACE)
+        for worker in old:
+            if worker.is_alive():
+                with suppress(ProcessLookupError):
+                    os.kill(worker.inner.pid, LEAVE)
+        self._pause(LEAVE_SECONDS, lambda: not any(worker.is_alive() for worker in old))
         self._end(old)
 
+    def _find_the_dead(self) -> None:
+        """Let the loop know which workers have to be started again.
+
+        First nobody, then those that are dead by now: whoever dies in between adds itself, if need be a second time.
+        """
+        self.interrupt_children.clear()
+        self.respawned_wrks.clear()
+        self.interrupt_children.extend(worker.idx for worker in list(self.wrks) if not worker.is_alive())
+
+    def _respawn_workers(self, workers: Iterable[int], spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
+        """Start those again that are dead: it may have been said twice of one, or of its predecessor."""
+        dead = [index for index in dict.fromkeys(workers) if not self.wrks[index].is_alive()]
+        super()._respawn_workers(dead, spawn_target, target_loader, delay)
+
     def _end(self, workers: Sequence[Any]) -> None:
-        for worker in workers:
+        """End them. When the service is told to end meanwhile, they end with all the others."""
+        started = [worker for worker in workers if worker.inner.pid is not None]
+        for worker in started:
             worker.terminate()
-        for worker in workers:
-            worker.join(SHUTDOWN_SECONDS)
+        self._pause(SHUTDOWN_SECONDS, lambda: not any(worker.is_alive() for worker in started))
+        if self.interrupt_signal:
+            self.wrks.extend(started)
+            return
+        for worker in started:
             if worker.is_alive():
                 worker.kill()
-                worker.join()
+            worker.join()
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, seconds: float, is_enough: Callable[[], bool] = lambda: False) -> None:
+        """Until then, or until it is enough, or until the service is told to end."""
         until = time.monotonic() + seconds
-        while not self.interrupt_signal and time.monotonic() < until:
-            time.sleep(0.1)
+        while not self.interrupt_signal and time.monotonic() < until and not is_enough():
+            time.sleep(LOOK_SECONDS)
+
+
+class Attention:
+    """What Granian's loop waits for, in the place of its Event.
+
+    An Event has a lock. A signal handler that sets it while the loop holds that lock waits for the loop, which waits
+    for the handler: for ever. This one has none, and asks what there is to do rather than being told: nothing that
+    happens between two looks can be cleared away unseen.
+    """
+
+    def __init__(self, is_wanted: Callable[[], bool]) -> None:
+        self._is_wanted = is_wanted
+
+    def set(self) -> None:
+        """Who says so has already written down what there is to do."""
+
+    def clear(self) -> None:
+        """It is over when nothing is left to do."""
+
+    def wait(self) -> None:
+        """Return when there is something to do."""
+        while not self._is_wanted():
+            time.sleep(LOOK_SECONDS)  # goes on after a signal (PEP 475)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A loader that tells the parent when it has loaded. It travels to the worker, pickled where that is not forked."""
+
+    load: Callable[[], Any]
+    writer: Connection
+
+    def __call__(self) -> Any:
+        """What was loaded."""
+        loaded = self.load()
+        with suppress(OSError):  # a parent that has given up waiting ends this worker
+            self.writer.send_bytes(b"+")
+        self.writer.close()
+        return loaded
+
+
+def forget_signals() -> None:
+    """In a worker: while it is built, let it end when it is told to. Where it was forked, it has the parent's handlers.
+
+    They would only write down, in a copy of the parent, that there is something to do.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Leaving:

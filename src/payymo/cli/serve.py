@@ -21,7 +21,15 @@ from payymo.app import create_app
 from payymo.certificates.service import Certificates
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
-from payymo.cli.listener import CONNECTIONS, SHUTDOWN_SECONDS, Leaving, Listener, allow_open_files, listen
+from payymo.cli.listener import (
+    CONNECTIONS,
+    SHUTDOWN_SECONDS,
+    Leaving,
+    Listener,
+    allow_open_files,
+    forget_signals,
+    listen,
+)
 from payymo.cli.tls import ListenerTls, PairFiles, PairSource, StoredPair, watch
 from payymo.clock import system_clock
 from payymo.compose import compose
@@ -32,6 +40,7 @@ from payymo.files import make_private_folder
 from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
 from payymo.production import warnings_about
+from payymo.secrets.model import is_secret_name
 from payymo.start import require_production
 
 PARENT_SECONDS = 0.5
@@ -47,6 +56,7 @@ STORED = "certificate:"
 @politely
 def serve(*, host: str | None, port: int | None, workers: int | None, as_json: bool) -> None:
     """Run the service. In development: make the data folder and the key, migrate SQLite, say what to do next."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a server that knows what it means
     given = {"HOST": host, "PORT": port, "WORKERS": workers}
     for name, value in given.items():
         if value is not None:
@@ -91,6 +101,7 @@ class _Loader:
     tls: ListenerTls | None
 
     def __call__(self, _target: str) -> Bridge:
+        forget_signals()
         leaving = Leaving()
         leaving.await_it()
         _end_with_parent()
@@ -122,18 +133,27 @@ def _tls_source(settings: Settings, opening: Callable[[], AbstractContextManager
     certificate, key = settings.server.tls_certificate, settings.server.tls_key
     if certificate is None and key is None:
         return None
+    if certificate == "":
+        raise Misconfigured(["PAYYMO_SERVER__TLS_CERTIFICATE: is empty. Name a file, or leave it out"])
     if certificate is not None and certificate.startswith(STORED) and key is None:
-        return StoredPair(certificate.removeprefix(STORED), opening)
+        return StoredPair(_stored_name(certificate), opening)
     if certificate is None or key is None or certificate.startswith(STORED):
         both = f"PAYYMO_SERVER__TLS_CERTIFICATE and PAYYMO_SERVER__TLS_KEY: both, or {STORED}NAME without a key"
         raise Misconfigured([both])
     return PairFiles(Path(certificate), key)
 
 
+def _stored_name(certificate: str) -> str:
+    name = certificate.removeprefix(STORED)
+    if not is_secret_name(name):
+        raise Misconfigured([f"PAYYMO_SERVER__TLS_CERTIFICATE: {name!r} can't be the name of a certificate"])
+    return name
+
+
 @contextmanager
 def _certificates(settings: Settings, log: SecurityLog) -> Iterator[Certificates]:
     """The store, opened for a moment: the parent holds no connection that its workers would inherit."""
-    services = compose(settings, log=log)
+    services = compose(settings, log=log, signs=False)
     try:
         yield services.certificates
     finally:
