@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 a negative finding or a refusal, 2 misuse. Every comman
 
 import importlib
 import os
+import signal
 import sys
 from typing import Final
 
@@ -39,6 +40,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "serve":  # its modules take a while to load, and "look at the certificate" must not end it
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         module, _, name = COMMANDS[cmd_name].partition(":")
         found = getattr(importlib.import_module(module), name)
         return found if isinstance(found, click.Command) else None
