@@ -56,8 +56,9 @@ def revoke(*, kid: str, compromised: bool, keep_sessions: bool, yes: bool, as_js
     ask(f"Refuse every token that {kid} has signed? {consequence}", yes=yes)
     with services() as opened:
         ended = opened.administration.revoke_key(kid, keep_sessions=keep_sessions, trace=CONSOLE)
+        facts = {"revoked": kid, "sessions_ended": ended}
         still = [location for _, location in opened.keeper.list_leftovers()]
-        show({"revoked": kid, "sessions_ended": ended, "still_to_destroy": still}, json_wanted=as_json)
+        show(facts | ({"still_to_destroy": still} if still else {}), json_wanted=as_json)
 
 
 @key.command(name="generate-master")
