@@ -22,7 +22,7 @@ from bench.measure import (
 )
 from bench.scene import DATABASES, Scene, Stage
 from bench.server import serving
-from payymo.config import Server
+from payymo.sections import Server
 
 CORES = os.cpu_count() or 1
 THREADS = Server().threads

@@ -12,7 +12,7 @@ from payymo.certificates.model import CertificatePolicy
 from payymo.certificates.rotation import CertificateRotation
 from payymo.certificates.service import Certificates
 from payymo.clock import Clock, system_clock
-from payymo.config import Limits, Lockout, Settings, reveal
+from payymo.config import Settings, reveal
 from payymo.db.lease import Lease
 from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
@@ -31,6 +31,7 @@ from payymo.secrets.model import MasterKey
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
+from payymo.sections import Limits, Lockout
 from payymo.sessions.administration import Administration
 from payymo.sessions.model import RefreshPolicy
 from payymo.sessions.revocations import Revocations

@@ -1,0 +1,195 @@
+"""The groups of settings: typed, frozen, unknown members refused. `payymo.config` reads them."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+from limits import parse_many
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
+_ORIGIN = re.compile(
+    r"https?://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?"
+)
+_NAME = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]+"  # no dots alone: they would mean another one
+_NAMESPACE = re.compile(rf"{_NAME}(?:/{_NAME})*/?")
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, unknown members refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Database(Section):
+    """Where the data lives. Without a URL: SQLite in the data folder."""
+
+    url: SecretStr | None = None
+    owner_url: SecretStr | None = None
+    """For `payymo db …` alone: the role that owns the tables. The service itself never uses it."""
+    pool_size: int = Field(default=10, ge=1, le=200)
+    timeout_seconds: int = Field(default=5, ge=1, le=60)
+
+
+class Redis(Section):
+    """Redis or Valkey, for rate limits that hold over several nodes."""
+
+    url: SecretStr | None = None
+
+
+class Vault(Section):
+    """HashiCorp Vault, for secrets and master keys whose URI begins with `vault:`."""
+
+    address: str | None = None
+    token: SecretStr | None = None
+    """The token, or `file:/path` of a file where Vault Agent keeps one: it is read for each request."""
+    namespace: str | None = None
+    ca_file: Path | None = None
+    """The authority of its certificate, where the system does not know it."""
+    timeout_seconds: int = Field(default=4, ge=1, le=4)
+    """For the whole of a request. A request may be made twice, after a 403, inside of a transaction, and PostgreSQL
+    ends transactions that are silent for ten seconds (see `payymo.db.work`)."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_origin(cls, value: str | None) -> str | None:
+        if value is not None and not _is_origin(value):
+            raise ValueError("write https://HOST or https://HOST:PORT, with nothing behind it, not even a slash")
+        return value
+
+    @field_validator("namespace")
+    @classmethod
+    def _is_a_path(cls, value: str | None) -> str | None:
+        if value is not None and _NAMESPACE.fullmatch(value) is None:
+            raise ValueError("write names of letters, digits, dots, dashes and underscores, with slashes between them")
+        return value
+
+
+class Pkcs11(Section):
+    """A hardware token, for keys whose URI begins with `pkcs11:`."""
+
+    module: Path | None = None
+    """The library that its maker gives out, such as /usr/lib/softhsm/libsofthsm2.so."""
+    pin: SecretStr | None = None
+
+
+class Server(Section):
+    """The HTTP listener of `payymo serve`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=5000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    nodes: int = Field(default=1, ge=1, le=1000)
+    """How many machines serve together. More than one needs a rate-limit store that they share."""
+    threads: int = Field(default=8, ge=1, le=256)
+    tls_certificate: str | None = None
+    """A file with the server's certificate chain in PEM, or `certificate:NAME` of the store.
+
+    Another one in its place is taken up by itself.
+    """
+    tls_key: Path | None = None
+    tls_minimum: Literal["1.2", "1.3"] = "1.2"
+    request_seconds: int = Field(default=10, ge=1, le=300)
+    """How long a client may take to send the head of a request, and then its body."""
+    maintenance_seconds: int = Field(default=60, ge=1, le=3600)
+    """How often due duties are looked for."""
+
+
+class Tokens(Section):
+    """How long tokens live, and what signs them."""
+
+    algorithm: Algorithm = "RS256"
+    refresh_algorithm: Literal["ES256", "EdDSA"] = "ES256"
+    access_ttl_seconds: int = Field(default=900, ge=30, le=86_400)
+    refresh_ttl_seconds: int = Field(default=7 * 86_400, ge=60, le=365 * 86_400)
+    session_ttl_seconds: int = Field(default=30 * 86_400, ge=60, le=3 * 365 * 86_400)
+    grace_seconds: int = Field(default=10, ge=0, le=60)
+    grace_replays: int = Field(default=3, ge=0, le=20)
+
+    @model_validator(mode="after")
+    def _lives_nest(self) -> Self:
+        if not self.access_ttl_seconds < self.refresh_ttl_seconds <= self.session_ttl_seconds:
+            raise ValueError("access_ttl_seconds < refresh_ttl_seconds <= session_ttl_seconds has to hold")
+        return self
+
+
+class Keys(Section):
+    """When signing keys change. Each is published for `jwks_max_age_seconds` before it signs."""
+
+    rotate_automatically: bool = True
+    rotate_every_seconds: int = Field(default=30 * 86_400, ge=2)
+    jwks_max_age_seconds: int = Field(default=300, ge=1, le=86_400)
+    """How long verifiers may keep the published keys."""
+    access_at: str = "database:"
+    """Where new private keys of access tokens are put: `database:`, `file:/folder`, `pkcs11:token=NAME`."""
+    refresh_at: str = Field(default="database:", pattern="^(database:$|file:/)")
+    """The same for refresh tokens. Not in a hardware token: a retry gets the same text only if the same signature
+    comes out again (RFC 6979), and those sign with random numbers."""
+
+    @model_validator(mode="after")
+    def _leaves_time_to_publish(self) -> Self:
+        if self.rotate_every_seconds <= self.jwks_max_age_seconds:
+            raise ValueError("jwks_max_age_seconds < rotate_every_seconds has to hold")
+        return self
+
+
+class Certificates(Section):
+    """When a certificate takes the place of the one before it."""
+
+    activate_before_seconds: int = Field(default=7 * 86_400, ge=0, le=365 * 86_400)
+    """How long before the end of the active one, unless the import says when."""
+    overlap_seconds: int = Field(default=7 * 86_400, ge=60, le=365 * 86_400)
+    """How long the one before is still accepted."""
+
+
+class Limits(Section):
+    """Rate limits by route class, as `5/hour;20/day`. An empty value lifts that class."""
+
+    enabled: bool = True
+    store: Literal["auto", "database", "redis", "memory"] = "auto"
+    """`auto`: Redis where `PAYYMO_REDIS__URL` is set, otherwise the database."""
+    login: str = "10/minute"
+    refresh: str = "20/minute"
+    verify: str = "30/minute"
+    registration: str = "5/hour;20/day"
+    default: str = "120/minute"
+    fallback_percent: int = Field(default=25, ge=1, le=100)
+    """The share of each limit that every process grants on its own while the shared counters don't answer."""
+
+    @field_validator("login", "refresh", "verify", "registration", "default")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        if value:
+            try:
+                parse_many(value)
+            except ValueError as error:
+                raise ValueError("write limits like 10/minute or 5/hour;20/day") from error
+        return value
+
+
+class Lockout(Section):
+    """After too many failed logins an account refuses further tries for a while, right password or not."""
+
+    enabled: bool = True
+    failures: int = Field(default=30, ge=5, le=10_000)
+    window_seconds: int = Field(default=3600, ge=60, le=86_400)
+
+
+class Registration(Section):
+    """Who may register."""
+
+    enabled: bool = True
+    verify_email: Literal["off"] = "off"
+    """`required` comes with the mail service; until then any other value is refused rather than ignored."""
+
+
+def _is_origin(value: str) -> bool:
+    """A scheme, a host and perhaps a port, in the form that every reader of URLs takes for the same."""
+    found = _ORIGIN.fullmatch(value)
+    if found is None or (found["port"] is not None and not 0 < int(found["port"]) < 65536):
+        return False
+    try:
+        return found["v6"] is None or bool(ipaddress.IPv6Address(found["v6"]))
+    except ValueError:
+        return False
