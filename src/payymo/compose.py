@@ -18,6 +18,8 @@ from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
+from payymo.guards.model import GuardPolicy
+from payymo.guards.service import Guards
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
 from payymo.keys.model import Calendar, KeyPolicy
 from payymo.keys.places import KeyPlaces, require_place
@@ -68,6 +70,7 @@ class Services:
     reencryption: Reencryption
     keeper: KeyKeeper
     ring: KeyRing
+    guards: Guards
     certificates: Certificates
     certificate_rotation: CertificateRotation
     development_authority: DevelopmentAuthority
@@ -96,7 +99,7 @@ class Services:
             total += pruned
         if isinstance(self.counters, SqlStorage):
             total += self.counters.prune()
-        return total + self.keeper.retire_expired()
+        return total + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
@@ -163,6 +166,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     envelope = Envelope(clock, entropy, master_keys)
     policy = _key_policy(settings)
     keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, policy)
+    guards = Guards(work, clock, entropy, policy=GuardPolicy(settings.feed_open_to), log=log)
     ring = KeyRing(work, keeper, clock, policy)
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
@@ -186,6 +190,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, log),
         keeper=keeper,
         ring=ring,
+        guards=guards,
         certificates=Certificates(work, lifecycle, clock, log),
         certificate_rotation=CertificateRotation(work, lifecycle, clock, log),
         development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, log),
@@ -296,6 +301,7 @@ def _limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
             "verify": limits.verify,
             "registration": limits.registration,
             "default": limits.default,
+            "service": limits.service,
         }
     if lockout.enabled:
         tiers["lockout"] = f"{lockout.failures}/{lockout.window_seconds} second"
