@@ -1,6 +1,7 @@
 """The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
@@ -21,7 +22,7 @@ from payymo.errors import Misconfigured
 from payymo.guards.model import GuardPolicy
 from payymo.guards.service import Guards
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
-from payymo.keys.model import Calendar, KeyPolicy
+from payymo.keys.model import Calendar, KeyPolicy, Report
 from payymo.keys.places import KeyPlaces, require_place
 from payymo.keys.service import KeyRing
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
@@ -167,7 +168,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     policy = _key_policy(settings)
     keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, policy)
     guards = Guards(work, clock, entropy, policy=GuardPolicy(settings.feed_open_to), log=log)
-    ring = KeyRing(work, keeper, clock, policy)
+    ring = KeyRing(work, keeper, clock, policy, reports=partial(_reports, guards, policy.calendar.jwks_max_age))
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
     roles = Roles(work, clock, log=log)
@@ -218,6 +219,12 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         minter=minter,
         verifier=_access_verifier(settings, ring, clock),
     )
+
+
+def _reports(guards: Guards, within_seconds: int) -> list[Report]:
+    """What the key ring has to know of those who follow the feed."""
+    found = guards.list_followers(within_seconds=within_seconds)
+    return [Report(frozenset(follower.kids), follower.last_seen_at) for follower in found]
 
 
 def _key_policy(settings: Settings) -> KeyPolicy:
