@@ -1,4 +1,4 @@
-"""Who asks: request id, client address, tenant, and the principal behind a bearer token.
+"""Who asks: request id, client address, tenant, and the principal or the service behind a bearer token.
 
 Nothing that the client claims is believed: addresses come from the connection unless a trusted proxy forwards them, the
 tenant of a protected route comes from the token, and a host name or `X-Tenant` that says otherwise refuses the token.
@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from flask import Request
 
 from payymo.errors import InsufficientScope, InvalidToken, MissingToken, TenantUnknown
+from payymo.guards.model import Scope, ServiceCredential
+from payymo.guards.service import Guards
 from payymo.logs import Trace
+from payymo.opaque import PREFIX
 from payymo.roles.service import Actor
 from payymo.sessions.model import Device
 from payymo.sessions.revocations import Revocations
@@ -47,6 +50,8 @@ class Caller:
     user: Principal | None = None
     permitted: Actor | None = None
     """The caller, as one who changes things. Known on routes that name a permission."""
+    service: ServiceCredential | None = None
+    """What a service has proven itself with, on routes that name a scope. None: it needs nothing, where it is."""
     _address: str | None = field(default=None, init=False)
     _resolved: tuple[Tenant, bool] | None = field(default=None, init=False)
 
@@ -123,9 +128,11 @@ class Gate:
         tenants: Tenants,
         verifier: Verifier[Claims],
         revocations: Revocations,
+        guards: Guards,
         trusted_proxies: tuple[Network, ...],
     ) -> None:
         self._tenants = tenants
+        self._guards = guards
         self._verifier = verifier
         self._revocations = revocations
         self._trusted = trusted_proxies
@@ -144,6 +151,14 @@ class Gate:
             raise MissingToken
         return self.check(token, named_tenant_id=caller.named_tenant_id)
 
+    def admit(self, caller: Caller, scope: Scope) -> ServiceCredential | None:
+        """The service credential of the request; None: where it comes from, none is needed.
+
+        Raises MissingToken, InvalidToken, InsufficientScope, Unavailable.
+        """
+        header = caller.request.headers.get("Authorization")
+        return self._guards.admit(header, address=caller.address, scope=scope)
+
     def check(self, token: str, *, named_tenant_id: uuid.UUID | None) -> Principal:
         """The user behind an access token that is valid now, not revoked, and of the tenant that was named.
 
@@ -161,6 +176,12 @@ class Gate:
         ):
             raise InvalidToken(private="token_revoked")
         return principal
+
+
+def brings_credential(caller: Caller) -> bool:
+    """Whether the Authorization header holds what is meant to be a service credential, and no user's token."""
+    scheme, _, text = caller.request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and text.startswith(PREFIX)
 
 
 _read_uuid = functools.lru_cache(4096)(uuid.UUID)

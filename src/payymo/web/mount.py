@@ -19,6 +19,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         tenants=services.tenants,
         verifier=services.verifier,
         revocations=services.revocations,
+        guards=services.guards,
         trusted_proxies=settings.trusted_proxies,
     )
 
