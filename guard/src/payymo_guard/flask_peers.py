@@ -5,25 +5,22 @@ or in a proxy that hands the certificate on as `Client-Cert` (RFC 9440). The hea
 from anybody else it is as if it was not there. A proxy removes what its clients send under that name (RFC 9440 §2.4).
 """
 
-import functools
 import ipaddress
-import json
 import logging
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 from flask import Flask, Response, current_app, g, request
 
 from payymo_guard.certificates import CertificateRefused, ClientCertificate, TrustSet
 from payymo_guard.client_cert import read_certificate, read_chain
+from payymo_guard.flask_views import V, behind, problem
 from payymo_guard.webhooks import SignatureRefused, Webhook, WebhookVerifier
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 EXTENSION = "payymo_guard"
 _log = logging.getLogger("payymo_guard")
@@ -99,40 +96,32 @@ class PeerGuard:
         return any((mapped or address) in network for network in self._proxies)
 
 
-def require_client_certificate(*, trust: str) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
+def require_client_certificate(*, trust: str) -> Callable[[V], V]:
     """Let nobody in without a certificate that this trust set accepts. The view finds it by `certificate()`."""
 
-    def guard(view: Callable[P, R]) -> Callable[P, R | Response]:
-        @functools.wraps(view)
-        def enter(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-            try:
-                g.payymo_certificate = _guard().certificate(trust)
-            except CertificateRefused as refused:
-                _log.warning("certificate refused: %s: %s", refused.code, refused.private)
-                return _refusal(refused.code, refused.detail, 403)
-            return view(*args, **kwargs)
+    def check(_: Mapping[str, Any]) -> Response | None:
+        try:
+            g.payymo_certificate = _guard().certificate(trust)
+        except CertificateRefused as refused:
+            _log.warning("certificate refused: %s: %s", refused.code, refused.private)
+            return problem(refused.code, refused.detail, 403)
+        return None
 
-        return enter
-
-    return guard
+    return behind(check)
 
 
-def require_signature(*, webhook: str) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
+def require_signature(*, webhook: str) -> Callable[[V], V]:
     """Let no body in that this webhook verifier does not accept. The view finds which message it is by `webhook()`."""
 
-    def guard(view: Callable[P, R]) -> Callable[P, R | Response]:
-        @functools.wraps(view)
-        def enter(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-            try:
-                g.payymo_webhook = _guard().webhook(webhook)
-            except SignatureRefused as refused:
-                _log.warning("signature refused: %s", refused.code)
-                return _refusal(refused.code, refused.detail, 403)
-            return view(*args, **kwargs)
+    def check(_: Mapping[str, Any]) -> Response | None:
+        try:
+            g.payymo_webhook = _guard().webhook(webhook)
+        except SignatureRefused as refused:
+            _log.warning("signature refused: %s", refused.code)
+            return problem(refused.code, refused.detail, 403)
+        return None
 
-        return enter
-
-    return guard
+    return behind(check)
 
 
 def certificate() -> ClientCertificate:
@@ -165,10 +154,3 @@ def _peer_of(environ: Mapping[str, Any]) -> str:
             peer = connection.getpeername()
             return str(peer[0]) if isinstance(peer, tuple) else ""
     return str(environ.get("werkzeug.proxy_fix.orig", environ).get("REMOTE_ADDR") or "")
-
-
-def _refusal(code: str, detail: str, status: int) -> Response:
-    """A problem document (RFC 9457)."""
-    kind = f"urn:payymo:problem:{code}"
-    document = {"type": kind, "title": "Refused", "status": status, "detail": detail, "code": code}
-    return Response(json.dumps(document), status, content_type="application/problem+json")
