@@ -15,6 +15,9 @@ Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_TIME)]
 """Whole seconds since 1970. RFC 7519 would allow fractions, and with them NaN, infinity and rounding."""
 
 Identifier: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Sequence: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A place in the issuer's feed of revocations."""
+
 Uri: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 Audience: TypeAlias = Uri | Annotated[tuple[Uri, ...], msgspec.Meta(min_length=1, max_length=32)]
 
@@ -62,6 +65,8 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     tenant_id: Identifier
     permissions: tuple[Identifier, ...]
     roles: tuple[Identifier, ...]
+    rev: Sequence = 0
+    """The last entry of the feed of revocations that the issuer knew when it wrote this. Without it, none."""
 
     def allows(self, permission: str) -> bool:
         """Whether the permissions cover `permission`, a concrete "resource:action"."""
