@@ -5,12 +5,17 @@ import json
 import logging
 import threading
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from payymo_guard import Claims, Refused
+from payymo_guard import Claims, Guard, Refused, VerificationKey
 from payymo_guard.bearer import Answer, admit, admit_async, concrete, read_token
+from payymo_guard.elapsed import system_elapsed
+from payymo_guard.off_loop import answers_at_once
+from payymo_guard.revocations import Revocations
+from payymo_guard.source import SourceStatus
 from payymo_guard.testing import FakeIssuer
 
 ISSUER = FakeIssuer()
@@ -209,8 +214,11 @@ def test_both_ways_of_asking_give_the_same_answer() -> None:
             assert asyncio.run(admit_async(CORE, headers, permissions)) == admit(CORE, headers, permissions)
 
 
-def test_the_event_loop_goes_on_while_a_guard_waits() -> None:
-    """A core that waits for what only the loop does: on the loop it would wait for ever."""
+# ── on an event loop ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_event_loop_goes_on_while_a_verifier_waits() -> None:
+    """One that waits for what only the loop does: on the loop it would wait for ever."""
     happened = threading.Event()
 
     class Waiting:
@@ -223,3 +231,121 @@ def test_the_event_loop_goes_on_while_a_guard_waits() -> None:
         return await admit_async(Waiting(), [f"Bearer {TOKEN}"])
 
     assert isinstance(asyncio.run(both()), Claims)
+
+
+class Network:
+    """A source of keys and revocations that notes in which thread it is asked for what may be far away."""
+
+    usable_until = float("inf")
+
+    def __init__(self, revocations: Revocations) -> None:
+        self.revocations = revocations
+        self.kids: tuple[str, ...] = (ISSUER.active_kid,)
+        self.threads: list[threading.Thread] = []
+        revocations.as_of = system_elapsed()
+
+    @property
+    def keys(self) -> "Network":
+        return self
+
+    def start(self) -> None:
+        """Nothing to begin."""
+
+    def wait(self) -> None:
+        self.threads.append(threading.current_thread())
+
+    def find(self, kid: str) -> VerificationKey | None:
+        if kid not in self.kids:
+            self.threads.append(threading.current_thread())  # it would look once more
+            return None
+        return ISSUER.find(kid)
+
+    def ask(self, token: str) -> None:  # noqa: ARG002 - everything is active
+        self.threads.append(threading.current_thread())
+
+    def status(self) -> SourceStatus:
+        return SourceStatus(cursor=None, kids=self.kids, started_at=None, last_error=None)
+
+    def after_fork(self) -> None:
+        """Nothing to renew."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture
+def network() -> Iterator[tuple[Guard, Network]]:
+    """A guard, and what it asks."""
+    made: list[Network] = []
+
+    def make(revocations: Revocations) -> Network:
+        made.append(Network(revocations))
+        return made[0]
+
+    with Guard(
+        issuer=ISSUER.issuer, audience=ISSUER.audience, source=make, when_stale="ask", max_stale_seconds=60
+    ) as guard:
+        yield guard, made[0]
+
+
+def test_what_may_have_to_be_fetched_is_fetched_in_a_thread(network: tuple[Guard, Network]) -> None:
+    """A key that nobody knows, or knows no longer; an issuer that has to be asked, or nearly."""
+    guard, source = network
+    unknown = ISSUER.sign(ISSUER.claims(), header={"alg": "ES256", "typ": "at+jwt", "kid": "nobody"})
+
+    async def ask(token: str) -> bool:
+        """Whether the source was asked for something far away; never on the loop."""
+        source.threads.clear()
+        await admit_async(guard, [f"Bearer {token}"])
+        assert threading.current_thread() not in source.threads
+        return bool(source.threads)
+
+    async def all_of_them() -> None:
+        assert not await ask(TOKEN)
+        assert await ask(unknown)
+        source.revocations.as_of = system_elapsed() - 61
+        assert await ask(TOKEN)
+        source.revocations.as_of = system_elapsed()
+        source.kids = ()
+        assert await ask(TOKEN)
+
+    asyncio.run(all_of_them())
+
+
+def test_what_is_in_memory_is_answered_on_the_loop(network: tuple[Guard, Network]) -> None:
+    """Where the key is known and the revocations are new, also for a token that was never here."""
+    guard, source = network
+    assert not answers_at_once(guard, TOKEN)
+    asyncio.run(admit_async(guard, [f"Bearer {TOKEN}"]))
+    assert answers_at_once(guard, TOKEN)
+    assert answers_at_once(guard, ISSUER.mint())
+    assert not answers_at_once(guard, FakeIssuer(algorithm="EdDSA").mint())
+    for age, expected in ((53, True), (55, False), (61, False)):  # of 60, with a tenth in reserve
+        source.revocations.as_of = system_elapsed() - age
+        assert answers_at_once(guard, TOKEN) is expected
+    source.revocations.as_of = system_elapsed()
+    source.kids = ()
+    assert not answers_at_once(guard, TOKEN)
+
+
+def test_strangers_headers_are_not_remembered(network: tuple[Guard, Network]) -> None:
+    """What is refused leaves nothing behind."""
+    guard, _ = network
+    foreign = FakeIssuer()
+    foreign.rotate("EdDSA")
+    asyncio.run(admit_async(guard, [f"Bearer {foreign.mint()}"]))
+    assert not answers_at_once(guard, foreign.mint())
+
+
+def test_what_is_revoked_is_refused_on_the_loop_too() -> None:
+    """By a whole guard, with the next request."""
+    issuer = FakeIssuer()
+
+    async def both() -> list[bool]:
+        with issuer.guard() as guard:
+            header = [f"Bearer {issuer.mint()}"]
+            first = await admit_async(guard, header)
+            issuer.revoke_session()
+            return [isinstance(found, Claims) for found in (first, await admit_async(guard, header))]
+
+    assert asyncio.run(both()) == [True, False]

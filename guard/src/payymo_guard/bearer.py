@@ -4,7 +4,6 @@ The adapters hand over the Authorization headers as they came and get either the
 tells strangers what to do next and never what was wrong with a token: that is in the log, as a code, without the token.
 """
 
-import asyncio
 import json
 import logging
 import re
@@ -12,31 +11,22 @@ import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
+from payymo_guard import off_loop
 from payymo_guard.claims import Claims
-from payymo_guard.errors import Refused
-from payymo_guard.verify import Verifier
+from payymo_guard.errors import UNAVAILABLE, Refused
+from payymo_guard.off_loop import Verifies
 
 _log = logging.getLogger("payymo_guard")
 
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
-"""RFC 6750 §2.1, RFC 9110 §11.1: the scheme in any case, then one token and nothing else."""
-_SCHEME: Final = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)
+_SEPARATORS: Final = frozenset(" ,")
+"""No token holds them: between them, servers and proxies put several headers into one."""
 _PERMISSION: Final = re.compile(r"[!#-)+-9;-\[\]-~]+:[!#-)+-9;-\[\]-~]+")
 """What a scope may consist of (RFC 6749 §3.3), but for the star: what is required is one thing, and not a wildcard."""
-_OURS: Final = frozenset({"revocations_stale", "keys_unavailable"})
-"""Refusals that say nothing about the token: the guard can't tell now, and a later try may be let in."""
 
 Tenant: TypeAlias = Callable[[], object]
 """Answers the id of the only tenant whose tokens count for this request."""
-
-
-class Verifies(Protocol):
-    """What an adapter needs: a `Guard`, a `Verifier`, or the like."""
-
-    def verify(self, token: str, *, tenant_id: str | None = None) -> Claims:
-        """The claims of a token that counts here and now. Raises Refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +65,14 @@ def read_token(authorization: Sequence[str]) -> str | None:
     """
     if len(authorization) > 1:
         raise Refused("token_malformed", "More than one Authorization header.")
-    if not authorization or not _SCHEME.match(authorization[0]):
+    scheme, _, token = authorization[0].partition(" ") if authorization else ("", "", "")
+    if scheme.lower() != "bearer":
         return None
-    found = _BEARER.fullmatch(authorization[0])
-    if found is None:
+    token = token.lstrip(" ")
+    # RFC 6750 §2.1: one token and nothing else. Whether it is well-formed is the verifier's business.
+    if not token or not token.isascii() or not token.isprintable() or not _SEPARATORS.isdisjoint(token):
         raise Refused("token_malformed")
-    return found[1]
+    return token
 
 
 def admit(
@@ -100,11 +92,7 @@ async def admit_async(
     """The same on an event loop, which is never held up."""
     try:
         token, tenant_id = _presented(authorization, tenant)
-        if isinstance(core, Verifier):  # it has its keys in memory
-            claims = core.verify(token, tenant_id=tenant_id)
-        else:
-            claims = await asyncio.to_thread(core.verify, token, tenant_id=tenant_id)
-        return _allowed(claims, permissions)
+        return _allowed(await off_loop.verify(core, token, tenant_id=tenant_id), permissions)
     except Exception as error:  # noqa: BLE001 - as above
         return _answer_to(error)
 
@@ -139,9 +127,9 @@ def _answer_to(error: Exception) -> Answer:
         case _Lacking(permissions=permissions):
             scope = " ".join(permissions)
             return _answer(403, "insufficient_scope", "Permission required", _challenge("insufficient_scope", scope))
-        case Refused(code=code) if code in _OURS:
+        case Refused(code=code) if code in UNAVAILABLE:
             _log.warning("nobody is let in: %s", code)
-            return UNAVAILABLE
+            return NOT_NOW
         case Refused(code=code):
             _log.info("bearer token refused: %s", code)
             return _answer(401, "invalid_token", "Invalid token", _challenge("invalid_token"))
@@ -149,7 +137,7 @@ def _answer_to(error: Exception) -> Answer:
             # Where it happened, but not what it says: a message may quote what was looked at.
             where = "".join(traceback.format_tb(error.__traceback__))
             _log.error("nobody is let in: the check failed with %s\n%s", type(error).__name__, where)
-            return UNAVAILABLE
+            return NOT_NOW
 
 
 def _challenge(error: str = "", scope: str = "") -> tuple[str, str]:
@@ -176,6 +164,6 @@ def _answer(status: int, code: str, title: str, *more: tuple[str, str]) -> Answe
     return Answer(status, (*headers, *more), body)
 
 
-UNAVAILABLE: Final = _answer(503, "unavailable", "Unavailable", ("Retry-After", "1"))
+NOT_NOW: Final = _answer(503, "unavailable", "Unavailable", ("Retry-After", "1"))
 NOT_PERMITTED: Final = _answer(403, "not_permitted", "Not permitted")
 MALFORMED: Final = _answer(400, "malformed_request", "Malformed request")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flask import Blueprint, Flask, Response, current_app, request
 
-from payymo_guard.bearer import Answer, Tenant, Verifies, admit, concrete
+from payymo_guard.bearer import Answer, Tenant, admit, concrete
 from payymo_guard.claims import Claims
 from payymo_guard.flask_peers import (
     EXTENSION,
@@ -21,6 +21,7 @@ from payymo_guard.flask_peers import (
     webhook,
 )
 from payymo_guard.flask_views import V, behind
+from payymo_guard.off_loop import Verifies
 
 __all__ = [
     "EXTENSION",
