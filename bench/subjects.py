@@ -22,6 +22,7 @@ from bench.measure import (
 )
 from bench.scene import DATABASES, Scene, Stage
 from bench.server import serving
+from payymo.feed.model import Bearer
 from payymo.sections import Server
 
 CORES = os.cpu_count() or 1
@@ -29,9 +30,20 @@ THREADS = Server().threads
 """As many as one server process has: while one waits for a commit, others work."""
 FAR_AWAY = 4_000_000_000
 BATCH = 50_000
-_COLUMNS = ("tenant_id", "seq", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")
+_COLUMNS = (
+    "tenant_id",
+    "seq",
+    "nonce",
+    "previous",
+    "kind",
+    "subject_id",
+    "user_id",
+    "reason",
+    "revoked_at",
+    "expires_at",
+)
 _NAMES = ", ".join(_COLUMNS)
-Row = tuple[str, int, str, str, str, str, int, int]
+Row = tuple[str, int, str, str, str, str, str, str, int, int]
 
 
 def floor(stage: Stage, effort: Effort) -> list[Figure]:
@@ -206,8 +218,8 @@ def _both(first: Act, second: Act) -> Act:
 
 def _asker(scene: Scene) -> Act:
     """An act: is a token refused of which nobody has heard? Each time another one, so that no page is a favourite."""
-    new_id, is_refused, tenant_id = scene.services.entropy.uuid, scene.services.revocations.is_refused, scene.tenant.id
-    return lambda: is_refused(tenant_id, token_id=new_id(), session_id=new_id())
+    new_id, is_refused, tenant_id = scene.services.entropy.uuid, scene.services.feed.is_refused, scene.tenant.id
+    return lambda: is_refused(Bearer(tenant_id, new_id(), new_id(), new_id(), 0))
 
 
 def _fill(scene: Scene, count: int) -> None:
@@ -235,4 +247,6 @@ def _fill(scene: Scene, count: int) -> None:
 
 def _revocations(scene: Scene, count: int) -> Iterator[Row]:
     tenant, user, new_id = scene.tenant.id.hex, scene.user.id.hex, scene.services.entropy.uuid
-    return ((tenant, number, "session", new_id().hex, user, "logout", 0, FAR_AWAY) for number in range(1, count + 1))
+    return (
+        (tenant, number, "", "", "session", new_id().hex, user, "logout", 0, FAR_AWAY) for number in range(1, count + 1)
+    )

@@ -18,6 +18,8 @@ from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
+from payymo.feed.service import Feed
+from payymo.feed.waiting import Watch
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
 from payymo.keys.model import Calendar, KeyPolicy
 from payymo.keys.places import KeyPlaces, require_place
@@ -76,6 +78,8 @@ class Services:
     users: Users
     sessions: Sessions
     revocations: Revocations
+    feed: Feed
+    watch: Watch
     administration: Administration
     limiter: RateLimiter
     counters: Storage | None
@@ -162,13 +166,15 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     check_master_keys(work, master_keys, clock, is_production=settings.is_production)
     envelope = Envelope(clock, entropy, master_keys)
     policy = _key_policy(settings)
+    ttl = settings.tokens.access_ttl_seconds
+    feed = Feed(work, clock, entropy, access_ttl_seconds=ttl)
     keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, policy)
-    ring = KeyRing(work, keeper, clock, policy)
+    ring = KeyRing(work, keeper, clock, policy, feed=feed)
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
-    roles = Roles(work, clock, log=log)
+    roles = Roles(work, clock, feed=feed, log=log)
     users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)
-    revocations = Revocations(work, clock)
+    revocations = Revocations(work, clock, feed, access_ttl_seconds=ttl)
     minter = TokenMinter(ring, entropy, _token_policy(settings))
     counters = _counters(settings, engine, clock)
     lifecycle = Lifecycle(envelope, _certificate_policy(settings))
@@ -205,8 +211,10 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
             log=log,
         ),
         revocations=revocations,
+        feed=feed,
+        watch=Watch(feed),
         administration=Administration(
-            work, tenants=tenants, users=users, roles=roles, revocations=revocations, ring=ring, log=log
+            work, tenants=tenants, users=users, roles=roles, revocations=revocations, feed=feed, ring=ring, log=log
         ),
         limiter=RateLimiter(counters, _limit_policy(settings.limits, settings.lockout), clock),
         counters=counters,

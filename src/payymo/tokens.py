@@ -37,6 +37,8 @@ class Subject:
     session_id: uuid.UUID
     roles: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    position: int = 0
+    """The number in the revocation feed up to which roles and permissions know of every change."""
 
 
 class TokenMinter:
@@ -66,6 +68,7 @@ class TokenMinter:
             "tenant_id": str(subject.tenant_id),
             "permissions": subject.permissions,
             "roles": subject.roles,
+            "rev": subject.position,
         }
         try:
             return self._mint("access", kid, claims)

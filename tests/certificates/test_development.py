@@ -1,7 +1,5 @@
 """The development authority: made once, good for one's own machine, and for nothing in production."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,6 +16,7 @@ from payymo.errors import Conflict, InvalidInput, Misconfigured, NotFound
 from payymo.logs import Trace
 from payymo_guard.certificates import CertificateRefused, TrustSet
 from tests.support.certificates import NAME, Issuer, add, duties, rows, states
+from tests.support.crew import Crew
 from tests.support.house import START, House
 
 NAMES = parse_names(["localhost"], ["127.0.0.1", "::1"], [])
@@ -64,7 +63,7 @@ def test_a_name_that_is_too_long_for_a_subject(sqlite_house: House) -> None:
 
 def test_two_at_once_get_one_authority(house: House) -> None:
     """The lock is held before it is looked for."""
-    with ThreadPoolExecutor(6) as pool:
+    with Crew(6) as pool:
         issued = list(
             pool.map(lambda n: house.services.development_authority.issue(f"n{n}", NAMES, trace=TRACE), range(6))
         )

@@ -1,7 +1,6 @@
 """One suite for everything that wraps data keys: a key of ours, one that Vault keeps, one in a hardware token."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +15,7 @@ from payymo.secrets.hsm import make_master_key
 from payymo.secrets.master import read_setting, write_key
 from payymo.secrets.model import MasterKey
 from payymo.start import access_of
+from tests.support.crew import Crew
 from tests.support.house import MASTER_KEY, Database, House, fresh_name
 from tests.support.softhsm import LABEL, PIN, SoftHsm
 from tests.support.vault import ROOT
@@ -153,7 +153,7 @@ def test_threads_seal_and_open_side_by_side(keeper: Keeper) -> None:
         value, place = bytes([number]) * 32, (*PLACE, str(number))
         return wrapper.open(wrapper.seal(value, *place), *place) == value
 
-    with ThreadPoolExecutor(8) as pool:
+    with Crew(8) as pool:
         assert all(pool.map(turn, range(64)))
 
 

@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from payymo.secrets.model import MAX_SECRET_BYTES
 from payymo.secrets.providers import EnvironmentSecrets, FileSecrets, Provider
 from payymo.secrets.service import Secrets
 from payymo.secrets.vault_secrets import open_secrets
+from tests.support.crew import Crew
 from tests.support.house import House
 from tests.support.vault_server import access_to
 
@@ -137,7 +137,7 @@ def test_of_many_at_once_each_gets_a_version_of_its_own_or_is_told(writable: Pro
         except Conflict:
             return None
 
-    with ThreadPoolExecutor(8) as pool:
+    with Crew(8) as pool:
         done = [found for found in pool.map(put, range(16)) if found is not None]
     assert len({version for version, _ in done}) == len(done) >= 1
     for version, value in done:

@@ -1,14 +1,13 @@
 """A lease: one process at a time, and another one when it has died."""
 
-from concurrent.futures import ThreadPoolExecutor
-
+from tests.support.crew import Crew
 from tests.support.house import House
 
 
 def test_one_of_many_that_ask_at_once_gets_the_lease(house: House) -> None:
     """On both databases, without a wait."""
     leases = [house.services.lease("duty", seconds=30) for _ in range(8)]
-    with ThreadPoolExecutor(8) as pool:
+    with Crew(8) as pool:
         assert sorted(pool.map(lambda lease: lease.take(), leases)) == [False] * 7 + [True]
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from payymo.keys.signer import public_jwk
 from payymo.logs import Trace
 from payymo.secrets.hsm import find_objects, hardware_token, make_master_key
 from payymo_guard import Refused, VerificationKey
+from tests.support.crew import Crew
 from tests.support.house import Database, House, fresh_name, settings_for
 from tests.support.moments import before, kill_points
 from tests.support.softhsm import LABEL, SoftHsm
@@ -108,7 +108,7 @@ def test_what_it_signs_verifies(hsm: SoftHsm, tmp_path: Path, kind: str, algorit
     public, location = place.open().make(algorithm)
     verifier = VerificationKey.from_jwk(public_jwk(public, algorithm))
     sign = place.open().signer(location, algorithm)
-    with ThreadPoolExecutor(4) as pool:
+    with Crew(4) as pool:
         for signature in pool.map(sign, [b"message"] * 8):
             verifier.verify(signature, b"message")
     with pytest.raises(Refused):
@@ -226,7 +226,7 @@ def test_what_loses_a_race_leaves_no_key_behind(elsewhere: House, place: Place) 
         start.wait()
         return (elsewhere, other)[number % 2].services.ring.rotate_due()
 
-    with ThreadPoolExecutor(4) as pool:
+    with Crew(4) as pool:
         turned = [kid for kids in pool.map(turn, range(4)) for kid in kids]
     assert len(turned) == len(set(turned)) == 2  # the access key and the refresh key, by whoever came first
     assert len(rows(elsewhere, "active")) == len(rows(elsewhere, "next")) == 1

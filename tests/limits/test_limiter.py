@@ -4,7 +4,6 @@ import ipaddress
 import pickle
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from payymo.compose import compose
 from payymo.errors import TooManyRequests
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, account_key, address_key, parse_limits
 from tests.support import services
+from tests.support.crew import Crew
 from tests.support.house import PASSWORD, Database, FakeClock, House, fresh_name, settings_for
 
 
@@ -34,7 +34,7 @@ def passed(limiter: RateLimiter, who: str, tries: int, tier: Tier = "login") -> 
             return False
         return True
 
-    with ThreadPoolExecutor(min(tries, 20)) as pool:
+    with Crew(min(tries, 20)) as pool:
         return sum(pool.map(attempt, range(tries)))
 
 

@@ -4,12 +4,12 @@ import base64
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from payymo_guard import VerificationKey, Verifier
+from tests.support.crew import Crew
 from tests.support.house import Database, House
 from tests.support.processes import ISSUER, bearer, command, log_in, servers
 
@@ -47,7 +47,7 @@ def test_one_refresh_token_has_one_successor_on_two_nodes(database: Database) ->
                 start.wait()
                 return refresh((here, there)[number % 2], token)
 
-            with ThreadPoolExecutor(8) as pool:
+            with Crew(8) as pool:
                 answers = list(pool.map(present, range(8)))
             successors = {answer.json()["data"]["refresh_token"] for answer in answers if answer.status_code == 200}
             assert len(successors) == 1
@@ -76,7 +76,7 @@ def test_keys_rotate_under_traffic_without_a_failed_request(database: Database) 
                     rounds += 1
             return rounds
 
-        with ThreadPoolExecutor(2) as pool:
+        with Crew(2) as pool:
             running = [pool.submit(traffic, number) for number in range(2)]
             try:
                 for purpose in ("access", "refresh", "access"):
@@ -171,7 +171,7 @@ def test_what_was_answered_survives_a_kill(database: Database) -> None:
                     return
 
         enough = threading.Semaphore(0)
-        with ThreadPoolExecutor(3) as pool:
+        with Crew(3) as pool:
             running = [pool.submit(storm, chain) for chain in chains]
             for _ in range(9):
                 enough.acquire(timeout=60)
@@ -193,11 +193,11 @@ def test_sigterm_lets_requests_in_flight_finish(database: Database) -> None:
     """Invariant 21: acknowledged means done, and nobody gets half an answer."""
     with servers(database, 1) as [server]:
         outcomes: list[int] = []
-        first = threading.Event()
+        first, over = threading.Event(), threading.Event()
 
         def many() -> None:
             with server.client() as client:
-                while True:
+                while not over.is_set():
                     try:
                         outcomes.append(
                             client.post("/api/auth/login", json={"email": "x@example.com", "password": "y"}).status_code
@@ -206,10 +206,13 @@ def test_sigterm_lets_requests_in_flight_finish(database: Database) -> None:
                         return  # between two requests, the connection was closed
                     first.set()
 
-        with ThreadPoolExecutor(2) as pool:
+        with Crew(2) as pool:
             running = [pool.submit(many) for _ in range(2)]
-            assert first.wait(30)
-            server.terminate()
-            for done in running:
-                done.result()
+            try:
+                assert first.wait(30)
+                server.terminate()
+                for done in running:
+                    done.result(30)
+            finally:
+                over.set()
         assert set(outcomes) == {401}

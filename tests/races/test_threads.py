@@ -3,7 +3,6 @@
 import threading
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
@@ -12,6 +11,7 @@ from werkzeug.security import generate_password_hash
 
 from payymo.db.schema import sessions, signing_keys, token_revocations, users
 from payymo.logs import Trace
+from tests.support.crew import Crew
 from tests.support.house import PASSWORD, Client, House
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def at_once(*acts: Callable[[], T]) -> list[T]:
         start.wait()
         return act()
 
-    with ThreadPoolExecutor(len(acts)) as pool:
+    with Crew(len(acts)) as pool:
         return list(pool.map(run, acts))
 
 
@@ -187,11 +187,13 @@ def test_revocations_become_visible_in_order_and_without_gaps(house: House) -> N
                 owner.dispose()
                 return len(seen)
 
-    with ThreadPoolExecutor(1) as pool:
+    with Crew(1) as pool:
         following = pool.submit(follow)
-        with ThreadPoolExecutor(6) as writers:
-            statuses = list(writers.map(lambda client: client.post("/api/auth/logout").status_code, clients))
-        done.set()
+        try:
+            with Crew(6) as writers:
+                statuses = list(writers.map(lambda client: client.post("/api/auth/logout").status_code, clients))
+        finally:
+            done.set()
         assert following.result() == 24
     assert statuses == [200] * 24
     assert seen == list(range(1, 25))
@@ -217,7 +219,7 @@ def test_parallel_revocations_of_one_token_all_succeed_and_count_once(house: Hou
         token_id, user_id = uuid.UUID(claims.jti), uuid.UUID(claims.sub)
 
         def revoke(token_id: uuid.UUID = token_id, user_id: uuid.UUID = user_id, expires_at: int = claims.exp) -> None:
-            house.services.revocations.revoke_token(
+            house.services.feed.revoke_token(
                 house.default.id, user_id, token_id=token_id, expires_at=expires_at, reason="ended-by-administrator"
             )
 
@@ -295,7 +297,7 @@ def test_every_moment_of_parallel_rotations_has_one_active_and_one_next_key(hous
             statuses.add(client.refresh().status_code)
         return statuses
 
-    with ThreadPoolExecutor(2) as pool:
+    with Crew(2) as pool:
         watching, refreshing = pool.submit(watch), pool.submit(refresh_on)
         try:
             at_once(*[lambda: [house.services.ring.rotate("refresh") for _ in range(3)]] * 4)

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from payymo.errors import Misconfigured
 from payymo.secrets.encryption import SealBroken, Sealer
 from payymo.secrets.master import find_master_key, make_development_key, read_key, write_key
 from payymo.secrets.model import Access
+from tests.support.crew import Crew
 
 PLACE = ("signing_keys", "kid-1", "private_key")
 
@@ -103,7 +103,7 @@ def test_two_that_start_together_make_one_development_key(tmp_path: Path) -> Non
     folder = tmp_path / "data"
     before = os.umask(0)
     try:
-        with ThreadPoolExecutor(8) as pool:
+        with Crew(8) as pool:
             keys = list(pool.map(lambda _: make_development_key(folder, Entropy()).id, range(8)))
     finally:
         os.umask(before)

@@ -1,7 +1,6 @@
 """Envelope encryption on both databases: what opens where, under which keys, and who may start."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +14,7 @@ from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Envelope
 from payymo.secrets.master import read_key, write_key
 from payymo.secrets.model import Sealed
+from tests.support.crew import Crew
 from tests.support.house import MASTER_KEY, Database, House
 
 OTHER_KEY = write_key(bytes(range(32, 64)), development=False)
@@ -96,7 +96,7 @@ def test_many_that_seal_for_the_first_time_make_one_data_key(house: House) -> No
         with work(tenant) as tx:
             return envelope_of(house).seal(tx, "cards", b"%d" % number, *PLACE)
 
-    with ThreadPoolExecutor(8) as pool:
+    with Crew(8) as pool:
         sealed = list(pool.map(seal, range(8)))
     assert len({one.data_key_id for one in sealed}) == 1
     with work(tenant) as tx:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pkcs11
@@ -14,6 +13,7 @@ from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, Unavailable
 from payymo.secrets.hsm import HardwareToken, TokenUri, hardware_token, make_master_key, open_master_key
 from payymo.secrets.model import Access, MasterKey, TokenAccess
+from tests.support.crew import Crew
 from tests.support.softhsm import LABEL, PIN, SoftHsm
 
 PLACE = ("data_keys", "service", "1")
@@ -223,7 +223,7 @@ def test_a_token_that_was_away_is_found_again(hsm: SoftHsm, key: MasterKey) -> N
                 key.wrapper.seal(VALUE, *PLACE)
     finally:
         tokens.with_name("away").rename(tokens)
-    with ThreadPoolExecutor(4) as pool:
+    with Crew(4) as pool:
         assert set(pool.map(lambda _: key.wrapper.open(sealed, *PLACE), range(8))) == {VALUE}
 
 

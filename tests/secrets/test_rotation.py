@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from payymo.db.schema import data_keys, master_keys, service_data_keys, service_
 from payymo.errors import Misconfigured, NotFound
 from payymo.logs import Trace
 from payymo.secrets.master import write_key
+from tests.support.crew import Crew
 from tests.support.house import MASTER_KEY, Database, House
 from tests.support.moments import before, kill_points
 
@@ -119,7 +119,7 @@ def test_who_makes_a_data_key_while_the_master_key_changes_is_not_left_behind(bo
         start.wait()
         rotate(both)
 
-    with ThreadPoolExecutor(5) as pool:
+    with Crew(5) as pool:
         work = [pool.submit(put, house, part) for part, house in enumerate((both, other, both, other))]
         for done in (*work, pool.submit(turn)):
             done.result()
@@ -197,12 +197,14 @@ def test_secrets_are_put_read_and_retired_while_everything_is_sealed_again(both:
                 kept.retire("busy", number, tenant_id=b, trace=Trace())
         return number
 
-    with ThreadPoolExecutor(1) as pool:
+    with Crew(1) as pool:
         writing = pool.submit(write)
-        for _ in range(3):
-            reencrypt(both)
-            both.clock.advance(HOUR)
-        stop.set()
+        try:
+            for _ in range(3):
+                reencrypt(both)
+                both.clock.advance(HOUR)
+        finally:
+            stop.set()
         last = writing.result()
     versions = {found.version: found for found in kept.list_versions(tenant_id=b) if found.name == "busy"}
     assert set(versions) == set(range(1, last + 1))

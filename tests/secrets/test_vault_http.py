@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
@@ -19,6 +18,7 @@ from payymo.clock import system_clock
 from payymo.errors import Misconfigured, Unavailable
 from payymo.secrets.vault_http import IDLE_SECONDS, Vault, connect
 from payymo_guard.fake_authority import SERVER, FakeAuthority
+from tests.support.crew import Crew
 from tests.support.processes import PAYYMO
 from tests.support.vault import ROOT, FakeVault, Seen
 from tests.support.vault_server import VALUE, VaultServer, access_to, ask, everything_of, serving
@@ -121,7 +121,7 @@ TRICKLES = {
 def test_who_answers_a_bit_at_a_time_is_left_in_time(part: str) -> None:
     """Each wait is short, and there is no end of them: the deadline is for the whole answer."""
     first, again = TRICKLES[part]
-    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Crew(1) as pool:
         was_left = pool.submit(trickle, listener, first, again)
         with pytest.raises(Unavailable, check=lambda error: "no answer" in (error.private or "")):
             ask(access_to(f"http://127.0.0.1:{listener.getsockname()[1]}"))
@@ -226,7 +226,7 @@ def test_threads_have_connections_of_their_own_and_keep_them(vault: VaultServer)
     """One after the other, so that a shared session would give the second one the connection of the first."""
     access = access_to(vault.address)
     shared = connect(access, "x")
-    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+    with Crew(1) as one, Crew(1) as other:
         for pool in (one, other, one, other):
             pool.submit(ask, access, shared).result()
     first, second, *again = [seen.port for seen in vault.vault.seen][::2]

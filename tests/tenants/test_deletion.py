@@ -1,6 +1,5 @@
 """A tenant that is deleted is gone: its keys first, then its rows; at every kill point, and next to everybody else."""
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 
 import pytest
@@ -12,6 +11,7 @@ from payymo.logs import Trace
 from payymo.secrets.encryption import SealBroken
 from payymo.tenants import service as tenants_service
 from payymo.tenants.model import Tenant
+from tests.support.crew import Crew
 from tests.support.house import House
 from tests.support.moments import kill_points
 from tests.support.two_tenants import build_sides
@@ -106,6 +106,6 @@ def test_many_who_delete_one_tenant_at_once_all_come_to_the_end(house: House, mo
         with suppress(NotFound):  # whoever comes too late
             delete(house, acme)
 
-    with ThreadPoolExecutor(4) as pool:
+    with Crew(4) as pool:
         list(pool.map(try_it, range(4)))
     assert rows_of(house, acme) == 0

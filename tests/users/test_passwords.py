@@ -1,7 +1,6 @@
 """Password hashes and the rule for new passwords."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import argon2
 import pytest
@@ -12,6 +11,7 @@ from payymo.db.schema import users
 from payymo.errors import Overloaded
 from payymo.users import passwords
 from payymo.users.passwords import CURRENT_PREFIX, Passwords, needs_replacement, password_problems
+from tests.support.crew import Crew
 from tests.support.house import PASSWORD, House
 
 LONG_USER = {"email": "someone@example.com", "username": "someone"}
@@ -68,7 +68,7 @@ def test_what_is_more_than_the_machine_can_hash_is_refused() -> None:
             inside.set()
             leave.wait(30)
 
-    with ThreadPoolExecutor(2) as pool:
+    with Crew(2) as pool:
         holding = pool.submit(hold)
         assert inside.wait(30)
         waiting = pool.submit(gate.verify, PASSWORD, passwords._DUMMY)

@@ -2,21 +2,30 @@
 
 WSGI writes `X-Forwarded-For` and `X_Forwarded_For` as one name, and the server lets the later one win: behind a proxy
 that forwards both, a stranger could overrule what the proxy says (RFC 9110 §17.10). Here names with an underscore are
-dropped. A body is read before a thread is taken, so that slow senders keep nobody waiting, and only for a while.
+dropped. A body is read before a thread is taken, so that slow senders keep nobody waiting, and only for a while. Who
+waits for the revocation feed holds no thread either: such a request is answered when there is something to say.
 """
 
 import asyncio
 import io
 import sys
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol
 
 from payymo.cli.listener import Leaving
 from payymo.errors import RequestTimeout
+from payymo.feed.model import Cursor
+from payymo.feed.waiting import Watch
+from payymo.web.feed_api import PARK, WAITED
 from payymo.web.reading import MAX_BODY, UNREADABLE
 
 Start = tuple[int, list[tuple[str, str]]]
+Answer = tuple[int, list[tuple[str, str]], bytes]
+PATIENCE_SECONDS = 0.5
+"""How long a worker that is to leave waits for those who wait for news."""
 _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -32,20 +41,58 @@ class Bridge:
     """An RSGI application. A body has `body_seconds` to arrive; then requests wait in line for one of `threads`."""
 
     def __init__(
-        self, application: Application, *, threads: int, body_seconds: float, leaving: Leaving | None = None
+        self,
+        application: Application,
+        *,
+        threads: int,
+        body_seconds: float,
+        leaving: Leaving | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._application = application
         self._leaving = leaving
+        self._watch = watch
         self._body_seconds = body_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
         environ = _environ(scope, await self._read(protocol) if _may_have_body(scope) else io.BytesIO())
-        status, headers, body = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
-        if self._leaving is not None and self._leaving.has_begun:
+        status, headers, body = await self._answer(environ)
+        if self._is_leaving():
             headers = [*headers, ("Connection", "close")]  # RFC 9112 §9.6: the next one goes to another worker
         protocol.response_bytes(status, headers, body)
+
+    async def _answer(self, environ: dict[str, Any]) -> Answer:
+        loop = asyncio.get_running_loop()
+        if self._watch is None:
+            return await loop.run_in_executor(self._pool, self._run, environ)
+        parking = _Parking()
+        answer = await loop.run_in_executor(self._pool, self._run, {**environ, PARK: parking})
+        if parking.place is None:
+            return answer
+        waited = await self._wait(self._watch, parking.place, parking.seconds)
+        return await loop.run_in_executor(self._pool, self._run, {**environ, WAITED: waited})
+
+    async def _wait(self, watch: Watch, place: Cursor, seconds: int) -> float:
+        """Until the feed has left this place, or so long. Answers how long that was."""
+        loop, moved, began = asyncio.get_running_loop(), asyncio.Event(), time.monotonic()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(moved.set)
+
+        give_up = watch.watch(place, wake)
+        try:
+            while not (moved.is_set() or self._is_leaving()) and (left := began + seconds - time.monotonic()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(moved.wait(), min(left, PATIENCE_SECONDS))
+        finally:
+            give_up()
+        return time.monotonic() - began
+
+    def _is_leaving(self) -> bool:
+        return self._leaving is not None and self._leaving.has_begun
 
     async def _read(self, protocol: Any) -> io.BytesIO:
         """The body, or a little more than we take of it: enough to be refused."""
@@ -60,7 +107,7 @@ class Bridge:
             return _Unfinished()
         return io.BytesIO(body)
 
-    def _run(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _run(self, environ: dict[str, Any]) -> Answer:
         started: list[Start] = []
 
         def start(status: str, headers: list[tuple[str, str]], _error: object = None) -> Any:
@@ -74,6 +121,17 @@ class Bridge:
             if close is not None:
                 close()
         return *started[0], body
+
+
+class _Parking:
+    """Where a request is left that waits for news."""
+
+    def __init__(self) -> None:
+        self.place: Cursor | None = None
+        self.seconds = 0
+
+    def __call__(self, place: Cursor, seconds: int) -> None:
+        self.place, self.seconds = place, seconds
 
 
 def _may_have_body(scope: Any) -> bool:

@@ -154,10 +154,7 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         self._find_the_dead()
         if self._tls is not None:
             self._log.event("certificate.replaced", "success", trace=TRACE)
-        for worker in old:
-            if worker.is_alive():
-                with suppress(ProcessLookupError):
-                    os.kill(worker.inner.pid, LEAVE)
+        _ask_to_leave(old)
         self._pause(LEAVE_SECONDS, lambda: not any(worker.is_alive() for worker in old))
         self._end(old)
 
@@ -189,11 +186,23 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
                 worker.kill()
             worker.join()
 
+    def _stop_workers(self) -> None:
+        """Those who wait for news inside a worker hear first that it ends: it would wait for them."""
+        _ask_to_leave(self.wrks)
+        super()._stop_workers()
+
     def _pause(self, seconds: float, is_enough: Callable[[], bool] = lambda: False) -> None:
         """Until then, or until it is enough, or until the service is told to end."""
         until = time.monotonic() + seconds
         while not self.interrupt_signal and time.monotonic() < until and not is_enough():
             time.sleep(LOOK_SECONDS)
+
+
+def _ask_to_leave(workers: Iterable[Any]) -> None:
+    for worker in workers:
+        if worker.is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(worker.inner.pid, LEAVE)
 
 
 class Attention:

@@ -115,6 +115,7 @@ class _Loader:
             threads=self.settings.server.threads,
             body_seconds=self.settings.server.request_seconds,
             leaving=leaving,
+            watch=services.watch,
         )
 
 

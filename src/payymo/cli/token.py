@@ -10,6 +10,7 @@ from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, servic
 from payymo.cli.output import show
 from payymo.compose import Services
 from payymo.errors import InvalidToken, PayymoError
+from payymo.feed.model import Bearer
 from payymo_guard import Refused
 from payymo_guard.verify import inspect
 
@@ -44,9 +45,7 @@ def _verdict(opened: Services, text: str, facts: dict[str, Any]) -> tuple[str | 
         return "type_wrong", "This is a refresh token: it is good for /api/auth/refresh alone."
     try:
         claims = opened.verifier.verify(text)
-        refused = opened.revocations.is_refused(
-            uuid.UUID(claims.tenant_id), token_id=uuid.UUID(claims.jti), session_id=uuid.UUID(claims.sid)
-        )
+        refused = opened.feed.is_refused(Bearer.of(claims))
     except Refused as error:
         return error.code, error.detail
     except PayymoError as error:
@@ -71,7 +70,7 @@ def revoke(*, text: str, yes: bool, as_json: bool) -> None:
             raise InvalidToken(refused.detail) from None
         ask("Refuse this token from now on?", yes=yes)
         tenant_id, user_id, token_id = (uuid.UUID(found) for found in (claims.tenant_id, claims.sub, claims.jti))
-        opened.revocations.revoke_token(
+        opened.feed.revoke_token(
             tenant_id, user_id, token_id=token_id, expires_at=claims.exp, reason="ended-by-administrator"
         )
         opened.log.event("token.revoked", "success", trace=CONSOLE, tenant_id=tenant_id, user_id=user_id)

@@ -2,7 +2,7 @@
 
 It runs outside of any transaction, on connections of its own, as the platform role on PostgreSQL, because a unit of
 work costs four round trips. The statement still has to name its tenant in every table (`payymo.db.tenancy`); this
-module fills the tenant in, and takes no values but identifiers.
+module fills the tenant in, and takes no values but identifiers and numbers.
 """
 
 import uuid
@@ -34,16 +34,17 @@ class Question:
         compiled = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]
         self._text = str(compiled)
         self._order: tuple[str, ...] | None = None if self._is_postgres else tuple(compiled.positiontup)
+        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
         self._failures = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
         self._idle: deque[sa.PoolProxiedConnection] = deque()
 
-    def ask(self, tenant_id: uuid.UUID, **identifiers: uuid.UUID) -> Sequence[Any]:
+    def ask(self, tenant_id: uuid.UUID, **values: uuid.UUID | int) -> Sequence[Any]:
         """The row. Raises Unavailable when the database does not answer.
 
         A connection that lay idle may have died unnoticed, as after a restart of the database: then a new one is asked.
         """
-        given = {schema.TENANT.key: tenant_id, **identifiers}
-        parameters: Any = given if self._order is None else [given[name].hex for name in self._order]
+        given = {**self._constants, schema.TENANT.key: tenant_id, **values}
+        parameters: Any = given if self._order is None else [_plain(given[name]) for name in self._order]
         try:
             try:
                 return self._ask(self._idle.pop(), parameters)
@@ -79,3 +80,8 @@ class Question:
         else:
             driver.isolation_level = None
         return connection
+
+
+def _plain(value: Any) -> Any:
+    """As SQLite keeps it."""
+    return value.hex if isinstance(value, uuid.UUID) else value

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0003"
+REVISION: Final = "f0004"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -125,21 +125,47 @@ token_revocations = sa.Table(
     metadata,
     _tenant_column(),
     sa.Column("seq", sa.BigInteger(), nullable=False, unique=True),
-    sa.Column("kind", sa.String(8), sa.CheckConstraint("kind in ('token', 'session')", "kind"), nullable=False),
+    sa.Column("nonce", sa.String(16), nullable=False),
+    sa.Column("previous", sa.String(16), nullable=False),
+    sa.Column(
+        "kind",
+        sa.String(11),
+        sa.CheckConstraint("kind in ('token', 'session', 'user', 'tenant', 'permissions')", "kind"),
+        nullable=False,
+    ),
+    # What is revoked; of a mark, whose tokens.
     sa.Column("subject_id", sa.Uuid(), nullable=False),
-    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("user_id", sa.Uuid()),
     sa.Column("reason", sa.String(32), nullable=False),
     sa.Column("revoked_at", sa.BigInteger(), nullable=False),
     sa.Column("expires_at", sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint("tenant_id", "subject_id"),
+    sa.PrimaryKeyConstraint("tenant_id", "subject_id", "seq"),
 )
 sa.Index("ix_token_revocations_expires_at", token_revocations.c.expires_at)
+
+service_revocations = sa.Table(
+    "service_revocations",
+    metadata,
+    sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("nonce", sa.String(16), nullable=False),
+    sa.Column("previous", sa.String(16), nullable=False),
+    sa.Column("kind", sa.String(11), sa.CheckConstraint("kind in ('tenant', 'key')", "kind"), nullable=False),
+    sa.Column("subject", sa.String(64), nullable=False),
+    sa.Column("revoked_at", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+)
+"""What no tenant has entries for: signing keys, and tenants that are deleted, whose own entries go with them."""
+sa.Index("ix_service_revocations_expires_at", service_revocations.c.expires_at)
 
 revocation_counter = sa.Table(
     "revocation_counter",
     metadata,
     sa.Column("id", sa.Integer(), sa.CheckConstraint("id = 1", "single_row"), primary_key=True, autoincrement=False),
     sa.Column("last_seq", sa.BigInteger(), nullable=False),
+    # Drawn anew whenever numbers are taken, and the one before it: they tell this history from one that goes on from a
+    # backup.
+    sa.Column("nonce", sa.String(16), nullable=False),
+    sa.Column("previous", sa.String(16), nullable=False),
 )
 """One row. Its lock is held until commit, so sequence numbers become visible in order and without a gap: a reader that
 has seen n can't miss an n-1 that commits later."""

@@ -16,6 +16,7 @@ import msgspec
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
+from payymo.feed.service import Feed
 from payymo.keys import signer, store
 from payymo.keys.keeper import KeyGone, KeyKeeper
 from payymo.keys.model import (
@@ -54,9 +55,10 @@ class _Ring:
 class KeyRing:
     """The signing keys of this deployment."""
 
-    def __init__(self, work: Work, keeper: KeyKeeper, clock: Clock, policy: KeyPolicy) -> None:
+    def __init__(self, work: Work, keeper: KeyKeeper, clock: Clock, policy: KeyPolicy, *, feed: Feed) -> None:
         self._work = work
         self._keeper = keeper
+        self._feed = feed
         self._clock = clock
         self._policy = policy
         self._signers: dict[str, signer.Sign] = {}
@@ -222,12 +224,16 @@ class KeyRing:
                     heirs = stack.enter_context(self._keeper.made(found.purpose, "next"))
             tx = stack.enter_context(self._work.platform())
             store.lock(tx)
-            if not store.revoke(tx, kid, int(self._clock())):
+            now = int(self._clock())
+            revoked = store.revoke(tx, kid, now)
+            if revoked is None:
                 if not store.is_known(tx, kid):
                     raise NotFound("There is no such key.")
                 return False
             if found is not None:
                 self._succeed(tx, found.purpose, heirs)
+            if revoked.purpose == "access":  # what refresh keys sign is verified by us alone
+                self._feed.key_revoked(tx, kid, live_until=now + revoked.token_ttl_seconds)
         self._read()
         with suppress(Unavailable, Misconfigured):
             self._prepare()

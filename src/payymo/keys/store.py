@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -46,6 +46,7 @@ _REVOKE = (
     sa.update(t)
     .where(t.c.kid == sa.bindparam("of_kid"), t.c.state.not_in(["retired", "revoked"]))
     .values(state="revoked", private_key=None, data_key_id=None, retires_at=sa.bindparam("moment"))
+    .returning(t.c.purpose, t.c.token_ttl_seconds)
 )
 _KNOWN = sa.select(t.c.kid).where(t.c.kid == sa.bindparam("of_kid"))
 _LENGTHEN = (
@@ -67,6 +68,13 @@ _DROP_NEXT = sa.delete(t).where(*_THE_NEXT, t.c.location.is_(None))
 _RETIRE_NEXT = sa.update(t).where(*_THE_NEXT).values(state="retired", retires_at=sa.bindparam("moment"))
 _LEFTOVERS = sa.select(t.c.kid, t.c.location).where(t.c.state.in_(["retired", "revoked"]), t.c.location.is_not(None))
 _FORGET_LOCATION = sa.update(t).where(t.c.kid == sa.bindparam("of_kid")).values(location=None)
+
+
+class Revoked(NamedTuple):
+    """What a key that was revoked was for, and how long what it signed may have been going to live."""
+
+    purpose: Purpose
+    token_ttl_seconds: int
 
 
 def lock(tx: Transaction) -> None:
@@ -111,9 +119,10 @@ def activate_next(tx: Transaction, purpose: Purpose, now: int) -> None:
     tx.execute(_ACTIVATE, {"of_purpose": purpose, "from_state": "next", "to_state": "active", "moment": now})
 
 
-def revoke(tx: Transaction, kid: str, now: int) -> bool:
-    """Nothing that the key signed counts any more, and its private half is destroyed. False: there is no such key."""
-    return tx.execute(_REVOKE, {"of_kid": kid, "moment": now}).rowcount == 1
+def revoke(tx: Transaction, kid: str, now: int) -> Revoked | None:
+    """Nothing that the key signed counts any more, and its private half is destroyed. None: there is no such key."""
+    row = tx.execute(_REVOKE, {"of_kid": kid, "moment": now}).one_or_none()
+    return None if row is None else Revoked(row.purpose, row.token_ttl_seconds)
 
 
 def is_known(tx: Transaction, kid: str) -> bool:

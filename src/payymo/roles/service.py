@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import FieldError, InsufficientScope, InvalidInput, NotFound
+from payymo.feed.service import MANY_HOLDERS, Feed
 from payymo.logs import SecurityLog, Trace
 from payymo.roles import store
 from payymo.roles.model import BUILT_IN, Role, covers, is_role_name, new_role
@@ -43,9 +44,10 @@ def authority_of(by: Actor | None, tx: Transaction) -> Sequence[str]:
 class Roles:
     """The roles of each tenant."""
 
-    def __init__(self, work: Work, clock: Clock, *, log: SecurityLog) -> None:
+    def __init__(self, work: Work, clock: Clock, *, feed: Feed, log: SecurityLog) -> None:
         self._work = work
         self._clock = clock
+        self._feed = feed
         self._log = log
 
     def list_roles(self, tenant_id: uuid.UUID) -> tuple[Role, ...]:
@@ -76,6 +78,7 @@ class Roles:
             _require_covered(authority, self._lock(tx, name).permissions)
             _require_covered(authority, role.permissions)
             store.change_role(tx, role)
+            self._feed.permissions_changed(tx, store.list_holders(tx, name, count=MANY_HOLDERS + 1))
         self._log.event("role.changed", "success", trace=trace, tenant_id=tenant_id, role=name)
         return role
 
@@ -84,7 +87,9 @@ class Roles:
         _require_own(name)
         with self._work(tenant_id) as tx:
             _require_covered(authority_of(by, tx), self._lock(tx, name).permissions)
+            holders = store.list_holders(tx, name, count=MANY_HOLDERS + 1)
             store.remove_role(tx, name)
+            self._feed.permissions_changed(tx, holders)
         self._log.event("role.removed", "success", trace=trace, tenant_id=tenant_id, role=name)
 
     @staticmethod

@@ -27,6 +27,11 @@ _ADD = sa.insert(roles).values(
 _CHANGE = sa.update(roles).where(_OWN, _NAMED).values(permissions=sa.bindparam("granted", type_=sa.JSON()))
 _REMOVE = sa.delete(roles).where(_OWN, _NAMED)
 _REMOVE_HELD = sa.delete(user_roles).where(_OWN_USERS, user_roles.c.role_name == sa.bindparam("role"))
+_HOLDERS = (
+    sa.select(user_roles.c.user_id)
+    .where(_OWN_USERS, user_roles.c.role_name == sa.bindparam("role"))
+    .limit(sa.bindparam("count"))
+)
 _HELD = (
     sa.select(user_roles.c.role_name, roles.c.permissions)
     .select_from(
@@ -61,6 +66,11 @@ def add_role(tx: Transaction, role: Role, *, now: int) -> None:
         tx.execute(_ADD, {"role": role.name, "granted": list(role.permissions), "moment": now})
     except IntegrityError:
         raise Conflict("A role with this name exists.") from None
+
+
+def list_holders(tx: Transaction, name: str, *, count: int) -> tuple[uuid.UUID, ...]:
+    """At most `count` users who hold a role."""
+    return tuple(tx.execute(_HOLDERS, {"role": name, "count": count}).scalars())
 
 
 def change_role(tx: Transaction, role: Role) -> bool:

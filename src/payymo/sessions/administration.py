@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, NotFound
+from payymo.feed.service import Feed
 from payymo.keys.service import KeyRing
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import covers
@@ -32,6 +33,7 @@ class Administration:
         users: Users,
         roles: Roles,
         revocations: Revocations,
+        feed: Feed,
         ring: KeyRing,
         log: SecurityLog,
     ) -> None:
@@ -40,6 +42,7 @@ class Administration:
         self._users = users
         self._roles = roles
         self._revocations = revocations
+        self._feed = feed
         self._ring = ring
         self._log = log
 
@@ -79,6 +82,8 @@ class Administration:
                 self._revocations.end_of_user(tx, user_id, reason="user-disabled")
             elif new_hash is not None:
                 self._revocations.end_of_user(tx, user_id, reason="password-changed")
+            if roles is not None:
+                self._feed.permissions_changed(tx, [user_id])
         changes = {"status": status, "roles": roles, "password": new_hash}
         for name in (name for name, change in changes.items() if change is not None):
             self._log.event(
@@ -124,9 +129,12 @@ class Administration:
         return tenant
 
     def suspend(self, tenant_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> Tenant:
-        """Suspend a tenant, then end all of its sessions. Raises NotFound, InsufficientScope."""
-        tenant = self._set_status(tenant_id, "suspended", by)
-        self._end_sessions_of(tenant)
+        """Suspend a tenant, and end all of its sessions. Raises NotFound, InsufficientScope."""
+        with self._work.platform() as tx:
+            authority_of(by, tx)
+            tenant = self._tenants.change_status(tx, tenant_id, "suspended")
+            with tx.within(tenant_id) as own:
+                self._revocations.end_all(own, reason="tenant-suspended")
         self._log.event("tenant.suspended", "success", trace=trace, tenant_id=tenant_id)
         return tenant
 
@@ -160,6 +168,7 @@ class Administration:
                 raise Conflict("The default tenant can't be deleted.")
             self._tenants.change_status(tx, tenant_id, "deleted")
             shred(tx, tenant_id)
+            self._feed.tenant_deleted(tx, tenant_id)
         self._tenants.delete_rows(tenant_id, progress=progress)
         self._log.event("tenant.deleted", "success", trace=trace, tenant_id=tenant_id)
 

@@ -58,11 +58,15 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Whose session goes on, until when at most, and the refresh token that it goes on with."""
+    """Whose session goes on, until when at most, the refresh token that it goes on with, and since when.
+
+    `position`: the number in the revocation feed up to which what is read afterwards knows of everything.
+    """
 
     user_id: uuid.UUID
     expires_at: int
     token: RefreshToken
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +90,6 @@ class Session:
     def is_alive_at(self, now: int) -> bool:
         """Whether it has neither ended nor run out."""
         return self.ended_at is None and now < self.expires_at
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What must no longer be accepted: a session or a token, whose, and until when an access token of it may live."""
-
-    id: uuid.UUID
-    user_id: uuid.UUID
-    access_expires_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,64 +1,57 @@
-"""What must no longer be accepted, in order: written when sessions end, asked on every protected route.
-
-`seq` has no gaps and becomes visible in order, so that a reader who has seen n has seen everything before n. An entry
-lives as long as the tokens that it refuses; expired ones are pruned in small batches.
-"""
+"""Ends sessions, and tells the feed, in the same transaction: so that what is over is refused everywhere."""
 
 import uuid
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
+from payymo.feed.model import Subject
+from payymo.feed.service import Feed
 from payymo.sessions import store
-from payymo.sessions.model import Ended, Reason
+from payymo.sessions.model import Reason
 
 
 class Revocations:
-    """Ends sessions and remembers it for as long as one of their access tokens could live."""
+    """Ends sessions and has it remembered for as long as one of their access tokens could live."""
 
-    def __init__(self, work: Work, clock: Clock) -> None:
+    def __init__(self, work: Work, clock: Clock, feed: Feed, *, access_ttl_seconds: int) -> None:
         self._work = work
         self._clock = clock
-        self._is_refused = work.question(store.IS_REFUSED)
-
-    def is_refused(self, tenant_id: uuid.UUID, *, token_id: uuid.UUID, session_id: uuid.UUID) -> bool:
-        """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone."""
-        status, revoked = self._is_refused.ask(tenant_id, token=token_id, session=session_id)
-        return bool(revoked) or status != "active"
-
-    def revoke_token(
-        self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, token_id: uuid.UUID, expires_at: int, reason: str
-    ) -> None:
-        """Refuse one access token from now on; its session goes on. Revoking twice succeeds."""
-        with self._work(tenant_id) as tx:
-            if not store.lock_is_revoked(tx, token_id):
-                ended = Ended(token_id, user_id, expires_at)
-                store.add_revocations(tx, [ended], kind="token", reason=reason, now=int(self._clock()))
+        self._feed = feed
+        self._ttl = access_ttl_seconds
 
     def end_one(self, tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, reason: Reason) -> int:
         """Step: end one session of a user. Answers how many ended."""
-        now = int(self._clock())
-        return self._record(tx, store.end_one(tx, session_id, of_user=of_user, now=now, reason=reason), reason, now)
+        ended = store.end_one(tx, session_id, of_user=of_user, now=int(self._clock()), reason=reason)
+        self._feed.add(tx, "session", ended, reason=reason)
+        return len(ended)
 
     def end_of_user(self, tx: Transaction, user_id: uuid.UUID, *, reason: Reason) -> int:
-        """Step: end every session of a user. Answers how many ended."""
-        now = int(self._clock())
-        return self._record(tx, store.end_of_user(tx, user_id, now=now, reason=reason), reason, now)
+        """Step: end every session of a user. Answers how many ended. One mark says it of several."""
+        ended = store.end_of_user(tx, user_id, now=int(self._clock()), reason=reason)
+        if len(ended) > 1:
+            until = max(session.live_until for session in ended)
+            self._feed.add(tx, "user", [Subject(user_id, user_id, until)], reason=reason)
+        else:
+            self._feed.add(tx, "session", ended, reason=reason)
+        return len(ended)
 
     def end_all(self, tx: Transaction, *, reason: Reason) -> int:
-        """Step: end every session of the tenant. Answers how many ended."""
-        now = int(self._clock())
-        return self._record(tx, store.end_all(tx, now=now, reason=reason), reason, now)
+        """Step: end every session of the tenant. Answers how many ended.
 
-    def _record(self, tx: Transaction, ended: list[Ended], reason: Reason, now: int) -> int:
-        if ended:
-            store.add_revocations(tx, ended, kind="session", reason=reason, now=now)
-        return len(ended)
+        One mark says it of all, also when there was none: a login may be under way, and its token with it.
+        """
+        now = int(self._clock())
+        until = max(now + self._ttl, store.find_live_until(tx))
+        ended = store.end_all(tx, now=now, reason=reason)
+        if tx.tenant_id is not None:
+            self._feed.add(tx, "tenant", [Subject(tx.tenant_id, None, until)], reason=reason)
+        return ended
 
     def prune(self, *, batch: int = 500) -> int:
         """Forget one batch of what expired. Answers how many rows went; call again until it answers 0.
 
         Small batches keep each lock short, so that logins and refreshes don't wait for the cleaner.
         """
-        now = int(self._clock())
         with self._work.platform() as tx:
-            return store.prune_revocations(tx, now=now, count=batch) + store.prune_sessions(tx, now=now, count=batch)
+            sessions = store.prune_sessions(tx, now=int(self._clock()), count=batch)
+        return sessions + self._feed.prune(batch=batch)

@@ -104,10 +104,9 @@ class Sessions:
                 user = self._users.lock_proven(tx, proof)
                 if user is not None:
                     session = self._new_session(tenant_id, user.id, device)
-                    store.add_session(tx, session)
+                    live = Live(user.id, session.expires_at, session.live, store.add_session(tx, session))
                     grants = self._roles.grants_of(tx, user.id)
-                    subject = Subject(tenant_id, user.id, session.id, grants.roles, grants.permissions)
-                    live = Live(user.id, session.expires_at, session.live)
+                    subject = _subject_of(tenant_id, session.id, live, grants)
                     pair = self._pair(subject, live, plan) if plan.may_fail else None
                     started = user, grants, subject, live
         if started is None:
@@ -158,7 +157,7 @@ class Sessions:
             pair, subject = None, None
             if live is not None:
                 grants = self._roles.grants_of(tx, live.user_id)
-                subject = Subject(own, live.user_id, session_id, grants.roles, grants.permissions)
+                subject = _subject_of(own, session_id, live, grants)
                 # Whoever keeps the key may not answer. After the commit the client would have lost its only token.
                 pair = self._pair(subject, live, plan) if plan.may_fail else None
         # Only now, after the commit, may a refusal be raised.
@@ -183,8 +182,8 @@ class Sessions:
             case Rotate():  # its tenant was resumed a moment ago
                 return self._rotate(tx, session_id, presented_id, now), outcome
             case Replay(successor):
-                store.count_replay(tx, session_id, access_expires_at=now + self._access_ttl)
-                return Live(session.user_id, session.expires_at, successor), outcome
+                position = store.count_replay(tx, session_id, access_expires_at=now + self._access_ttl)
+                return Live(session.user_id, session.expires_at, successor, position), outcome
             case Reused():
                 self._revocations.end_one(tx, session_id, of_user=session.user_id, reason="refresh-reuse")
                 return None, outcome
@@ -293,3 +292,7 @@ class Sessions:
         with self._work.reading(tenant_id) as tx:
             if store.find_tenant_status(tx) != "active":
                 raise TenantSuspended
+
+
+def _subject_of(tenant_id: uuid.UUID, session_id: uuid.UUID, live: Live, grants: Grants) -> Subject:
+    return Subject(tenant_id, live.user_id, session_id, grants.roles, grants.permissions, live.position)

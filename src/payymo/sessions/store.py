@@ -1,21 +1,18 @@
-"""SQL for `sessions` and `token_revocations`."""
+"""SQL for `sessions`."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from payymo.db.schema import TENANT, revocation_counter, tenants
+from payymo.db.schema import TENANT, tenants
 from payymo.db.schema import sessions as s
-from payymo.db.schema import token_revocations as r
 from payymo.db.work import Transaction
-from payymo.sessions.model import Ended, Live, Reason, RefreshToken, Session
-
-MARGIN_SECONDS = 60
-"""How much longer than a token its revocation is kept: tokens are signed a moment after what allows them is written,
-and the clocks of several nodes don't agree to the second."""
+from payymo.feed.model import Subject
+from payymo.feed.store import POSITION
+from payymo.sessions.model import Live, Reason, RefreshToken, Session
 
 _OWN = s.c.tenant_id == TENANT
 _OF_ID = s.c.id == sa.bindparam("of_id")
@@ -44,13 +41,17 @@ _SELECT = sa.select(*(s.c[name] for name in _NAMES))
 _FIND = _SELECT.where(_OWN, _OF_ID)
 _LOCK = _FIND.where(_IN_ACTIVE_TENANT).with_for_update(of=s)
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
-_ADD = sa.insert(s).values(
-    tenant_id=TENANT,
-    **{
-        name: sa.bindparam(f"new_{name}")
-        for name in _NAMES
-        if name not in {"tenant_id", "ended_at", "consumed_id", "replays"}
-    },
+_ADD = (
+    sa.insert(s)
+    .values(
+        tenant_id=TENANT,
+        **{
+            name: sa.bindparam(f"new_{name}")
+            for name in _NAMES
+            if name not in {"tenant_id", "ended_at", "consumed_id", "replays"}
+        },
+    )
+    .returning(POSITION)
 )
 _ACCESS_UNTIL = sa.case(
     (s.c.access_expires_at > sa.bindparam("new_access_expires_at"), s.c.access_expires_at),
@@ -73,10 +74,15 @@ _ROTATE = (
             (s.c.expires_at < sa.bindparam("new_expires_at"), s.c.expires_at), else_=sa.bindparam("new_expires_at")
         ),
     )
-    .returning(s.c.user_id, s.c.expires_at, s.c.refresh_expires_at)
+    .returning(s.c.user_id, s.c.expires_at, s.c.refresh_expires_at, POSITION.label("position"))
 )
 """Where, and what to, is what `model.decide` says of `Rotate`; a test holds the two together."""
-_COUNT_REPLAY = sa.update(s).where(_OWN, _OF_ID).values(replays=s.c.replays + 1, access_expires_at=_ACCESS_UNTIL)
+_COUNT_REPLAY = (
+    sa.update(s)
+    .where(_OWN, _OF_ID)
+    .values(replays=s.c.replays + 1, access_expires_at=_ACCESS_UNTIL)
+    .returning(POSITION)
+)
 _RETURNING = (s.c.id, s.c.user_id, s.c.access_expires_at)
 
 
@@ -87,45 +93,15 @@ def _ending(*conditions: sa.ColumnElement[bool]) -> sa.Update:
 
 _END_ONE = _ending(_OF_ID, _OF_USER).returning(*_RETURNING)
 _END_OF_USER = _ending(_OF_USER).returning(*_RETURNING)
-_END_ALL = _ending().returning(*_RETURNING)
+_END_ALL = _ending()
+_LIVE_UNTIL = sa.select(sa.func.max(s.c.access_expires_at)).where(_OWN, s.c.ended_at.is_(None))
 
-_TAKE_NUMBERS = (
-    sa.update(revocation_counter)
-    .where(revocation_counter.c.id == 1)
-    .values(last_seq=revocation_counter.c.last_seq + sa.bindparam("count"))
-    .returning(revocation_counter.c.last_seq)
-)
-_LOCK_NUMBERS = sa.select(revocation_counter.c.last_seq).where(revocation_counter.c.id == 1).with_for_update()
-_ADD_REVOCATION = sa.insert(r).values(
-    tenant_id=TENANT,
-    **{
-        name: sa.bindparam(f"new_{name}")
-        for name in ("seq", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")
-    },
-)
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
-IS_REFUSED = sa.select(
-    sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
-    sa.select(r.c.seq)
-    .where(
-        r.c.tenant_id == TENANT,
-        r.c.subject_id.in_([sa.bindparam("token", type_=sa.Uuid()), sa.bindparam("session", type_=sa.Uuid())]),
-    )
-    .exists(),
-)
-"""The tenant's status (None: no such tenant), and whether the token or its session is revoked."""
-_IS_REVOKED = sa.select(sa.literal(1)).where(r.c.tenant_id == TENANT, r.c.subject_id == sa.bindparam("token"))
 
 
-def _pruning(table: sa.Table, key: sa.Column[Any]) -> sa.Delete:
-    """Rows that another cleaner has locked are left to it."""
-    expired = sa.select(key).where(table.c.expires_at <= sa.bindparam("moment"))
-    batch = expired.order_by(table.c.expires_at).limit(sa.bindparam("count")).with_for_update(skip_locked=True)
-    return sa.delete(table).where(key.in_(batch))
-
-
-_PRUNE_REVOCATIONS = _pruning(r, r.c.seq)
-_PRUNE_SESSIONS = _pruning(s, s.c.id)
+_EXPIRED = sa.select(s.c.id).where(s.c.expires_at <= sa.bindparam("moment")).order_by(s.c.expires_at)
+_PRUNE = sa.delete(s).where(s.c.id.in_(_EXPIRED.limit(sa.bindparam("count")).with_for_update(skip_locked=True)))
+"""Rows that another cleaner has locked are left to it."""
 
 
 def find_session(tx: Transaction, session_id: uuid.UUID) -> Session | None:
@@ -149,8 +125,8 @@ def list_sessions(tx: Transaction, user_id: uuid.UUID, *, now: int, count: int) 
     return tuple(_read(row) for row in rows)
 
 
-def add_session(tx: Transaction, session: Session) -> None:
-    """Start a session."""
+def add_session(tx: Transaction, session: Session) -> int:
+    """Start a session. Answers the feed's position, of which whatever is read afterwards knows."""
     values = {
         "new_id": session.id,
         "new_user_id": session.user_id,
@@ -165,7 +141,8 @@ def add_session(tx: Transaction, session: Session) -> None:
         "new_refresh_issued_at": session.live.issued_at,
         "new_refresh_expires_at": session.live.expires_at,
     }
-    tx.execute(_ADD, values)
+    position: int = tx.execute(_ADD, values).scalar_one()
+    return position
 
 
 def rotate(
@@ -188,47 +165,36 @@ def rotate(
     row = tx.execute(_ROTATE, values).one_or_none()
     if row is None:
         return None
-    return Live(row.user_id, row.expires_at, replace(successor, expires_at=row.refresh_expires_at))
+    return Live(row.user_id, row.expires_at, replace(successor, expires_at=row.refresh_expires_at), row.position)
 
 
-def count_replay(tx: Transaction, session_id: uuid.UUID, *, access_expires_at: int) -> None:
-    """Remember that a retry got the successor once more, and another access token."""
-    tx.execute(_COUNT_REPLAY, {"of_id": session_id, "new_access_expires_at": access_expires_at})
+def count_replay(tx: Transaction, session_id: uuid.UUID, *, access_expires_at: int) -> int:
+    """Remember that a retry got the successor once more, and another access token. Answers the feed's position."""
+    values = {"of_id": session_id, "new_access_expires_at": access_expires_at}
+    position: int = tx.execute(_COUNT_REPLAY, values).scalar_one()
+    return position
 
 
-def end_one(tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: int, reason: Reason) -> list[Ended]:
+def end_one(tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: int, reason: Reason) -> list[Subject]:
     """End one session of a user. Answers each that was still running."""
     rows = tx.execute(_END_ONE, {"of_id": session_id, "of_user": of_user, "moment": now, "why": reason})
-    return [Ended(*row) for row in rows]
+    return [Subject(*row) for row in rows]
 
 
-def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[Ended]:
+def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[Subject]:
     """End every session of a user. Answers each that was still running."""
-    return [Ended(*row) for row in tx.execute(_END_OF_USER, {"of_user": user_id, "moment": now, "why": reason})]
+    return [Subject(*row) for row in tx.execute(_END_OF_USER, {"of_user": user_id, "moment": now, "why": reason})]
 
 
-def end_all(tx: Transaction, *, now: int, reason: Reason) -> list[Ended]:
-    """End every session of the tenant. Answers each that was still running."""
-    return [Ended(*row) for row in tx.execute(_END_ALL, {"moment": now, "why": reason})]
+def end_all(tx: Transaction, *, now: int, reason: Reason) -> int:
+    """End every session of the tenant. Answers how many were still running."""
+    return tx.execute(_END_ALL, {"moment": now, "why": reason}).rowcount
 
 
-def add_revocations(tx: Transaction, ended: Sequence[Ended], *, kind: str, reason: str, now: int) -> None:
-    """Number and record revocations. The counter's lock is held until commit: do this last."""
-    last: int = tx.execute(_TAKE_NUMBERS, {"count": len(ended)}).scalar_one()
-    first = last - len(ended) + 1
-    rows = [
-        {
-            "new_seq": first + index,
-            "new_kind": kind,
-            "new_subject_id": one.id,
-            "new_user_id": one.user_id,
-            "new_reason": reason,
-            "new_revoked_at": now,
-            "new_expires_at": one.access_expires_at + MARGIN_SECONDS,
-        }
-        for index, one in enumerate(ended)
-    ]
-    tx.execute(_ADD_REVOCATION, rows)
+def find_live_until(tx: Transaction) -> int:
+    """Until when an access token of a session of the tenant may live; 0 when none is running."""
+    until: int = tx.execute(_LIVE_UNTIL).scalar() or 0
+    return until
 
 
 def find_tenant_status(tx: Transaction) -> str | None:
@@ -248,17 +214,6 @@ def _read(row: Mapping[Any, Any]) -> Session:
     return Session(live=live, **facts)
 
 
-def lock_is_revoked(tx: Transaction, token_id: uuid.UUID) -> bool:
-    """Whether there is an entry for this token. Nobody adds one before this transaction ends."""
-    tx.execute(_LOCK_NUMBERS)
-    return tx.execute(_IS_REVOKED, {"token": token_id}).scalar() is not None
-
-
-def prune_revocations(tx: Transaction, *, now: int, count: int) -> int:
-    """Platform step: forget up to `count` entries whose tokens have expired. Answers how many."""
-    return tx.execute(_PRUNE_REVOCATIONS, {"moment": now, "count": count}).rowcount
-
-
 def prune_sessions(tx: Transaction, *, now: int, count: int) -> int:
     """Platform step: forget up to `count` sessions that ran out. Answers how many."""
-    return tx.execute(_PRUNE_SESSIONS, {"moment": now, "count": count}).rowcount
+    return tx.execute(_PRUNE, {"moment": now, "count": count}).rowcount

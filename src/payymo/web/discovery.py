@@ -10,6 +10,7 @@ from flask import Response, request
 from payymo.keys.service import KeyRing
 from payymo.tokens import TokenPolicy
 from payymo.web.caller import Caller
+from payymo.web.feed_api import WAIT_MAX_SECONDS
 from payymo.web.openapi import describe, docs_page
 from payymo.web.routing import Route, route
 
@@ -67,6 +68,9 @@ class DiscoveryApi:
             "refresh_endpoint": f"{issuer}/api/auth/refresh",
             "logout_endpoint": f"{issuer}/api/auth/logout",
             "verify_endpoint": f"{issuer}/api/auth/token/verify",
+            "introspection_endpoint": f"{issuer}/api/auth/token/verify",
+            "revocations_uri": f"{issuer}/api/revocations",
+            "revocation_wait_seconds": WAIT_MAX_SECONDS,
             "service_documentation": f"{issuer}/api/docs",
         }
         return _document(json.dumps(document), "application/json", max_age=self._max_age)

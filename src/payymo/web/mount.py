@@ -9,6 +9,7 @@ from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
 from payymo.web.discovery import DiscoveryApi
+from payymo.web.feed_api import FeedApi
 from payymo.web.routing import Mount, Route, routes_of
 
 
@@ -18,7 +19,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
     gate = Gate(
         tenants=services.tenants,
         verifier=services.verifier,
-        revocations=services.revocations,
+        feed=services.feed,
         trusted_proxies=settings.trusted_proxies,
     )
 
@@ -62,6 +63,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         RolesApi(roles=services.roles),
         TenantsApi(tenants=services.tenants, administration=services.administration),
+        FeedApi(feed=services.feed, watch=services.watch),
         DiscoveryApi(
             ring=services.ring,
             policy=services.minter.policy,
@@ -77,7 +79,7 @@ def list_routes() -> tuple[Route, ...]:
     """What every route declares about itself, without a service behind it."""
     found = (
         declared
-        for resource in (AuthApi, UsersApi, RolesApi, TenantsApi, DiscoveryApi)
+        for resource in (AuthApi, UsersApi, RolesApi, TenantsApi, FeedApi, DiscoveryApi)
         for declared, _ in routes_of(resource)
     )
     return tuple(found)

@@ -1,11 +1,13 @@
 """Tenants, users, roles, sessions, revocations, keys, secrets, certificates, limits, leases, and the tenant walls."""
 
+import os
+
 import sqlalchemy as sa
 from alembic import op
 
 from payymo.db import schema
 
-revision = "f0003"
+revision = "f0004"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -31,6 +33,7 @@ ROLES = {
             "user_roles",
             "sessions",
             "token_revocations",
+            "service_revocations",
             "revocation_counter",
             "master_keys",
             "data_keys",
@@ -79,6 +82,7 @@ def downgrade() -> None:
         "data_keys",
         "master_keys",
         "revocation_counter",
+        "service_revocations",
         "token_revocations",
         "sessions",
         "user_roles",
@@ -188,23 +192,43 @@ def _sessions_and_revocations() -> None:
         "token_revocations",
         _tenant(),
         sa.Column("seq", sa.BigInteger(), nullable=False, unique=True),
-        sa.Column("kind", sa.String(8), _one_of("kind", "token", "session"), nullable=False),
+        sa.Column("nonce", sa.String(16), nullable=False),
+        sa.Column("previous", sa.String(16), nullable=False),
+        sa.Column(
+            "kind",
+            sa.String(11),
+            _one_of("kind", "token", "session", "user", "tenant", "permissions"),
+            nullable=False,
+        ),
         sa.Column("subject_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid()),
         sa.Column("reason", sa.String(32), nullable=False),
         _moment("revoked_at"),
         _moment("expires_at"),
-        sa.PrimaryKeyConstraint("tenant_id", "subject_id"),
+        sa.PrimaryKeyConstraint("tenant_id", "subject_id", "seq"),
     )
     op.create_index("ix_token_revocations_expires_at", "token_revocations", ["expires_at"])
+    op.create_table(
+        "service_revocations",
+        sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("nonce", sa.String(16), nullable=False),
+        sa.Column("previous", sa.String(16), nullable=False),
+        sa.Column("kind", sa.String(11), _one_of("kind", "tenant", "key"), nullable=False),
+        sa.Column("subject", sa.String(64), nullable=False),
+        _moment("revoked_at"),
+        _moment("expires_at"),
+    )
+    op.create_index("ix_service_revocations_expires_at", "service_revocations", ["expires_at"])
     counter = op.create_table(
         "revocation_counter",
         sa.Column(
             "id", sa.Integer(), sa.CheckConstraint("id = 1", "single_row"), primary_key=True, autoincrement=False
         ),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("nonce", sa.String(16), nullable=False),
+        sa.Column("previous", sa.String(16), nullable=False),
     )
-    op.bulk_insert(counter, [{"id": 1, "last_seq": 0}])
+    op.bulk_insert(counter, [{"id": 1, "last_seq": 0, "nonce": os.urandom(8).hex(), "previous": ""}])
 
 
 def _data_key_columns() -> tuple[sa.Column[object], ...]:

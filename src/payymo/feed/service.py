@@ -1,0 +1,119 @@
+"""The feed: written in the transaction that revokes, asked on every protected route, read by who verifies elsewhere.
+
+`seq` has no gaps and becomes visible in order, so that a reader who has seen n has seen everything before n. An entry
+lives as long as the tokens that it refuses; expired ones are pruned in small batches.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Final
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.feed import store
+from payymo.feed.model import Bearer, Cursor, Kind, Page, Subject
+
+PAGE: Final = 5000
+"""Entries in an answer at most."""
+MANY_HOLDERS: Final = 1000
+"""When a role of more people changes, one mark for their tenant is cheaper for everybody."""
+
+
+class Feed:
+    """Entries in order. What revokes calls a step inside its own transaction, and calls it last."""
+
+    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, access_ttl_seconds: int) -> None:
+        self._work = work
+        self._clock = clock
+        self._entropy = entropy
+        self._ttl = access_ttl_seconds
+        self._is_refused = work.question(store.IS_REFUSED)
+
+    def is_refused(self, bearer: Bearer) -> bool:
+        """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone."""
+        status, revoked = self._is_refused.ask(
+            bearer.tenant_id,
+            token=bearer.token_id,
+            session=bearer.session_id,
+            user=bearer.user_id,
+            tenant=bearer.tenant_id,
+            position=bearer.position,
+        )
+        return bool(revoked) or status != "active"
+
+    def revoke_token(
+        self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, token_id: uuid.UUID, expires_at: int, reason: str
+    ) -> None:
+        """Refuse one access token from now on; its session goes on. Revoking twice succeeds."""
+        with self._work(tenant_id) as tx:
+            if not store.lock_is_revoked(tx, token_id):
+                self.add(tx, "token", [Subject(token_id, user_id, expires_at)], reason=reason)
+
+    def add(self, tx: Transaction, kind: Kind, subjects: Sequence[Subject], *, reason: str) -> None:
+        """Step: refuse these from now on."""
+        if subjects:
+            now = int(self._clock())
+            store.add(tx, kind, subjects, reason=reason, now=now, nonce=self._entropy.token(8))
+
+    def permissions_changed(self, tx: Transaction, holders: Sequence[uuid.UUID]) -> None:
+        """Step: what these users may do has changed. Their tokens say what they could do before, and count no more.
+
+        Whether somebody has a token is not asked: one may be on its way. More than `MANY_HOLDERS` stand for everybody.
+        """
+        until = int(self._clock()) + self._ttl
+        if len(holders) > MANY_HOLDERS and tx.tenant_id is not None:
+            everybody = Subject(tx.tenant_id, None, until)
+            self.add(tx, "permissions", [everybody], reason="role-changed")
+        else:
+            subjects = [Subject(user_id, user_id, until) for user_id in holders]
+            self.add(tx, "permissions", subjects, reason="role-changed")
+
+    def key_revoked(self, tx: Transaction, kid: str, *, live_until: int) -> None:
+        """Platform step: whatever this key has signed is refused."""
+        self._add_for_service(tx, "key", kid, live_until)
+
+    def tenant_deleted(self, tx: Transaction, tenant_id: uuid.UUID) -> None:
+        """Platform step: tokens of the tenant are refused, also when its own entries are gone."""
+        self._add_for_service(tx, "tenant", str(tenant_id), int(self._clock()) + self._ttl)
+
+    def _add_for_service(self, tx: Transaction, kind: Kind, subject: str, live_until: int) -> None:
+        nonce, now = self._entropy.token(8), int(self._clock())
+        store.add_for_service(tx, kind, subject, live_until=live_until, now=now, nonce=nonce)
+
+    def position_in(self, tx: Transaction) -> int:
+        """Step: the number up to which whatever this transaction reads from now on knows of everything."""
+        return store.find_position(tx)
+
+    def head(self) -> Cursor:
+        """Where the feed ends now. Raises Unavailable."""
+        with self._work.platform(writes=False) as tx:
+            return store.find_head(tx)
+
+    def read(self, text: str | None, *, count: int = PAGE) -> Page:
+        """What comes after a follower's place; from the beginning, when there is none or it is no place of ours.
+
+        The beginning is whatever has not expired: a snapshot. Raises Unavailable.
+        """
+        place = Cursor.parse(text) if text else None
+        with self._work.platform(writes=False) as tx:
+            head = store.find_head(tx)  # first: what is read afterwards goes at least as far
+            restart = bool(text) and not (place and self._is_ours(tx, place, head))
+            after = 0 if place is None or restart else place.seq
+            entries, last = store.read(tx, after=after, count=count)
+        more = len(entries) == count
+        if last is None or (not more and last.seq < head.seq):
+            last = head
+        return Page(entries, last, more, restart)
+
+    @staticmethod
+    def _is_ours(tx: Transaction, place: Cursor, head: Cursor) -> bool:
+        """Whether the place is one of this history, and what came next is still there to be read."""
+        if place.seq >= head.seq:
+            return place == head
+        return store.find_previous(tx, place.seq + 1) == place.nonce
+
+    def prune(self, *, batch: int) -> int:
+        """Forget one batch of what has expired. Answers how many rows went."""
+        with self._work.platform() as tx:
+            return store.prune(tx, now=int(self._clock()), count=batch)

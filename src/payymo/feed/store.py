@@ -1,0 +1,162 @@
+"""SQL for `token_revocations`, `service_revocations` and `revocation_counter`."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from payymo.db.schema import TENANT, revocation_counter, service_revocations, tenants
+from payymo.db.schema import token_revocations as r
+from payymo.db.work import Transaction
+from payymo.feed.model import MARGIN_SECONDS, Cursor, Entry, Kind, Subject
+
+_COUNTER = revocation_counter.c
+_TAKE_NUMBERS = (
+    sa.update(revocation_counter)
+    .where(_COUNTER.id == 1)
+    .values(
+        last_seq=_COUNTER.last_seq + sa.bindparam("count"), nonce=sa.bindparam("new_nonce"), previous=_COUNTER.nonce
+    )
+    .returning(_COUNTER.last_seq, _COUNTER.previous)
+)
+_LOCK_NUMBERS = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1).with_for_update()
+_HEAD = sa.select(_COUNTER.last_seq, _COUNTER.nonce).where(_COUNTER.id == 1)
+POSITION: Final = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1).scalar_subquery()
+"""The last number, for statements that have something else to do, too."""
+_POSITION = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1)
+_ADD = sa.insert(r).values(
+    tenant_id=TENANT,
+    **{
+        name: sa.bindparam(f"new_{name}")
+        for name in ("seq", "nonce", "previous", "kind", "subject_id", "user_id", "reason", "revoked_at", "expires_at")
+    },
+)
+_ADD_FOR_SERVICE = sa.insert(service_revocations)
+_IS_REVOKED = sa.select(sa.literal(1)).where(r.c.tenant_id == TENANT, r.c.subject_id == sa.bindparam("token"))
+_IS_NEWER = r.c.seq > sa.bindparam("position", type_=sa.BigInteger())
+
+
+def _is(name: str) -> sa.ColumnElement[bool]:
+    return r.c.subject_id == sa.bindparam(name, type_=sa.Uuid())
+
+
+IS_REFUSED: Final = sa.select(
+    sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
+    sa.select(r.c.seq)
+    .where(
+        r.c.tenant_id == TENANT,
+        r.c.kind != "permissions",  # what is asked here is asked of live permissions
+        sa.or_(_is("token"), _is("session"), sa.and_(sa.or_(_is("user"), _is("tenant")), _IS_NEWER)),
+    )
+    .exists(),
+)
+"""The tenant's status (None: no such tenant), and whether the token is revoked: itself, its session, or whatever of its
+user or tenant is older than a mark."""
+
+_SUBJECT = sa.cast(r.c.subject_id, sa.String()).label("subject")
+_OF_TENANTS = sa.select(r.c.seq, r.c.nonce, r.c.kind, _SUBJECT, r.c.tenant_id, r.c.revoked_at, r.c.expires_at)
+_s = service_revocations.c
+_NOBODY = sa.cast(sa.null(), sa.Uuid()).label("tenant_id")
+_OF_SERVICE = sa.select(_s.seq, _s.nonce, _s.kind, _s.subject, _NOBODY, _s.revoked_at, _s.expires_at)
+_AFTER = sa.bindparam("after", type_=sa.BigInteger())
+_COUNT = sa.bindparam("count", type_=sa.Integer())
+_READ = (
+    sa.union_all(_OF_TENANTS.where(r.c.seq > _AFTER), _OF_SERVICE.where(_s.seq > _AFTER)).order_by("seq").limit(_COUNT)
+)
+_PREVIOUS = sa.union_all(
+    sa.select(r.c.previous).where(r.c.seq == sa.bindparam("of_seq")),
+    sa.select(_s.previous).where(_s.seq == sa.bindparam("of_seq")),
+)
+
+
+def _pruning(table: sa.Table) -> sa.Delete:
+    """Rows that another cleaner has locked are left to it."""
+    expired = sa.select(table.c.seq).where(table.c.expires_at <= sa.bindparam("moment"))
+    batch = expired.order_by(table.c.expires_at).limit(sa.bindparam("count")).with_for_update(skip_locked=True)
+    return sa.delete(table).where(table.c.seq.in_(batch))
+
+
+_PRUNE = (_pruning(r), _pruning(service_revocations))
+
+
+def add(tx: Transaction, kind: Kind, subjects: Sequence[Subject], *, reason: str, now: int, nonce: str) -> None:
+    """Step: number and record what a tenant refuses. The counter's lock is held until commit: do this last."""
+    first, previous = _take_numbers(tx, len(subjects), nonce)
+    rows = [
+        {
+            "new_seq": first + index,
+            "new_nonce": nonce,
+            "new_previous": nonce if index else previous,
+            "new_kind": kind,
+            "new_subject_id": subject.id,
+            "new_user_id": subject.user_id,
+            "new_reason": reason,
+            "new_revoked_at": now,
+            "new_expires_at": subject.live_until + MARGIN_SECONDS,
+        }
+        for index, subject in enumerate(subjects)
+    ]
+    tx.execute(_ADD, rows)
+
+
+def add_for_service(tx: Transaction, kind: Kind, subject: str, *, live_until: int, now: int, nonce: str) -> None:
+    """Platform step: number and record what nobody accepts any more. The counter's lock is held until commit."""
+    seq, previous = _take_numbers(tx, 1, nonce)
+    row = {
+        "seq": seq,
+        "nonce": nonce,
+        "previous": previous,
+        "kind": kind,
+        "subject": subject,
+        "revoked_at": now,
+        "expires_at": live_until + MARGIN_SECONDS,
+    }
+    tx.execute(_ADD_FOR_SERVICE, row)
+
+
+def _take_numbers(tx: Transaction, count: int, nonce: str) -> tuple[int, str]:
+    """The first of `count` numbers that nobody else gets, and the nonce of the number before it."""
+    row = tx.execute(_TAKE_NUMBERS, {"count": count, "new_nonce": nonce}).one()
+    return row.last_seq - count + 1, row.previous
+
+
+def find_position(tx: Transaction) -> int:
+    """The last number that was given: whoever asks first, and reads then, sees everything up to it."""
+    position: int = tx.execute(_POSITION).scalar_one()
+    return position
+
+
+def lock_is_revoked(tx: Transaction, token_id: uuid.UUID) -> bool:
+    """Whether there is an entry for this token. Nobody adds one before this transaction ends."""
+    tx.execute(_LOCK_NUMBERS)
+    return tx.execute(_IS_REVOKED, {"token": token_id}).scalar() is not None
+
+
+def find_head(tx: Transaction) -> Cursor:
+    """Platform step: where the feed ends."""
+    row = tx.execute(_HEAD).one()
+    return Cursor(row.last_seq, row.nonce)
+
+
+def find_previous(tx: Transaction, seq: int) -> str | None:
+    """Platform step: the nonce of the number before that of an entry that is still there."""
+    found: str | None = tx.execute(_PREVIOUS, {"of_seq": seq}).scalar()
+    return found
+
+
+def read(tx: Transaction, *, after: int, count: int) -> tuple[list[Entry], Cursor | None]:
+    """Platform step: up to `count` entries after a number, in order, and the place behind the last of them."""
+    rows = tx.execute(_READ, {"after": after, "count": count}).all()
+    return [_entry(row) for row in rows], Cursor(rows[-1].seq, rows[-1].nonce) if rows else None
+
+
+def _entry(row: Any) -> Entry:
+    subject = row.subject if row.kind == "key" else str(uuid.UUID(row.subject))  # SQLite keeps UUIDs without dashes
+    tenant_id = None if row.tenant_id is None else str(row.tenant_id)
+    return Entry(row.seq, row.kind, subject, tenant_id, row.revoked_at, row.expires_at)
+
+
+def prune(tx: Transaction, *, now: int, count: int) -> int:
+    """Platform step: forget up to `count` entries of each kind whose tokens have expired. Answers how many."""
+    return sum(tx.execute(statement, {"moment": now, "count": count}).rowcount for statement in _PRUNE)

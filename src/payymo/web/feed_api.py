@@ -1,0 +1,111 @@
+"""The revocation feed, for whoever verifies tokens elsewhere: a long poll that holds no thread where that is possible.
+
+A server that can puts `PARK` into the environment: a request that finds nothing new is left with it and comes again,
+with `WAITED`, when there is. Other servers hold a thread meanwhile, and only a few at a time.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+from pydantic import Field
+
+from payymo.feed.model import CURSOR_MAX, Cursor, Entry, Page
+from payymo.feed.service import Feed
+from payymo.feed.waiting import Watch
+from payymo.web.caller import Caller
+from payymo.web.routing import Input, Output, route
+
+PARK: Final = "payymo.park"
+WAITED: Final = "payymo.waited"
+Park = Callable[[Cursor, int], None]
+"""What a server puts there: wait so many seconds for the feed to leave this place, and ask again."""
+WAIT_MAX_SECONDS: Final = 20
+WAITING_THREADS: Final = 4
+KEYS_MAX: Final = 1100
+"""Sixteen kids, with commas."""
+
+
+class FeedQuery(Input):
+    """Where a follower is, how long it waits, and what it reports."""
+
+    after: str | None = Field(None, min_length=1, max_length=CURSOR_MAX, pattern=r"^[0-9A-Za-z._-]+$")
+    wait: int = Field(0, ge=0, le=WAIT_MAX_SECONDS)
+    follower: str | None = Field(None, pattern=r"^[0-9A-Za-z_-]{8,64}$")
+    keys: str = Field("", max_length=KEYS_MAX, pattern=r"^[0-9A-Za-z_,-]*$")
+
+
+class FeedEntry(Output):
+    """What must no longer be accepted."""
+
+    seq: int
+    kind: Literal["token", "session", "user", "tenant", "permissions", "key"]
+    id: str
+    tenant_id: str | None
+    not_before: int
+    expires_at: int
+
+
+class FeedPage(Output):
+    """Entries in order, and the place behind them."""
+
+    cursor: str
+    restart: bool
+    more: bool
+    waited_seconds: float
+    entries: list[FeedEntry]
+
+
+class FeedApi:
+    """For guards."""
+
+    def __init__(self, *, feed: Feed, watch: Watch) -> None:
+        self._feed = feed
+        self._watch = watch
+        self._threads = threading.BoundedSemaphore(WAITING_THREADS)
+
+    @route("GET", "/api/revocations", limit=None, authentication=None)
+    def revocations(self, caller: Caller, query: FeedQuery) -> FeedPage:
+        """What must no longer be accepted, after a place in the feed; waits for news when asked to."""
+        page = self._feed.read(query.after)
+        waited: float | None = caller.request.environ.get(WAITED)
+        if waited is None and query.wait and not (page.entries or page.restart):
+            page, waited = self._wait(caller, page, query)
+        return _render(page, waited or 0.0)
+
+    def _wait(self, caller: Caller, page: Page, query: FeedQuery) -> tuple[Page, float]:
+        park: Park | None = caller.request.environ.get(PARK)
+        if park is not None:
+            park(page.cursor, query.wait)  # what is answered now, nobody sees
+            return page, 0.0
+        if not self._threads.acquire(blocking=False):
+            return page, 0.0
+        began = time.monotonic()
+        try:
+            self._watch.wait(page.cursor, query.wait)
+            waited = time.monotonic() - began
+        finally:
+            self._threads.release()
+        return self._feed.read(query.after), waited
+
+
+def _render(page: Page, waited: float) -> FeedPage:
+    return FeedPage.model_construct(
+        cursor=str(page.cursor),
+        restart=page.restart,
+        more=page.more,
+        waited_seconds=round(waited, 3),
+        entries=[_entry(entry) for entry in page.entries],
+    )
+
+
+def _entry(entry: Entry) -> FeedEntry:
+    return FeedEntry.model_construct(
+        seq=entry.seq,
+        kind=entry.kind,
+        id=entry.id,
+        tenant_id=entry.tenant_id,
+        not_before=entry.not_before,
+        expires_at=entry.expires_at,
+    )
