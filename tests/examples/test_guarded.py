@@ -91,7 +91,7 @@ def running(example: Example, folder: Path, **environ: str) -> Iterator[httpx.Cl
 
 def is_up(client: httpx.Client) -> bool:
     try:
-        return client.get("/").status_code == 200
+        return client.get("/").status_code < 500
     except httpx.TransportError:
         return False
 
