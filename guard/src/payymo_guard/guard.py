@@ -108,13 +108,16 @@ class Guard:
         known = self._recall(token) if type(token) is str else None
         if (
             known is None
-            or known.revision != revision
             or not passed - as_of <= self._limit
             or not passed <= keys.usable_until
             or staleness is not None
             or keys.find(known.key.kid) is not known.key
         ):
             return self._verify_anew(token, tenant_id, staleness or self.staleness)
+        if known.revision != revision:
+            revocations.check_key(known.key.kid)
+            revocations.check(known.claims)
+            known.revision = revision
         claims, now = known.claims, self._clock()
         if not (
             now < claims.exp + self._leeway and claims.nbf <= now + self._leeway and claims.iat <= now + self._leeway
