@@ -66,7 +66,7 @@ class FeedApi:
         self._watch = watch
         self._threads = threading.BoundedSemaphore(WAITING_THREADS)
 
-    @route("GET", "/api/revocations", limit=None, authentication="service", scope="feed")
+    @route("GET", "/api/revocations", limit="service", authentication="service", scope="feed")
     def revocations(self, caller: Caller, query: FeedQuery) -> FeedPage:
         """What must no longer be accepted, after a place in the feed; waits for news when asked to."""
         page = self._feed.read(query.after)
