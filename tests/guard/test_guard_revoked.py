@@ -173,7 +173,8 @@ def test_whoever_reads_sees_all_that_was_put_in_before() -> None:
     def read() -> None:
         while not done.is_set():
             upto = known
-            missed.extend(number for number in range(max(0, upto - 300), upto) if identifier(number) not in ids)
+            lately = range(max(0, upto - 300), upto)
+            missed.extend(number for number in lately if identifier(number) not in ids and number > forgotten)
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     interval = sys.getswitchinterval()
@@ -185,7 +186,8 @@ def test_whoever_reads_sees_all_that_was_put_in_before() -> None:
             ids.add(identifier(number), NOW + number)
             known = number + 1
             if number % 50 == 0:
-                ids.forget(NOW + number - 1000)
+                forgotten = number - 1000
+                ids.forget(NOW + forgotten)
     finally:
         sys.setswitchinterval(interval)
         done.set()
