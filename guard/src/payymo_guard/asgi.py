@@ -25,10 +25,10 @@ STATE: Final = "payymo"
 WEBSOCKET: Final = "WEBSOCKET"
 _REST: Final = "*"
 _PARAMETER: Final = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_AMBIGUOUS: Final = re.compile(r"//|/\.{1,2}(?:/|$)|[\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
-"""In a decoded path: what is cleaned away by some, and what would become something else if it were decoded again."""
-_AMBIGUOUS_RAW: Final = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
-"""Before it is decoded: a slash that some take for one that parts segments, and some don't."""
+_AMBIGUOUS: Final = re.compile(r"//|/\.{1,2}(?:/|$)|[\\\x00-\x1f\x7f\ufffd\ud800-\udfff]|%[0-9A-Fa-f]{2}")
+"""In a decoded path: what is cleaned away by some, what was no UTF-8, what would be something else if decoded again."""
+_AMBIGUOUS_RAW: Final = re.compile(rb"#|%(?:2f|5c)", re.IGNORECASE)
+"""Before it is decoded: a fragment, at which some servers cut, and a slash that for some is one between segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,17 @@ def authorization(scope: Scope) -> list[str]:
 def route_path(scope: Scope) -> str | None:
     """The path that applications route on (below `root_path`); None if it can be read in more than one way."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    if _AMBIGUOUS.search(path) or _AMBIGUOUS_RAW.search(scope.get("raw_path") or b""):
+    raw = scope.get("raw_path")
+    if _is_ambiguous(path) or _AMBIGUOUS_RAW.search(path.encode() if raw is None else raw):
         return None
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :]
     return path
+
+
+def _is_ambiguous(path: str) -> bool:
+    """Whether a decoded path has more than one reading. Also a whole URL, and whatever else begins without a slash."""
+    return not path.startswith("/") or _AMBIGUOUS.search(path) is not None
 
 
 async def refuse(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,13 +203,7 @@ def _segments(path: str) -> list[str]:
     plain = [part for part in segments if not _PARAMETER.fullmatch(part)]
     if plain[-1:] == [_REST] and segments[-1] == _REST:
         plain.pop()
-    if (
-        segments[0]
-        or len(segments) < 2
-        or len(set(named)) < len(named)
-        or set("{}*") & set("".join(plain))
-        or _AMBIGUOUS.search(path)
-    ):
+    if len(set(named)) < len(named) or set("{}*") & set("".join(plain)) or _AMBIGUOUS.match(path):
         raise ValueError(f'a path is like "/invoices", "/t/{{tenant_id}}/invoices" or "/static/*": {path!r}')
     return segments
 
