@@ -180,19 +180,7 @@ def test_a_path_that_can_be_read_in_two_ways_is_refused(raw: str) -> None:
     assert (status, document["code"]) == (400, "malformed_request")
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        "/static/a..b",
-        "/static/.well-known",
-        "/static/a%20b",
-        "/static/%C3%A9",
-        "/static/a;b",
-        "/static/a%23b",
-        "/static/a%3Fb",
-        "/static/100%25",
-    ],
-)
+@pytest.mark.parametrize("name", ["a..b", ".well-known", "a%20b", "%C3%A9", "a;b", "a%23b", "a%3Fb", "100%25"])
 def test_an_ordinary_path_is_not(name: str) -> None:
     """What looks odd and has one reading."""
     raw = f"/static/{name}"
