@@ -14,6 +14,7 @@ from payymo.keys.service import KeyRing
 
 ACCESS_TYPE = "at+jwt"
 REFRESH_TYPE = "rt+jwt"
+EVENT_TYPE = "secevent+jwt"
 CLIENT_ID = "first-party"
 """RFC 9068 §2.2 asks for a client; Payymo's own login is the only one so far."""
 
@@ -48,7 +49,7 @@ class TokenMinter:
         self._ring = ring
         self._entropy = entropy
         self.policy = policy
-        self._headers: dict[str, bytes] = {}
+        self._headers: dict[tuple[str, str], bytes] = {}
 
     def mint_access(self, subject: Subject, *, kid: str, issued_at: int, expires_at: int) -> str:
         """A new access token in compact form (RFC 7515 §3.1), signed by the key that was planned.
@@ -71,9 +72,9 @@ class TokenMinter:
             "rev": subject.position,
         }
         try:
-            return self._mint("access", kid, claims)
+            return self._mint(ACCESS_TYPE, "access", kid, claims)
         except KeyGone:
-            return self._mint("access", self._ring.active_kid("access"), claims)
+            return self._mint(ACCESS_TYPE, "access", self._ring.active_kid("access"), claims)
 
     def mint_refresh(self, subject: Subject, *, token_id: uuid.UUID, kid: str, issued_at: int, expires_at: int) -> str:
         """The refresh token with these facts: the same facts give the same text. Raises KeyGone."""
@@ -88,7 +89,11 @@ class TokenMinter:
             "sid": str(subject.session_id),
             "tenant_id": str(subject.tenant_id),
         }
-        return self._mint("refresh", kid, claims)
+        return self._mint(REFRESH_TYPE, "refresh", kid, claims)
+
+    def mint_event(self, claims: dict[str, Any]) -> str:
+        """A security event token (RFC 8417), signed as access tokens are. Its type says that it is none."""
+        return self._mint(EVENT_TYPE, "access", self._ring.active_kid("access"), claims)
 
     def plan(self) -> SigningPlan:
         """Which key signs the next access token, and whether signing may fail. Raises Unavailable."""
@@ -98,19 +103,15 @@ class TokenMinter:
         """The kid that new refresh tokens name."""
         return self._ring.active_kid("refresh")
 
-    def _mint(self, purpose: Purpose, kid: str, claims: dict[str, Any]) -> str:
-        signing_input = self._header(purpose, kid) + b"." + _encode(msgspec.json.encode(claims))
+    def _mint(self, kind: str, purpose: Purpose, kid: str, claims: dict[str, Any]) -> str:
+        signing_input = self._header(kind, purpose, kid) + b"." + _encode(msgspec.json.encode(claims))
         return (signing_input + b"." + _encode(self._ring.sign(purpose, signing_input, kid=kid))).decode()
 
-    def _header(self, purpose: Purpose, kid: str) -> bytes:
-        if kid not in self._headers:
-            header = {
-                "alg": self._ring.algorithm_of(purpose, kid),
-                "typ": ACCESS_TYPE if purpose == "access" else REFRESH_TYPE,
-                "kid": kid,
-            }
-            self._headers[kid] = _encode(msgspec.json.encode(header))
-        return self._headers[kid]
+    def _header(self, kind: str, purpose: Purpose, kid: str) -> bytes:
+        if (kind, kid) not in self._headers:
+            header = {"alg": self._ring.algorithm_of(purpose, kid), "typ": kind, "kid": kid}
+            self._headers[kind, kid] = _encode(msgspec.json.encode(header))
+        return self._headers[kind, kid]
 
 
 def _encode(data: bytes) -> bytes:

@@ -29,7 +29,11 @@ OPEN = UNLIMITED | {
     ("POST", "/api/auth/token/verify"),
 }
 """Everybody may call these without a token."""
-SERVICE = {("GET", "/api/revocations"): "feed", ("POST", "/api/auth/token/verify"): "introspection"}
+SERVICE = {
+    ("GET", "/api/revocations"): "feed",
+    ("POST", "/api/revocations/events"): "feed",
+    ("POST", "/api/auth/token/verify"): "introspection",
+}
 """What a service credential has to be good for, where one has to or may be brought."""
 BEARER = [route for route in ROUTES if route.authentication == "bearer"]
 ADMIN = [route for route in ROUTES if route.path.startswith("/api/admin/")]

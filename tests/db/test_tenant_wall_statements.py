@@ -268,7 +268,7 @@ PLATFORM = (
     | {
         ("payymo.guards.store", name)
         for name in (
-            *("_ADD_CREDENTIAL", "_END", "_END_EXPIRED", "_LIST_CREDENTIALS", "_NOTE_USE"),
+            *("_ADD_CREDENTIAL", "_END", "_END_EXPIRED", "_LIST_CREDENTIALS", "_NOTE_USE", "_PLACE", "_SAVE_PLACE"),
             *("_ADD_FOLLOWER", "_COUNT_ALL", "_COUNT_OF_CREDENTIAL", "_FORGET", "_LIST_FOLLOWERS", "_LIST_SINCE"),
             *("_PRUNE", "_REPORT"),
         )

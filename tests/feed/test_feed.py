@@ -71,7 +71,7 @@ def test_each_act_has_its_entry(house: House) -> None:
     ]
     found = entries(house)
     assert [(entry.kind, entry.id, entry.tenant_id) for entry in found] == expected
-    assert [entry.seq for entry in found] == [1, 2, 3, 4, 5, 6]
+    assert [entry.cursor.seq for entry in found] == [1, 2, 3, 4, 5, 6]
     assert {entry.not_before for entry in found} == {now}
     assert {entry.expires_at for entry in found} == {now + 900 + 60}
 
@@ -190,7 +190,7 @@ def test_what_was_rolled_back_leaves_no_gap(house: House, alice: Client) -> None
     with pytest.raises(RuntimeError):
         end_and_die()
     alice.post("/api/auth/logout")
-    assert [entry.seq for entry in entries(house)] == [1]
+    assert [entry.cursor.seq for entry in entries(house)] == [1]
 
 
 # ── how it is read ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,7 +215,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(house: House, size: i
     while True:
         page = house.services.feed.read(cursor, count=size)
         assert not page.restart
-        seen += [entry.seq for entry in page.entries]
+        seen += [entry.cursor.seq for entry in page.entries]
         cursor = str(page.cursor)
         if not page.more:
             break
@@ -296,7 +296,7 @@ def test_who_waited_at_the_end_for_long_goes_on(house: House) -> None:
     fill(house, 1)
     page = house.services.feed.read(known)
     assert not page.restart
-    assert [entry.seq for entry in page.entries] == [2]
+    assert [entry.cursor.seq for entry in page.entries] == [2]
 
 
 def test_what_has_expired_is_forgotten_and_what_has_not_is_kept(house: House, alice: Client) -> None:

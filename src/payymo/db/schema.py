@@ -366,6 +366,8 @@ service_credentials = sa.Table(
     sa.Column("expires_at", sa.BigInteger(), nullable=False),
     sa.Column("revoked_at", sa.BigInteger()),
     sa.Column("last_used_at", sa.BigInteger()),
+    # Of a receiver of security events: up to where in the feed it has acknowledged everything.
+    sa.Column("place", sa.String(64)),
 )
 """What services of the operator's prove themselves with: guards, who follow the feed of revocations."""
 _where = sa.text("revoked_at is null")

@@ -53,18 +53,6 @@ class Bearer:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry, as followers get it."""
-
-    seq: int
-    kind: Kind
-    id: str
-    tenant_id: str | None
-    not_before: int
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class Cursor:
     """A place in the feed: everything up to `seq` is known.
 
@@ -85,6 +73,19 @@ class Cursor:
         """Of what a follower brings; None when it is none of ours."""
         found = _CURSOR.fullmatch(text)
         return cls(int(found[1]), found[2]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry, as followers get it."""
+
+    cursor: Cursor
+    """The place behind it."""
+    kind: Kind
+    id: str
+    tenant_id: str | None
+    not_before: int
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,9 +100,10 @@ class Feed:
             head = store.find_head(tx)  # first: what is read afterwards goes at least as far
             restart = bool(text) and not (place and self._is_ours(tx, place, head))
             after = 0 if place is None or restart else place.seq
-            entries, last = store.read(tx, after=after, count=count)
+            entries = store.read(tx, after=after, count=count)
         more = len(entries) == count
-        if last is None or (not more and last.seq < head.seq):
+        last = entries[-1].cursor if entries else head
+        if not more and last.seq < head.seq:
             last = head
         return Page(entries, last, more, restart)
 

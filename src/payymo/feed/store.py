@@ -145,16 +145,15 @@ def find_previous(tx: Transaction, seq: int) -> str | None:
     return found
 
 
-def read(tx: Transaction, *, after: int, count: int) -> tuple[list[Entry], Cursor | None]:
-    """Platform step: up to `count` entries after a number, in order, and the place behind the last of them."""
-    rows = tx.execute(_READ, {"after": after, "count": count}).all()
-    return [_entry(row) for row in rows], Cursor(rows[-1].seq, rows[-1].nonce) if rows else None
+def read(tx: Transaction, *, after: int, count: int) -> list[Entry]:
+    """Platform step: up to `count` entries after a number, in order."""
+    return [_entry(row) for row in tx.execute(_READ, {"after": after, "count": count})]
 
 
 def _entry(row: Any) -> Entry:
     subject = row.subject if row.kind == "key" else str(uuid.UUID(row.subject))  # SQLite keeps UUIDs without dashes
     tenant_id = None if row.tenant_id is None else str(row.tenant_id)
-    return Entry(row.seq, row.kind, subject, tenant_id, row.revoked_at, row.expires_at)
+    return Entry(Cursor(row.seq, row.nonce), row.kind, subject, tenant_id, row.revoked_at, row.expires_at)
 
 
 def prune(tx: Transaction, *, now: int, count: int) -> int:

@@ -149,6 +149,16 @@ class Guards:
         with self._work.platform(writes=False) as tx:
             return store.list_credentials(tx)
 
+    def acknowledged(self, receiver: ServiceCredential) -> str | None:
+        """Up to where in the feed a receiver of events has acknowledged everything. Raises Unavailable."""
+        with self._work.platform(writes=False) as tx:
+            return store.find_place(tx, receiver.id)
+
+    def acknowledge(self, receiver: ServiceCredential, place: str) -> None:
+        """It has acknowledged everything up to there. Raises Unavailable."""
+        with self._work.platform() as tx:
+            store.save_place(tx, receiver.id, place)
+
     def report(
         self, follower: str, *, credential: ServiceCredential | None, address: str, seq: int, kids: Iterable[str]
     ) -> None:

@@ -20,7 +20,8 @@ FOLLOWERS_PER_CREDENTIAL: Final = 1_000
 CLOCKS_APART_SECONDS: Final = 60
 
 _INSERTS: Final = (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
-_LIST_CREDENTIALS = sa.select(*c.c).order_by(c.c.name, c.c.created_at, c.c.id)
+_FACTS = [column for column in c.c if column is not c.c.place]
+_LIST_CREDENTIALS = sa.select(*_FACTS).order_by(c.c.name, c.c.created_at, c.c.id)
 _ADD_CREDENTIAL = {name: insert(c).on_conflict_do_nothing().returning(c.c.id) for name, insert in _INSERTS}
 _OF_NAME = (c.c.name == sa.bindparam("of_name"), c.c.revoked_at.is_(None))
 _END = sa.update(c).where(*_OF_NAME).values(revoked_at=sa.bindparam("moment"))
@@ -30,6 +31,9 @@ _NOTE_USE = (
     .where(c.c.id == sa.bindparam("of_id"), c.c.revoked_at.is_(None))
     .values(last_used_at=sa.bindparam("moment"))
 )
+
+_PLACE = sa.select(c.c.place).where(c.c.id == sa.bindparam("of_id"))
+_SAVE_PLACE = sa.update(c).where(c.c.id == sa.bindparam("of_id")).values(place=sa.bindparam("new_place"))
 
 _SAME_CREDENTIAL = f.c.credential.is_not_distinct_from(sa.bindparam("of_credential", type_=sa.String()))
 _MOMENT = sa.bindparam("moment", type_=sa.BigInteger())
@@ -82,6 +86,17 @@ def revoke_credential(tx: Transaction, name: str, now: int) -> bool:
 def note_use(tx: Transaction, credential_id: uuid.UUID, now: int) -> None:
     """It was used just now."""
     tx.execute(_NOTE_USE, {"of_id": credential_id, "moment": now})
+
+
+def find_place(tx: Transaction, credential_id: uuid.UUID) -> str | None:
+    """Up to where in the feed a receiver of events has acknowledged everything."""
+    place: str | None = tx.execute(_PLACE, {"of_id": credential_id}).scalar()
+    return place
+
+
+def save_place(tx: Transaction, credential_id: uuid.UUID, place: str) -> None:
+    """It has acknowledged everything up to there."""
+    tx.execute(_SAVE_PLACE, {"of_id": credential_id, "new_place": place})
 
 
 def save_followers(tx: Transaction, reports: Iterable[Follower]) -> None:

@@ -57,24 +57,50 @@ class FeedPage(Output):
     entries: list[FeedEntry]
 
 
+class Waiting:
+    """Waiting for news, for as many as the server can hold."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._threads = threading.BoundedSemaphore(WAITING_THREADS)
+
+    def wait(self, caller: Caller, place: Cursor, seconds: int) -> float:
+        """Return when the feed has left this place, or after so long. Answers how long that was, in seconds.
+
+        Where requests are parked it returns at once: what is answered then, nobody sees, and the request comes again.
+        """
+        park: Park | None = caller.request.environ.get(PARK)
+        if park is not None:
+            park(place, seconds)
+            return 0.0
+        if not self._threads.acquire(blocking=False):
+            return 0.0
+        began = time.monotonic()
+        try:
+            self._watch.wait(place, seconds)
+            return time.monotonic() - began
+        finally:
+            self._threads.release()
+
+
 class FeedApi:
     """For guards."""
 
-    def __init__(self, *, feed: Feed, watch: Watch, guards: Guards) -> None:
+    def __init__(self, *, feed: Feed, waiting: Waiting, guards: Guards) -> None:
         self._feed = feed
         self._guards = guards
-        self._watch = watch
-        self._threads = threading.BoundedSemaphore(WAITING_THREADS)
+        self._waiting = waiting
 
     @route("GET", "/api/revocations", limit="service", authentication="service", scope="feed")
     def revocations(self, caller: Caller, query: FeedQuery) -> FeedPage:
         """What must no longer be accepted, after a place in the feed; waits for news when asked to."""
         page = self._feed.read(query.after)
         self._take_down(caller, query)
-        waited: float | None = caller.request.environ.get(WAITED)
-        if waited is None and query.wait and not (page.entries or page.restart):
-            page, waited = self._wait(caller, page, query)
-        return _render(page, waited or 0.0)
+        waited: float = caller.request.environ.get(WAITED, 0.0)
+        if query.wait and not (page.entries or page.restart or caller.comes_again):
+            waited = self._waiting.wait(caller, page.cursor, query.wait)
+            page = self._feed.read(query.after)
+        return _render(page, waited)
 
     def _take_down(self, caller: Caller, query: FeedQuery) -> None:
         """Where a follower says that it is: what it has read, and not what it reads now."""
@@ -87,21 +113,6 @@ class FeedApi:
                 seq=place.seq if place else 0,
                 kids=query.keys.split(",") if query.keys else (),
             )
-
-    def _wait(self, caller: Caller, page: Page, query: FeedQuery) -> tuple[Page, float]:
-        park: Park | None = caller.request.environ.get(PARK)
-        if park is not None:
-            park(page.cursor, query.wait)  # what is answered now, nobody sees
-            return page, 0.0
-        if not self._threads.acquire(blocking=False):
-            return page, 0.0
-        began = time.monotonic()
-        try:
-            self._watch.wait(page.cursor, query.wait)
-            waited = time.monotonic() - began
-        finally:
-            self._threads.release()
-        return self._feed.read(query.after), waited
 
 
 def _render(page: Page, waited: float) -> FeedPage:
@@ -116,7 +127,7 @@ def _render(page: Page, waited: float) -> FeedPage:
 
 def _entry(entry: Entry) -> FeedEntry:
     return FeedEntry.model_construct(
-        seq=entry.seq,
+        seq=entry.cursor.seq,
         kind=entry.kind,
         id=entry.id,
         tenant_id=entry.tenant_id,

@@ -9,7 +9,8 @@ from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
 from payymo.web.discovery import DiscoveryApi
-from payymo.web.feed_api import FeedApi
+from payymo.web.event_api import EventApi
+from payymo.web.feed_api import FeedApi, Waiting
 from payymo.web.routing import Mount, Route, routes_of
 
 
@@ -52,6 +53,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
     def routes() -> list[Route]:
         return mount.routes
 
+    waiting = Waiting(services.watch)
     mount.mount(
         blueprint,
         AuthApi(
@@ -64,7 +66,15 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         RolesApi(roles=services.roles),
         TenantsApi(tenants=services.tenants, administration=services.administration),
-        FeedApi(feed=services.feed, watch=services.watch, guards=services.guards),
+        FeedApi(feed=services.feed, waiting=waiting, guards=services.guards),
+        EventApi(
+            feed=services.feed,
+            waiting=waiting,
+            guards=services.guards,
+            minter=services.minter,
+            clock=services.clock,
+            log=services.log,
+        ),
         DiscoveryApi(
             ring=services.ring,
             policy=services.minter.policy,
@@ -80,7 +90,7 @@ def list_routes() -> tuple[Route, ...]:
     """What every route declares about itself, without a service behind it."""
     found = (
         declared
-        for resource in (AuthApi, UsersApi, RolesApi, TenantsApi, FeedApi, DiscoveryApi)
+        for resource in (AuthApi, UsersApi, RolesApi, TenantsApi, FeedApi, EventApi, DiscoveryApi)
         for declared, _ in routes_of(resource)
     )
     return tuple(found)

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger()),
         sa.Column("last_used_at", sa.BigInteger()),
+        sa.Column("place", sa.String(64)),
     )
     living = sa.text("revoked_at is null")
     op.create_index(
