@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from payymo.db import schema
+from payymo.logs import Trace
 from payymo.web.headers import HEADERS
 from payymo.web.mount import list_routes
 from payymo.web.routing import Route
@@ -37,6 +38,7 @@ class Scene:
     admin: Client
     victim_id: str
     tenant_id: str
+    credential: str
 
     def path(self, route: Route) -> str:
         """The path of a route, with identifiers of things that exist."""
@@ -62,6 +64,7 @@ class Scene:
             "ChangeUserBody": {"status": "disabled", "roles": ["member"], "password": NEW_PASSWORD},
             "RoleBody": {"permissions": ["invoices:write"]},
             "NewRoleBody": {"name": "clerk", "permissions": ["invoices:write"]},
+            "PollBody": {"maxEvents": 1, "returnImmediately": True},
             "NewTenantBody": {"slug": "third", "name": "Third", "host": "third.example"},
         }
         assert route.body is not None
@@ -76,9 +79,10 @@ class Scene:
         content_type: str | None = "application/json",
         headers: dict[str, str] | None = None,
     ) -> TestResponse:
-        """One request by the administrator. Bytes go as they are, anything else as JSON in ASCII."""
+        """One request by the administrator, or by a service. Bytes go as they are, anything else as JSON in ASCII."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {"Authorization": f"Bearer {self.admin.access_token}"} | (headers or {})
+        token = self.credential if route.authentication == "service" else self.admin.access_token
+        sent = {"Authorization": f"Bearer {token}"} | (headers or {})
         return self.admin.http.open(
             path or self.path(route), method=route.method, data=data, content_type=content_type, headers=sent
         )
@@ -90,7 +94,9 @@ def set_scene(house: House) -> Scene:
     victim = house.user("victim")
     admin = house.logged_in("root")
     assert admin.post("/api/admin/roles", {"name": "auditor", "permissions": ["invoices:read"]}).status_code == 201
-    return Scene(house, admin, str(victim.id), str(house.tenant("second").id))
+    credential = house.services.guards.create("scene", scopes=["feed"], trace=Trace()).text
+    house.services.watch.wait = lambda _place, _seconds: None  # nobody has time here to wait for news
+    return Scene(house, admin, str(victim.id), str(house.tenant("second").id), credential)
 
 
 def contents(house: House) -> dict[str, list[str]]:

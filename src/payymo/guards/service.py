@@ -137,7 +137,7 @@ class Guards:
         return NewCredential(credential, made.text)
 
     def revoke(self, name: str, *, trace: Trace) -> None:
-        """Refuse a credential from now on: here at once, everywhere within a second. Raises NotFound."""
+        """Refuse a credential: within a second, everywhere. Forgets who followed with it. Raises NotFound."""
         with self._work.platform() as tx:
             if not store.revoke_credential(tx, name, int(self._clock())):
                 raise NotFound(f"There is no service credential {name!r}.")
