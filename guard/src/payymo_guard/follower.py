@@ -111,11 +111,12 @@ class Follower:
 
     def after_fork(self) -> None:
         """In the child: the thread is the parent's, and so are its connections. The place in the feed stays."""
-        has_ended = self._here.has_ended.is_set()
-        self._here = _Here()
+        before, self._here = self._here, _Here()
         self._keys.renew()
         self._reader.is_complete = False
-        if has_ended:
+        if before.client is not None:
+            before.client.let_go()
+        if before.has_ended.is_set():
             self._here.has_ended.set()
 
     def close(self) -> None:
