@@ -283,6 +283,8 @@ def test_a_guard_needs_an_issuer_and_an_audience() -> None:
     ("limit", "when_stale", "accepts"),
     [
         (-1, "refuse", None),
+        (0, "refuse", None),
+        (0, "accept", 60),
         (math.nan, "refuse", None),
         (math.inf, "refuse", None),
         (10, "panic", None),

@@ -188,6 +188,16 @@ def test_a_credential_that_is_not_accepted_is_said_loudly_and_once(
         until(lambda: verdict(guard, server.fake.mint()) == "accepted")
 
 
+def test_an_issuer_that_has_moved_its_feed_is_found(server: FeedServer) -> None:
+    """What is not there any more makes us read the metadata again."""
+    with server.guard() as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        server.instead[FEED] = lambda *_: reply({}, 404)
+        until(lambda: server.count(METADATA) >= 2)
+        del server.instead[FEED]
+        until(lambda: guard.status().last_error is None)
+
+
 def test_retry_after_is_obeyed(server: FeedServer) -> None:
     """A server that is overloaded decides when we come back."""
     times: list[float] = []
@@ -200,6 +210,19 @@ def test_retry_after_is_obeyed(server: FeedServer) -> None:
     with server.guard() as guard:
         assert verdict(guard, server.fake.mint()) == "accepted"
         assert times[1] - times[0] >= 0.99
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_cursor_that_is_not_understood_any_more_is_let_go(server: FeedServer, status: int) -> None:
+    """It reads from the beginning then, by itself (25), and what it knows holds meanwhile."""
+    server.revoke("session", "session-1")
+    token = server.fake.mint()
+    with server.guard() as guard:
+        assert verdict(guard, token) == "token_revoked"
+        server.instead[FEED] = lambda query, _: reply({}, status) if "after=a." in query else None
+        server.restore(0, "b")
+        until(lambda: verdict(guard, token) == "accepted")
+        assert "after" in server.queries()[1]
 
 
 @pytest.mark.parametrize("path", [METADATA, JWKS, FEED])

@@ -139,6 +139,8 @@ class Follower:
             except Exception as error:  # noqa: BLE001 - if a surprise ended the thread, it would be stale for ever
                 pause = self._note(here, Unreachable(f"{type(error).__name__}: {error}"))
             here.has_ended.wait(pause)
+        if here.client is not None:
+            here.client.close()
 
     def _turn(self, here: _Here) -> float:
         """Everything that is due once. Answers how long to wait then. Raises Unreachable."""
@@ -182,6 +184,8 @@ class Follower:
             here.is_settled.set()  # waiting does not help
         if trouble.status == 404:
             here.endpoints = None  # the issuer may have moved them
+        if trouble.status in (400, 422):
+            self._reader.begin_again()  # our cursor may be of a version that the issuer does not have any more
         self._reader.is_complete = False  # so that the next answer comes at once
         return _pause(trouble, here.failures)
 

@@ -106,7 +106,7 @@ class Client:
         try:
             try:
                 answer = _exchange(connection, method, path, headers, body, deadline=deadline, max_bytes=max_bytes)
-            except (ConnectionError, http.client.RemoteDisconnected):
+            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 # The server may close a kept connection just when it is used again. All requests here can be repeated.
                 connection.close()
                 if is_new or self._is_closed:
