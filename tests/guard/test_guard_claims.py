@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from payymo_guard import Claims, RefreshClaims, Verifier, permits
 from payymo_guard.testing import FakeIssuer
+from payymo_guard.wire import is_written_as
 from tests.guard.forge import NOW, Clock, issuer, refusal
 
 FAKE = issuer()
@@ -42,6 +43,24 @@ def test_claims_come_out_as_they_were_signed() -> None:
     assert msgspec.to_builtins(VERIFIER.verify(FAKE.sign(payload))) == payload
     several = VERIFIER.verify(FAKE.sign(payload | {"aud": ["https://other.test", AUDIENCE]}))
     assert several.aud == ("https://other.test", AUDIENCE)
+
+
+def test_the_last_revocation_that_is_known_may_be_left_out() -> None:
+    """Tokens from before there was `rev` know of none; and those that have it last are read the short way."""
+    payload = FAKE.claims(rev=7)
+    claims = VERIFIER.verify(FAKE.sign(payload))
+    assert claims.rev == 7
+    assert list(payload)[-1] == "rev"
+    assert is_written_as(claims, msgspec.json.encode(payload))
+    del payload["rev"]
+    assert VERIFIER.verify(FAKE.sign(payload)).rev == 0
+    assert not is_written_as(VERIFIER.verify(FAKE.sign(payload)), msgspec.json.encode(payload))
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "true", "null", '"7"', "[]", "9223372036854775808", "1e400"])
+def test_the_last_revocation_is_a_whole_number(value: str) -> None:
+    """Anything else could be greater than each of the feed's."""
+    assert outcome_of(with_text("rev", value)) == "claims_invalid"
 
 
 @pytest.mark.parametrize("claim", ALL)

@@ -111,11 +111,12 @@ class Follower:
 
     def after_fork(self) -> None:
         """In the child: the thread is the parent's, and so are its connections. The place in the feed stays."""
-        has_ended = self._here.has_ended.is_set()
-        self._here = _Here()
+        before, self._here = self._here, _Here()
         self._keys.renew()
         self._reader.is_complete = False
-        if has_ended:
+        if before.client is not None:
+            before.client.let_go()
+        if before.has_ended.is_set():
             self._here.has_ended.set()
 
     def close(self) -> None:
@@ -138,6 +139,8 @@ class Follower:
             except Exception as error:  # noqa: BLE001 - if a surprise ended the thread, it would be stale for ever
                 pause = self._note(here, Unreachable(f"{type(error).__name__}: {error}"))
             here.has_ended.wait(pause)
+        if here.client is not None:
+            here.client.close()
 
     def _turn(self, here: _Here) -> float:
         """Everything that is due once. Answers how long to wait then. Raises Unreachable."""
@@ -181,6 +184,8 @@ class Follower:
             here.is_settled.set()  # waiting does not help
         if trouble.status == 404:
             here.endpoints = None  # the issuer may have moved them
+        if trouble.status in (400, 422):
+            self._reader.begin_again()  # our cursor may be of a version that the issuer does not have any more
         self._reader.is_complete = False  # so that the next answer comes at once
         return _pause(trouble, here.failures)
 

@@ -135,7 +135,6 @@ class Guard:
 
     def close(self) -> None:
         """Stop following. Nothing is accepted once what is known has become stale."""
-        _guards.discard(self)
         self._source.close()
 
     def status(self) -> GuardStatus:

@@ -106,7 +106,7 @@ class Client:
         try:
             try:
                 answer = _exchange(connection, method, path, headers, body, deadline=deadline, max_bytes=max_bytes)
-            except (ConnectionError, http.client.RemoteDisconnected):
+            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 # The server may close a kept connection just when it is used again. All requests here can be repeated.
                 connection.close()
                 if is_new or self._is_closed:
@@ -134,6 +134,13 @@ class Client:
                     socket.socket.shutdown(found, socket.SHUT_RDWR)  # not TLS's own, which would wait for a goodbye
                 except OSError:
                     continue  # it has ended by itself
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close what nobody uses now: before the end, and after a fork, in the child.
+
+        What a thread of the parent uses is left alone there: it may hold locks that nobody will ever release.
+        """
         while self._idle:
             self._idle.pop()[0].close()
 

@@ -65,7 +65,7 @@ class PublishedKeys:
 
     def _look_for(self, kid: str) -> VerificationKey | None:
         """Fetch once more, unless it was tried a while ago. Who comes meanwhile waits for what that one finds."""
-        if not self._is_fetching and self._elapsed() < self._look_from:
+        if self._is_revoked(kid) or (not self._is_fetching and self._elapsed() < self._look_from):
             return None
         if not self._lock.acquire(timeout=LOOK_SECONDS):
             return None

@@ -72,6 +72,12 @@ class FeedReader:
         # Nothing new, and nothing was waited for: by our wish, or because the server does not do it now.
         return self._pace if received - sent <= wait / 2 else 0
 
+    def begin_again(self) -> None:
+        """Read from the beginning next time."""
+        if self.cursor is not None:
+            self.cursor = None
+            self._revocations.begin_again()
+
     def _query(self, wait: int, name: str, kids: Iterable[str]) -> str:
         fitting = [kid for kid in kids if "," not in kid][:MAX_KIDS]
         values = {"after": self.cursor, "wait": wait or None, "follower": name, "keys": ",".join(fitting) or None}

@@ -105,6 +105,8 @@ class RevokedIds:
 
     def forget(self, until: float) -> None:
         """Drop what ended at `until` or before: some of it in each call, once there is enough to be worth it."""
+        if not self._ends:
+            return
         if self._position == 0:
             self._pass_until = self._units(until) - 1  # the unit that holds `until` may end later
             ended = sum(count for end, count in self._ends.items() if end <= self._pass_until)
@@ -129,8 +131,8 @@ class RevokedIds:
                 place += 1
             numbers[place] = number
             bits[home >> 3] |= 1 << (home & 7)
-        self._taken[which] = len(kept)
         self._tables[which] = table
+        self._taken[which] = len(kept)  # after the store, like above: a fork in between counts too many
         return table
 
     def _units(self, seconds: float) -> int:

@@ -24,6 +24,8 @@ class Staleness:
             raise ValueError("max_stale_seconds is a number of seconds from 0 to a week")
         if self.when_stale not in ("refuse", "accept", "ask"):
             raise ValueError("when_stale is refuse, accept or ask")
+        if self.max_stale_seconds == 0 and self.when_stale != "ask":
+            raise ValueError("max_stale_seconds of 0 asks about every token; nothing else can be that new")
         accepts = self.accept_stale_seconds
         if (self.when_stale == "accept") != (accepts is not None):
             raise ValueError(
