@@ -1,6 +1,7 @@
 """The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
@@ -20,8 +21,10 @@ from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
+from payymo.guards.model import GuardPolicy
+from payymo.guards.service import Guards
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
-from payymo.keys.model import Calendar, KeyPolicy
+from payymo.keys.model import Calendar, KeyPolicy, Report
 from payymo.keys.places import KeyPlaces, require_place
 from payymo.keys.service import KeyRing
 from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
@@ -70,6 +73,7 @@ class Services:
     reencryption: Reencryption
     keeper: KeyKeeper
     ring: KeyRing
+    guards: Guards
     certificates: Certificates
     certificate_rotation: CertificateRotation
     development_authority: DevelopmentAuthority
@@ -100,7 +104,7 @@ class Services:
             total += pruned
         if isinstance(self.counters, SqlStorage):
             total += self.counters.prune()
-        return total + self.keeper.retire_expired()
+        return total + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
@@ -169,7 +173,9 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     ttl = settings.tokens.access_ttl_seconds
     feed = Feed(work, clock, entropy, access_ttl_seconds=ttl)
     keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, policy)
-    ring = KeyRing(work, keeper, clock, policy, feed=feed)
+    guards = Guards(work, clock, entropy, policy=GuardPolicy(settings.feed_open_to), log=log)
+    reports = partial(_reports, guards, policy.calendar.jwks_max_age)
+    ring = KeyRing(work, keeper, clock, policy, feed=feed, reports=reports)
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
     roles = Roles(work, clock, feed=feed, log=log)
@@ -192,6 +198,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, log),
         keeper=keeper,
         ring=ring,
+        guards=guards,
         certificates=Certificates(work, lifecycle, clock, log),
         certificate_rotation=CertificateRotation(work, lifecycle, clock, log),
         development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, log),
@@ -221,6 +228,12 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         minter=minter,
         verifier=_access_verifier(settings, ring, clock),
     )
+
+
+def _reports(guards: Guards, within_seconds: int) -> list[Report]:
+    """What the key ring has to know of those who follow the feed."""
+    found = guards.list_followers(within_seconds=within_seconds)
+    return [Report(frozenset(follower.kids), follower.last_seen_at) for follower in found]
 
 
 def _key_policy(settings: Settings) -> KeyPolicy:
@@ -304,6 +317,7 @@ def _limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
             "verify": limits.verify,
             "registration": limits.registration,
             "default": limits.default,
+            "service": limits.service,
         }
     if lockout.enabled:
         tiers["lockout"] = f"{lockout.failures}/{lockout.window_seconds} second"

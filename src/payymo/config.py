@@ -27,9 +27,11 @@ from payymo.files import require_private, require_private_folder
 from payymo.sections import (
     Certificates,
     Database,
+    Feed,
     Keys,
     Limits,
     Lockout,
+    Network,
     Pkcs11,
     Redis,
     Registration,
@@ -43,8 +45,7 @@ FOREIGN = ("PAYYMO_TEST_",)
 """Names that the test suite reads; the service ignores them."""
 SWITCHES = ("PAYYMO_SECRETS_DIR",)
 """Names that say where the settings are, and so can't be settings themselves."""
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 
 
 class Settings(BaseSettings):
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     tokens: Tokens = Tokens()
     keys: Keys = Keys()
     certificates: Certificates = Certificates()
+    feed: Feed = Feed()
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
     registration: Registration = Registration()
@@ -141,6 +143,13 @@ class Settings(BaseSettings):
         if self.limits.store != "auto":
             return self.limits.store
         return "redis" if self.redis.url else "database"
+
+    @property
+    def feed_open_to(self) -> tuple[Network, ...]:
+        """The networks in effect from which the revocation feed may be followed without a credential."""
+        if self.feed.open_to is None:
+            return () if self.is_production else LOOPBACK
+        return self.feed.open_to
 
 
 def reveal(secret: SecretStr | None) -> str | None:

@@ -51,14 +51,15 @@ class SecurityLog:
         kid: str | None = None,
         secret: str | None = None,
         certificate: str | None = None,
+        service: str | None = None,
         version: int | None = None,
         reason: str | None = None,
     ) -> None:
         """Write one event.
 
         `user_id`: whom it is about. `role`: a role's name. `kid`: a key's public identifier. `secret`: the name of a
-        named secret, never its value. `certificate`: the name of one of ours. `reason`: a code
-        from our own vocabulary, never input.
+        named secret, never its value. `certificate`: the name of one of ours. `service`: the name of a service
+        credential. `reason`: a code from our own vocabulary, never input.
         """
         members = {
             "outcome": outcome,
@@ -69,6 +70,7 @@ class SecurityLog:
             "kid": kid,
             "secret": secret,
             "certificate": certificate,
+            "service": service,
             "version": version,
             "reason": reason,
             "actor_id": trace.actor_id,

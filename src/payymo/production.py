@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from payymo.config import Settings
 
+WIDEST_PREFIX = 7
+"""As wide as private networks get (fc00::/7); 0.0.0.0/0 and its halves are wider."""
+
 
 def warnings_about(settings: Settings) -> tuple[str, ...]:
     """What an operator should know, and may have meant."""
@@ -15,7 +18,7 @@ def warnings_about(settings: Settings) -> tuple[str, ...]:
         return ()
     lifted = [
         f"PAYYMO_LIMITS__{name.upper()} is empty: this class of routes has no rate limit"
-        for name in ("login", "refresh", "verify", "registration", "default")
+        for name in ("login", "refresh", "verify", "registration", "default", "service")
         if not getattr(settings.limits, name)
     ]
     if settings.database.owner_url:
@@ -39,6 +42,10 @@ def reasons_against_production(settings: Settings) -> tuple[str, ...]:
         and settings.redis.url is None,
         "PAYYMO_VAULT__ADDRESS is plain http, and not on this machine: use https": _is_open_http(
             settings.vault.address
+        ),
+        "PAYYMO_FEED__OPEN_TO lets strangers follow the revocations: name networks of your own, or give guards a "
+        "credential (payymo service create)": any(
+            network.prefixlen < WIDEST_PREFIX for network in settings.feed_open_to
         ),
     }
     return tuple(reason for reason, holds in refusals.items() if holds)

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from limits import parse_many
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
 _ORIGIN = re.compile(
     r"https?://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?"
@@ -154,10 +155,12 @@ class Limits(Section):
     verify: str = "30/minute"
     registration: str = "5/hour;20/day"
     default: str = "120/minute"
+    service: str = "30000/minute"
+    """Per service credential. A busy feed answers each guard up to twenty times a second."""
     fallback_percent: int = Field(default=25, ge=1, le=100)
     """The share of each limit that every process grants on its own while the shared counters don't answer."""
 
-    @field_validator("login", "refresh", "verify", "registration", "default")
+    @field_validator("login", "refresh", "verify", "registration", "default", "service")
     @classmethod
     def _parses(cls, value: str) -> str:
         if value:
@@ -166,6 +169,13 @@ class Limits(Section):
             except ValueError as error:
                 raise ValueError("write limits like 10/minute or 5/hour;20/day") from error
         return value
+
+
+class Feed(Section):
+    """Who may follow the revocation feed."""
+
+    open_to: tuple[Network, ...] | None = None
+    """Networks from which no service credential is needed. None: the loopback in development, nobody in production."""
 
 
 class Lockout(Section):

@@ -29,6 +29,8 @@ OPEN = UNLIMITED | {
     ("POST", "/api/auth/token/verify"),
 }
 """Everybody may call these without a token."""
+SERVICE = {("GET", "/api/revocations"): "feed", ("POST", "/api/auth/token/verify"): "introspection"}
+"""What a service credential has to be good for, where one has to or may be brought."""
 BEARER = [route for route in ROUTES if route.authentication == "bearer"]
 ADMIN = [route for route in ROUTES if route.path.startswith("/api/admin/")]
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -53,7 +55,16 @@ def test_every_route_is_limited_but_for_a_short_list() -> None:
 def test_every_route_asks_for_a_token_but_for_a_short_list() -> None:
     """A route that anybody may call is a decision that stands in this file."""
     assert {(route.method, route.path) for route in ROUTES if route.authentication is None} == OPEN
-    assert {route.authentication for route in ROUTES} == {"bearer", None}
+    assert {route.authentication for route in ROUTES} <= {"bearer", "service", None}
+
+
+def test_every_route_for_services_names_a_scope_and_their_limit() -> None:
+    """Where a credential has to be brought, its limit is the only one; where it may be, there is one for strangers."""
+    assert {(route.method, route.path): route.scope for route in ROUTES if route.scope} == SERVICE
+    for route in ROUTES:
+        assert (route.authentication == "service") == (route.limit == "service"), label(route)
+        assert route.authentication != "service" or route.scope is not None, label(route)
+        assert route.scope is None or route.authentication != "bearer", label(route)
 
 
 def test_every_admin_route_names_a_permission() -> None:
@@ -69,7 +80,7 @@ def test_every_admin_route_names_a_permission() -> None:
 
 def test_a_permission_without_a_token_is_never_declared() -> None:
     """A permission is read from a token, so a route that asks for one asks for a token."""
-    assert [label(route) for route in ROUTES if route.permission and route.authentication is None] == []
+    assert [label(route) for route in ROUTES if route.permission and route.authentication != "bearer"] == []
 
 
 def test_no_route_is_declared_twice() -> None:
@@ -115,7 +126,7 @@ def test_the_openapi_document_has_every_route_and_no_other(client: Client) -> No
         (
             route.method,
             re.sub(r"<\w+:(\w+)>", r"{\1}", route.path),
-            route.authentication is not None,
+            route.authentication is not None or route.scope is not None,
             route.permission,
         )
         for route in ROUTES

@@ -54,6 +54,9 @@ def test_a_misspelt_name_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nam
         ("PAYYMO_TOKENS__GRACE_SECONDS", "61"),
         ("PAYYMO_REFRESH_AUDIENCE", "payymo-api"),
         ("PAYYMO_TRUSTED_PROXIES", '["everybody"]'),
+        ("PAYYMO_FEED__OPEN_TO", '["everybody"]'),
+        ("PAYYMO_FEED__OPEN_TO", '["10.0.0.1/8"]'),
+        ("PAYYMO_LIMITS__SERVICE", "many"),
         ("PAYYMO_REGISTRATION__VERIFY_EMAIL", "required"),
         ("PAYYMO_VAULT__ADDRESS", "vault.example.com:8200"),
         ("PAYYMO_VAULT__ADDRESS", "https://vault.example.com:8200/v1"),
@@ -203,6 +206,9 @@ def test_the_description_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"PAYYMO_LIMITS__STORE": "memory", "PAYYMO_SERVER__NODES": "2"}, "PAYYMO_LIMITS__STORE"),
         ({"PAYYMO_LIMITS__STORE": "redis"}, "PAYYMO_REDIS__URL"),
         ({"PAYYMO_SERVER__NODES": "2"}, "SQLite"),
+        ({"PAYYMO_FEED__OPEN_TO": '["0.0.0.0/0"]'}, "PAYYMO_FEED__OPEN_TO"),
+        ({"PAYYMO_FEED__OPEN_TO": '["10.0.0.0/8", "::/0"]'}, "PAYYMO_FEED__OPEN_TO"),
+        ({"PAYYMO_FEED__OPEN_TO": '["0.0.0.0/1", "128.0.0.0/1"]'}, "PAYYMO_FEED__OPEN_TO"),
     ],
 )
 def test_production_refuses(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], reason: str) -> None:
@@ -211,6 +217,20 @@ def test_production_refuses(monkeypatch: pytest.MonkeyPatch, values: dict[str, s
     assert reasons_against_production(read_settings()) == ()
     set_all(monkeypatch, **values)
     assert any(reason in found for found in reasons_against_production(read_settings()))
+
+
+def test_the_feed_is_open_to_the_loopback_in_development_and_to_nobody_in_production(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unless the operator says otherwise; networks of one's own can be opened in production, too."""
+    assert [str(network) for network in read_settings().feed_open_to] == ["127.0.0.0/8", "::1/128"]
+    set_all(monkeypatch, **SOUND)
+    assert read_settings().feed_open_to == ()
+    set_all(monkeypatch, PAYYMO_FEED__OPEN_TO='["10.0.0.0/8", "fc00::/7", "192.0.2.7"]')
+    assert [str(network) for network in read_settings().feed_open_to] == ["10.0.0.0/8", "fc00::/7", "192.0.2.7/32"]
+    assert reasons_against_production(read_settings()) == ()
+    set_all(monkeypatch, PAYYMO_ENV="development", PAYYMO_FEED__OPEN_TO="[]")
+    assert read_settings().feed_open_to == ()
 
 
 def test_production_is_warned_about_lifted_limits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -264,9 +264,17 @@ PLATFORM = (
             *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),
         )
     }
+    | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_PREVIOUS", "_PRUNE", "_READ")}
     | {
-        ("payymo.sessions.store", "_PRUNE_REVOCATIONS"),
-        ("payymo.sessions.store", "_PRUNE_SESSIONS"),
+        ("payymo.guards.store", name)
+        for name in (
+            *("_ADD_CREDENTIAL", "_END", "_END_EXPIRED", "_LIST_CREDENTIALS", "_NOTE_USE"),
+            *("_ADD_FOLLOWER", "_COUNT_ALL", "_COUNT_OF_CREDENTIAL", "_FORGET", "_LIST_FOLLOWERS", "_LIST_SINCE"),
+            *("_PRUNE", "_REPORT"),
+        )
+    }
+    | {
+        ("payymo.sessions.store", "_PRUNE"),
         ("payymo.tenants.store", "_ADD"),
         ("payymo.tenants.store", "_BY_HOST"),
         ("payymo.tenants.store", "_BY_ID"),
@@ -278,8 +286,13 @@ PLATFORM = (
         ("payymo.tenants.store", "_SET_STATUS"),
     }
 )
-"""Run by `work.platform()` alone: keys, secrets, tenants, and the cleaner that goes through all tenants."""
-PARTS = {("payymo.sessions.store", "_SELECT")}
+"""Run by `work.platform()` alone: keys, secrets, guards, tenants, the feed as a whole, and cleaners."""
+PARTS = {
+    ("payymo.feed.store", "_OF_SERVICE"),
+    ("payymo.feed.store", "_OF_TENANTS"),
+    ("payymo.sessions.store", "_EXPIRED"),
+    ("payymo.sessions.store", "_SELECT"),
+}
 """What is no statement yet: others are made from it, and no function runs it."""
 
 

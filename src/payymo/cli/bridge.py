@@ -19,7 +19,8 @@ from payymo.cli.listener import Leaving
 from payymo.errors import RequestTimeout
 from payymo.feed.model import Cursor
 from payymo.feed.waiting import Watch
-from payymo.web.feed_api import PARK, WAITED
+from payymo.web.caller import WAITED
+from payymo.web.feed_api import PARK
 from payymo.web.reading import MAX_BODY, UNREADABLE
 
 Start = tuple[int, list[tuple[str, str]]]

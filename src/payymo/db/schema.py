@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0004"
+REVISION: Final = "f0005"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -354,6 +354,43 @@ leases = sa.Table(
     sa.Column("expires_at", sa.BigInteger(), nullable=False),
 )
 """Who does what one process at a time does. A holder that dies is followed when its lease has run out."""
+
+service_credentials = sa.Table(
+    "service_credentials",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("digest", sa.LargeBinary(), nullable=False),
+    sa.Column("scopes", sa.JSON(), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    sa.Column("revoked_at", sa.BigInteger()),
+    sa.Column("last_used_at", sa.BigInteger()),
+)
+"""What services of the operator's prove themselves with: guards, who follow the feed of revocations."""
+_where = sa.text("revoked_at is null")
+sa.Index(
+    "uq_service_credentials_one_living",
+    service_credentials.c.name,
+    unique=True,
+    postgresql_where=_where,
+    sqlite_where=_where,
+)
+
+followers = sa.Table(
+    "followers",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    # The name of a service credential; NULL where none is needed.
+    sa.Column("credential", sa.String(63)),
+    sa.Column("address", sa.String(45), nullable=False),
+    sa.Column("cursor_seq", sa.BigInteger(), nullable=False),
+    sa.Column("kids", sa.JSON(), nullable=False),
+    sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
+    sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
+)
+"""Who follows the feed of revocations, and which keys they said they hold."""
+sa.Index("ix_followers_last_seen_at", followers.c.last_seen_at)
 
 TENANT_TABLES: Final = tuple(table for table in metadata.sorted_tables if "tenant_id" in table.c)
 """The tables that hold what belongs to a tenant."""

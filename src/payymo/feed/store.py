@@ -77,7 +77,7 @@ def _pruning(table: sa.Table) -> sa.Delete:
     return sa.delete(table).where(table.c.seq.in_(batch))
 
 
-_PRUNE = (_pruning(r), _pruning(service_revocations))
+_PRUNE = [_pruning(r), _pruning(service_revocations)]
 
 
 def add(tx: Transaction, kind: Kind, subjects: Sequence[Subject], *, reason: str, now: int, nonce: str) -> None:

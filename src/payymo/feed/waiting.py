@@ -33,7 +33,7 @@ class Watch:
         ticket = object()
         with self._changed:
             self._waiting[ticket] = (place, wake)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # a fork takes no threads along
                 self._thread = threading.Thread(target=self._run, name="payymo-feed", daemon=True)
                 self._thread.start()
             self._changed.notify()

@@ -5,7 +5,7 @@ key that verifiers could not fetch already. What changed in the database reaches
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from payymo.keys.model import (
     PURPOSES,
     KeyPolicy,
     Purpose,
+    Report,
     SigningKey,
     SigningPlan,
     State,
@@ -55,12 +56,22 @@ class _Ring:
 class KeyRing:
     """The signing keys of this deployment."""
 
-    def __init__(self, work: Work, keeper: KeyKeeper, clock: Clock, policy: KeyPolicy, *, feed: Feed) -> None:
+    def __init__(
+        self,
+        work: Work,
+        keeper: KeyKeeper,
+        clock: Clock,
+        policy: KeyPolicy,
+        *,
+        feed: Feed,
+        reports: Callable[[], Sequence[Report]],
+    ) -> None:
         self._work = work
         self._keeper = keeper
         self._feed = feed
         self._clock = clock
         self._policy = policy
+        self._reports = reports
         self._signers: dict[str, signer.Sign] = {}
         self._reading = threading.Lock()
         self._searched_at = float("-inf")
@@ -175,12 +186,13 @@ class KeyRing:
 
         Answers the kid that signs now. Raises Conflict while verifiers may not know the next key, unless `at_once`.
         """
+        reports = self._reports()  # before the transaction, which may have the only connection
 
         def is_known(keys: tuple[SigningKey, ...]) -> bool:
             following = find_one(keys, purpose, "next")
             if following is None:
                 raise Conflict("There is no next key yet. The service makes one within a minute.")
-            wait = seconds_until_known(following, int(self._clock()), self._policy.calendar)
+            wait = seconds_until_known(following, int(self._clock()), self._policy.calendar, reports)
             if wait and not at_once:
                 raise Conflict(f"Some verifiers may not know the next key yet. They will in {wait} seconds.")
             return True
@@ -195,12 +207,13 @@ class KeyRing:
         Raises Misconfigured, Unavailable: what keeps the keys does not answer.
         """
         self._prepare()
+        reports = self._reports()
 
         def is_time(purpose: Purpose, keys: tuple[SigningKey, ...]) -> bool:
             active, following = find_one(keys, purpose, "active"), find_one(keys, purpose, "next")
             if active is None or following is None:
                 return False
-            return is_due(active, following, int(self._clock()), self._policy.calendar)
+            return is_due(active, following, int(self._clock()), self._policy.calendar, reports)
 
         turned = [
             purpose

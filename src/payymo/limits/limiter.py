@@ -1,4 +1,4 @@
-"""Spends limits by tier, per client address and per account; and what happens while the counters are away.
+"""Spends limits by tier, per address, account or service credential; and what happens while the counters are away.
 
 Always count first: a limit that is checked before and counted after lets parallel tries pass together. While the shared
 counters don't answer, each process counts for itself against a share of every limit: never none (a flood could then
@@ -21,10 +21,11 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from payymo.clock import Clock
 from payymo.errors import TooManyRequests
 
-Tier = Literal["login", "refresh", "verify", "registration", "default", "lockout"]
+Tier = Literal["login", "refresh", "verify", "registration", "default", "service", "lockout"]
 Strategy = SlidingWindowCounterRateLimiter
 Key = tuple[str, ...]
 T = TypeVar("T")
+Counted = Literal["address", "account", "credential"]
 PREFIX = "payymo/sliding-window-counter"
 """The strategy is part of every key: another strategy would read another kind of value under it and fail."""
 RETRY_STORAGE_SECONDS = 1.0
@@ -93,7 +94,7 @@ class RateLimiter:
         """Whether the shared counters did not answer a moment ago."""
         return 0 < self._away_until - self._clock() <= RETRY_STORAGE_SECONDS  # also when the clock goes back
 
-    def spend(self, tier: Tier, scope: Literal["address", "account"], who: str) -> Quota | None:
+    def spend(self, tier: Tier, scope: Counted, who: str) -> Quota | None:
         """Count one try. Answers what is left of the tier's shortest limit, or None when the tier is lifted.
 
         Raises TooManyRequests.
@@ -109,7 +110,7 @@ class RateLimiter:
                 tightest = quota
         return tightest
 
-    def forgive(self, tiers: Iterable[Tier], scope: Literal["address", "account"], who: str) -> None:
+    def forgive(self, tiers: Iterable[Tier], scope: Counted, who: str) -> None:
         """Forget the tries of an account that has now proven itself. Never done for addresses."""
         for tier in tiers:
             for item in self._policy.tiers.get(tier, ()):

@@ -94,7 +94,7 @@ class AuthApi:
         session = self._sessions.get(who.tenant_id, who.session_id)
         return MeOut(user=UserOut.of(user, grants), session=SessionOut.of(session, current=session.id))
 
-    @route("POST", "/api/auth/token/verify", limit="verify", authentication=None)
+    @route("POST", "/api/auth/token/verify", limit="verify", authentication=None, scope="introspection")
     def verify_token(self, caller: Caller, body: VerifyBody) -> VerifyOut:
         """Verify an access token: signature, times, revocation."""
         claims = self._gate.check(body.token, named_tenant_id=caller.named_tenant_id).claims

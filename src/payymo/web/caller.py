@@ -1,4 +1,4 @@
-"""Who asks: request id, client address, tenant, and the principal behind a bearer token.
+"""Who asks: request id, client address, tenant, and the principal or the service behind a bearer token.
 
 Nothing that the client claims is believed: addresses come from the connection unless a trusted proxy forwards them, the
 tenant of a protected route comes from the token, and a host name or `X-Tenant` that says otherwise refuses the token.
@@ -14,7 +14,10 @@ from flask import Request
 from payymo.errors import InsufficientScope, InvalidToken, MissingToken, TenantUnknown
 from payymo.feed.model import Bearer
 from payymo.feed.service import Feed
+from payymo.guards.model import Scope, ServiceCredential
+from payymo.guards.service import Guards
 from payymo.logs import Trace
+from payymo.opaque import PREFIX
 from payymo.roles.service import Actor
 from payymo.sessions.model import Device
 from payymo.tenants.model import Tenant, host_of
@@ -23,6 +26,8 @@ from payymo_guard import Claims, Refused, Verifier
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SLUG_MAX = 63
+WAITED = "payymo.waited"
+"""In the environment of a request that was left waiting and comes again: for how long, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Caller:
     user: Principal | None = None
     permitted: Actor | None = None
     """The caller, as one who changes things. Known on routes that name a permission."""
+    service: ServiceCredential | None = None
+    """What a service has proven itself with, on routes that name a scope. None: it needs nothing, where it is."""
     _address: str | None = field(default=None, init=False)
     _resolved: tuple[Tenant, bool] | None = field(default=None, init=False)
 
@@ -76,6 +83,11 @@ class Caller:
         if self.permitted is None:
             raise InsufficientScope
         return self.permitted
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether this is the second half of a request that waited: it was counted when it came."""
+        return WAITED in self.request.environ
 
     @property
     def trace(self) -> Trace:
@@ -122,9 +134,11 @@ class Gate:
         tenants: Tenants,
         verifier: Verifier[Claims],
         feed: Feed,
+        guards: Guards,
         trusted_proxies: tuple[Network, ...],
     ) -> None:
         self._tenants = tenants
+        self._guards = guards
         self._verifier = verifier
         self._feed = feed
         self._trusted = trusted_proxies
@@ -143,6 +157,14 @@ class Gate:
             raise MissingToken
         return self.check(token, named_tenant_id=caller.named_tenant_id)
 
+    def admit(self, caller: Caller, scope: Scope) -> ServiceCredential | None:
+        """The service credential of the request; None: where it comes from, none is needed.
+
+        Raises MissingToken, InvalidToken, InsufficientScope, Unavailable.
+        """
+        header = caller.request.headers.get("Authorization")
+        return self._guards.admit(header, address=caller.address, scope=scope)
+
     def check(self, token: str, *, named_tenant_id: uuid.UUID | None) -> Principal:
         """The user behind an access token that is valid now, not revoked, and of the tenant that was named.
 
@@ -158,6 +180,12 @@ class Gate:
         if self._feed.is_refused(bearer):
             raise InvalidToken(private="token_revoked")
         return Principal(claims, bearer.tenant_id, bearer.user_id, bearer.session_id)
+
+
+def brings_credential(caller: Caller) -> bool:
+    """Whether the Authorization header holds what is meant to be a service credential, and no user's token."""
+    scheme, _, text = caller.request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and text.startswith(PREFIX)
 
 
 def client_address(peer: str, forwarded: str | None, trusted: tuple[Network, ...]) -> str:

@@ -14,11 +14,11 @@ from pydantic import Field
 from payymo.feed.model import CURSOR_MAX, Cursor, Entry, Page
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
-from payymo.web.caller import Caller
+from payymo.guards.service import Guards
+from payymo.web.caller import WAITED, Caller
 from payymo.web.routing import Input, Output, route
 
 PARK: Final = "payymo.park"
-WAITED: Final = "payymo.waited"
 Park = Callable[[Cursor, int], None]
 """What a server puts there: wait so many seconds for the feed to leave this place, and ask again."""
 WAIT_MAX_SECONDS: Final = 20
@@ -60,19 +60,33 @@ class FeedPage(Output):
 class FeedApi:
     """For guards."""
 
-    def __init__(self, *, feed: Feed, watch: Watch) -> None:
+    def __init__(self, *, feed: Feed, watch: Watch, guards: Guards) -> None:
         self._feed = feed
+        self._guards = guards
         self._watch = watch
         self._threads = threading.BoundedSemaphore(WAITING_THREADS)
 
-    @route("GET", "/api/revocations", limit=None, authentication=None)
+    @route("GET", "/api/revocations", limit="service", authentication="service", scope="feed")
     def revocations(self, caller: Caller, query: FeedQuery) -> FeedPage:
         """What must no longer be accepted, after a place in the feed; waits for news when asked to."""
         page = self._feed.read(query.after)
+        self._take_down(caller, query)
         waited: float | None = caller.request.environ.get(WAITED)
         if waited is None and query.wait and not (page.entries or page.restart):
             page, waited = self._wait(caller, page, query)
         return _render(page, waited or 0.0)
+
+    def _take_down(self, caller: Caller, query: FeedQuery) -> None:
+        """Where a follower says that it is: what it has read, and not what it reads now."""
+        place = Cursor.parse(query.after or "")
+        if query.follower is not None:
+            self._guards.report(
+                query.follower,
+                credential=caller.service,
+                address=caller.address,
+                seq=place.seq if place else 0,
+                kids=query.keys.split(",") if query.keys else (),
+            )
 
     def _wait(self, caller: Caller, page: Page, query: FeedQuery) -> tuple[Page, float]:
         park: Park | None = caller.request.environ.get(PARK)

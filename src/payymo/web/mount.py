@@ -20,6 +20,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         tenants=services.tenants,
         verifier=services.verifier,
         feed=services.feed,
+        guards=services.guards,
         trusted_proxies=settings.trusted_proxies,
     )
 
@@ -63,7 +64,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         RolesApi(roles=services.roles),
         TenantsApi(tenants=services.tenants, administration=services.administration),
-        FeedApi(feed=services.feed, watch=services.watch),
+        FeedApi(feed=services.feed, watch=services.watch, guards=services.guards),
         DiscoveryApi(
             ring=services.ring,
             policy=services.minter.policy,

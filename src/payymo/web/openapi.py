@@ -40,6 +40,16 @@ HEADERS: Final = {
     "Retry-After": "When to try again, in seconds.",
     "WWW-Authenticate": "RFC 6750 §3.",
 }
+SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "service": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "payymo_…",
+        "description": "A service credential. From networks that the operator has opened, none is needed.",
+    },
+}
+"""By the names that routes declare."""
 _OF_STATUS: Final = {
     401: ("WWW-Authenticate",),
     403: ("WWW-Authenticate",),
@@ -79,7 +89,7 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
             "headers": {
                 name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in HEADERS.items()
             },
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": SCHEMES,
         },
     }
 
@@ -103,6 +113,10 @@ def _operation(found: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
         operation["requestBody"] = {"required": not found.body_is_optional, "content": content}
     if found.authentication is not None:
         operation["security"] = [{found.authentication: []}]
+    elif found.scope is not None:
+        operation["security"] = [{}, {"service": []}]  # one may be brought
+    if found.scope is not None:
+        operation["x-scope"] = found.scope
     if found.permission is not None:
         operation["x-permission"] = found.permission
     return operation
@@ -126,7 +140,7 @@ def _refusals(found: Route) -> list[int]:
     statuses = {400, 404, 503}
     if found.limit is not None:
         statuses |= {429}
-    if found.authentication is not None or found.path.startswith("/api/auth/"):
+    if found.authentication is not None or found.scope is not None or found.path.startswith("/api/auth/"):
         statuses |= {401, 403}
     if found.body is not None:
         statuses |= {409, 413, 415, 422}
@@ -190,8 +204,10 @@ def docs_page(document: dict[str, Any]) -> str:
 
 def _section(path: str, method: str, operation: dict[str, Any]) -> str:
     facts = []
-    if "security" in operation:
+    if {"bearer": []} in operation.get("security", ()):
         facts.append("bearer token")
+    if "x-scope" in operation:
+        facts.append(f"service credential with scope <code>{html.escape(operation['x-scope'])}</code>")
     if "x-permission" in operation:
         facts.append(f"permission <code>{html.escape(operation['x-permission'])}</code>")
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from flask import Blueprint, Response, g, request
 from pydantic import BaseModel, ConfigDict
@@ -17,15 +17,19 @@ from werkzeug.exceptions import HTTPException
 
 from payymo.entropy import Entropy
 from payymo.errors import InsufficientScope, InvalidToken, PayymoError, TooManyRequests
+from payymo.guards.model import Scope
 from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
 from payymo.logs import SecurityLog
 from payymo.roles.service import Actor, Grants
 from payymo.web import problems
-from payymo.web.caller import Caller, Gate, Principal
+from payymo.web.caller import Caller, Gate, Principal, brings_credential
 from payymo.web.reading import read_body, read_query
 from payymo_guard import permits
 
+Authentication = Literal["bearer", "service", None]
+"""bearer: a user's access token · service: a service credential, unless the network is open · None: nobody has to."""
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+SERVICE_TIER: Final[Tier] = "service"
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -52,7 +56,8 @@ class Route:
     method: Method
     path: str
     limit: Tier | None
-    authentication: Literal["bearer", None]
+    authentication: Authentication
+    scope: Scope | None
     permission: str | None
     status: int
     body: type[Input] | None
@@ -76,7 +81,8 @@ def route(
     path: str,
     *,
     limit: Tier | None,
-    authentication: Literal["bearer", None],
+    authentication: Authentication,
+    scope: Scope | None = None,
     permission: str | None = None,
     status: int = 200,
     body_is_optional: bool = False,
@@ -84,7 +90,8 @@ def route(
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a resource to be a route. Types are read from its annotations.
 
-    `also`: statuses beside `status` that are answers and no refusals, with what they mean.
+    `scope`: what a service credential has to be good for. Without authentication one may be brought, and then its calls
+    count against its own limit. `also`: statuses beside `status` that are answers and no refusals, with what they mean.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -95,6 +102,7 @@ def route(
             path=path,
             limit=limit,
             authentication=authentication,
+            scope=scope,
             permission=permission,
             status=status,
             body=hints.get("body"),
@@ -186,13 +194,35 @@ class Mount:
         """The caller, counted, authenticated and permitted, in this order."""
         caller = self._gate.meet(request, self.request_id)
         quota = None
-        if declared.limit is not None:
+        if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
+            quota = self._enter_service(caller, declared.scope)
+        elif declared.limit is not None:
             quota = self._limiter.spend(declared.limit, "address", address_key(caller.address))
         if declared.authentication == "bearer":
             caller.user = self._gate.authenticate(caller)
         if declared.permission is not None:
             self._require(caller, declared.permission)
         return caller, quota
+
+    def _enter_service(self, caller: Caller, scope: Scope) -> Quota | None:
+        """Let a service in, and count it: by its credential; without one, or with a bad one, by address.
+
+        Here, and only here, counting comes second: to look at a credential costs less than to count, and a stranger who
+        knows its identifier must not use its limit up.
+        """
+        try:
+            caller.service = self._gate.admit(caller, scope)
+        except PayymoError as refusal:
+            self._limiter.spend(SERVICE_TIER, "address", address_key(caller.address))
+            if isinstance(refusal, InsufficientScope):
+                reason = refusal.private
+                self._log.event("permission.required", "refused", trace=caller.trace, reason=reason)
+            raise
+        if caller.comes_again:
+            return None
+        if caller.service is None:
+            return self._limiter.spend(SERVICE_TIER, "address", address_key(caller.address))
+        return self._limiter.spend(SERVICE_TIER, "credential", caller.service.id.hex)
 
     def admit(self, guarded: Guarded) -> tuple[Response | None, Caller | None]:
         """The caller of a view that is not ours, or the refusal."""

@@ -1,0 +1,1 @@
+"""Who follows the revocation feed, and with what proof."""
