@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from types import ModuleType
@@ -18,7 +19,7 @@ from django.urls import include, path
 from django.utils.decorators import method_decorator
 from django.views import View
 
-from payymo_guard import Guard
+from payymo_guard import Claims, Guard
 from payymo_guard.testing import FakeIssuer
 
 ISSUER = FakeIssuer()
@@ -232,6 +233,26 @@ def test_several_headers_are_refused() -> None:
     handler = ASGIHandler()
     request, _ = handler.create_request(scope, BytesIO())
     assert asyncio.run(handler.get_response_async(request)).status_code == 401
+
+
+@pytest.mark.parametrize("where", ["async", "async-things", "wrapped-things", "plain-async"])
+def test_the_event_loop_goes_on_while_a_guard_waits(where: str) -> None:
+    """One that waits for what only the loop does: on the loop it would wait for ever."""
+    happened = threading.Event()
+
+    class Waiting:
+        def verify(self, token: str, *, tenant_id: str | None = None) -> Claims:
+            assert happened.wait(20)
+            return CORE.verify(token, tenant_id=tenant_id)
+
+    async def ask() -> int:
+        asyncio.get_running_loop().call_later(0.01, happened.set)
+        answer = await AsyncClient().get(f"/{where}", headers=bearer("invoices:read"))
+        return int(answer.status_code)
+
+    more = WHOLE if where == "plain-async" else {}
+    with override_settings(**more, PAYYMO_GUARD={"guard": Waiting()}):
+        assert asyncio.run(ask()) == 200
 
 
 # ── the whole site ───────────────────────────────────────────────────────────────────────────────────────────────────

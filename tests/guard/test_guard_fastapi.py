@@ -1,6 +1,7 @@
 """Routes of FastAPI behind access tokens, and what their OpenAPI document says of it."""
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
@@ -175,6 +176,21 @@ def test_a_websocket_is_refused_before_it_is_accepted(client: TestClient) -> Non
         assert socket.receive_text() == "user-1"
 
 
+def test_a_server_that_can_only_close_closes(client: TestClient) -> None:
+    """Where a WebSocket can't be refused by a whole answer: that is a 403 for the client."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/live", "headers": [], "query_string": b"", "root_path": "", "scheme": "ws"}
+    asyncio.run(client.app(scope, receive, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
 def test_the_openapi_document_names_the_scheme(client: TestClient) -> None:
     """So that its page has a field for the token, and clients are generated with one."""
     document = client.get("/openapi.json").json()
@@ -206,6 +222,8 @@ def test_a_guard_is_made_before_its_application() -> None:
     clients = [TestClient(app, raise_server_exceptions=False) for app in apps]
     assert [client.get("/any", headers=bearer()).status_code for client in clients] == [200, 401, 500]
     assert [client.get("/any", headers=theirs).status_code for client in clients] == [401, 200, 500]
+    FastAPIGuard(ISSUER.verifier()).init_app(apps[2])  # another guard's core does not stand in
+    assert clients[2].get("/any", headers=bearer()).status_code == 500
     with pytest.raises(ValueError, match="Guard"):
         guard.init_app(FastAPI())
 

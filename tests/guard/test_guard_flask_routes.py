@@ -167,6 +167,8 @@ def test_claims_are_those_of_the_present_request(app: Flask) -> None:
         assert app.test_client().get("/invoices", headers=bearer("invoices:read")).status_code == 200
         with pytest.raises(LookupError):
             app.test_client().get("/open", headers=bearer())
+        with pytest.raises(LookupError):
+            app.test_client().get("/open", environ_overrides={"payymo_guard.claims": "root"})
 
 
 # ── factories ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,8 +210,9 @@ def test_two_guards_in_one_application_don_t_stand_in_for_each_other() -> None:
 
 
 def test_an_application_without_a_core_lets_nobody_in() -> None:
-    """A forgotten line is an error, not an open door."""
+    """A forgotten line is an error, not an open door; nor does another guard's core stand in."""
     app = Flask("bare")
+    FlaskGuard(ISSUER.verifier(), app=app)
     app.get("/")(FlaskGuard().require()(lambda: "in"))
     app.config["PROPAGATE_EXCEPTIONS"] = False
     assert app.test_client().get("/", headers=bearer()).status_code == 500
@@ -239,6 +242,10 @@ def build(guard: FlaskGuard, **more: Any) -> Flask:
     @api.get("/list")
     def listed() -> str:
         return guard.claims.tenant_id
+
+    @api.route("/own-options", methods=["OPTIONS"])
+    def own_options() -> str:
+        return "own"
 
     @api.get("/secret")
     @guard.require("shop:admin")
@@ -299,6 +306,8 @@ def test_head_and_options_of_a_blueprint(guard: FlaskGuard) -> None:
     assert client.head("/api/list").status_code == 401
     assert client.options("/api/list").status_code == 200
     assert client.options("/api/list").data == b""
+    assert client.options("/api/own-options").status_code == 401
+    assert client.options("/api/own-options", headers=bearer("shop:use")).text == "own"
 
 
 def test_a_blueprint_may_be_of_one_tenant(guard: FlaskGuard) -> None:

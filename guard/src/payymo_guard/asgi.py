@@ -203,7 +203,7 @@ def _segments(path: str) -> list[str]:
     plain = [part for part in segments if not _PARAMETER.fullmatch(part)]
     if plain[-1:] == [_REST] and segments[-1] == _REST:
         plain.pop()
-    if len(set(named)) < len(named) or set("{}*") & set("".join(plain)) or _AMBIGUOUS.match(path):
+    if len(set(named)) < len(named) or set("{}*") & set("".join(plain)) or _is_ambiguous(path):
         raise ValueError(f'a path is like "/invoices", "/t/{{tenant_id}}/invoices" or "/static/*": {path!r}')
     return segments
 
