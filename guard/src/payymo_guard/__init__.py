@@ -1,8 +1,22 @@
-"""Verifies the tokens that Payymo issues, strictly. Knows nothing of the service and needs no network."""
+"""Verifies the tokens that Payymo issues, strictly, and refuses what was revoked. Knows nothing of the service."""
 
 from payymo_guard.claims import Claims, RefreshClaims, permits
-from payymo_guard.errors import Refused
+from payymo_guard.errors import UNAVAILABLE, Refused
+from payymo_guard.guard import Guard, GuardStatus
 from payymo_guard.keyset import KeySet, VerificationKey
+from payymo_guard.staleness import Staleness
 from payymo_guard.verify import Verifier
 
-__all__ = ["Claims", "KeySet", "RefreshClaims", "Refused", "VerificationKey", "Verifier", "permits"]
+__all__ = [
+    "UNAVAILABLE",
+    "Claims",
+    "Guard",
+    "GuardStatus",
+    "KeySet",
+    "RefreshClaims",
+    "Refused",
+    "Staleness",
+    "VerificationKey",
+    "Verifier",
+    "permits",
+]

@@ -18,6 +18,11 @@ RefusalCode: TypeAlias = Literal[
     "token_not_yet_valid",
     "tenant_wrong",
     "claims_invalid",
+    "token_revoked",
+    "permissions_changed",
+    "key_revoked",
+    "revocations_stale",
+    "keys_unavailable",
 ]
 
 DETAILS: Final[dict[RefusalCode, str]] = {
@@ -33,7 +38,14 @@ DETAILS: Final[dict[RefusalCode, str]] = {
     "token_not_yet_valid": "The token is not valid yet.",  # nosec B105
     "tenant_wrong": "The token belongs to another tenant.",
     "claims_invalid": "The token's claims are incomplete or not well-formed.",
+    "token_revoked": "The token has been revoked.",  # nosec B105
+    "permissions_changed": "The permissions have changed since the token was issued: refresh it.",
+    "key_revoked": "The token's key has been revoked.",
+    "revocations_stale": "Whether the token has been revoked can't be told right now.",
+    "keys_unavailable": "The keys that verify tokens can't be fetched right now.",
 }
+UNAVAILABLE: Final[frozenset[RefusalCode]] = frozenset({"revocations_stale", "keys_unavailable"})
+"""Refusals that say nothing against the token: another try in a while may be accepted (HTTP: 503, not 401)."""
 
 
 class Refused(Exception):

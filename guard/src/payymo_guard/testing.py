@@ -1,4 +1,4 @@
-"""An issuer for tests: signs with keys in memory, so that a test needs no server and no network.
+"""An issuer for tests: signs with keys in memory and revokes at once, so that a test needs no server and no network.
 
 For tests only. It signs whatever it is told to, which is what makes it useful there.
 """
@@ -14,8 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from payymo_guard.claims import Claims
+from payymo_guard.elapsed import system_elapsed
+from payymo_guard.fake_feed import FakeFeed, FakeSource
+from payymo_guard.guard import Guard
 from payymo_guard.keyset import Algorithm, KeySet, PublicKey, VerificationKey
-from payymo_guard.verify import Verifier
+from payymo_guard.staleness import WhenStale
+from payymo_guard.verify import Verifier, inspect
 from payymo_guard.wire import encode_base64url
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -25,7 +29,10 @@ _system_clock: Final = time.time  # noqa: TID251 - the default of the one parame
 
 
 class FakeIssuer:
-    """Mints access tokens that `verifier()` accepts. Keys are named key-1, key-2 and so on."""
+    """Mints access tokens that `guard()` and `verifier()` accept. Keys are named key-1, key-2 and so on.
+
+    What it revokes, its guards refuse with the next call; a verifier knows nothing of revocations.
+    """
 
     def __init__(
         self,
@@ -34,12 +41,15 @@ class FakeIssuer:
         audience: str = "https://api.test",
         algorithm: Algorithm = "ES256",
         clock: Callable[[], float] = _system_clock,
+        elapsed: Callable[[], float] = system_elapsed,
     ) -> None:
         self.issuer = issuer
         self.audience = audience
         self.clock = clock
         self._signers: dict[str, tuple[Algorithm, PrivateKey]] = {}
         self._keys = KeySet()
+        self._elapsed = elapsed
+        self._feed = FakeFeed(clock, elapsed)
         self._numbers = itertools.count(1)
         self._key_numbers = itertools.count(1)
         self.active_kid = self.rotate(algorithm)
@@ -58,6 +68,73 @@ class FakeIssuer:
             clock=self.clock,
             cache_size=cache_size,
         )
+
+    def guard(
+        self,
+        *,
+        tenant_id: str | None = None,
+        leeway_seconds: int = 0,
+        cache_size: int = 10_000,
+        max_stale_seconds: float = 10,
+        when_stale: WhenStale = "refuse",
+        accept_stale_seconds: float | None = None,
+    ) -> Guard:
+        """Return a guard that trusts this issuer and hears at once of what it revokes."""
+        return Guard(
+            issuer=self.issuer,
+            audience=self.audience,
+            tenant_id=tenant_id,
+            leeway_seconds=leeway_seconds,
+            cache_size=cache_size,
+            max_stale_seconds=max_stale_seconds,
+            when_stale=when_stale,
+            accept_stale_seconds=accept_stale_seconds,
+            clock=self.clock,
+            elapsed=self._elapsed,
+            source=lambda revocations: FakeSource(self._feed, self.find, revocations),
+        )
+
+    def revoke_token(self, token: str) -> None:
+        """Revoke this token alone."""
+        self._feed.add("token", str(inspect(token).untrusted_claims["jti"]))
+
+    def revoke_session(self, session_id: str = "session-1") -> None:
+        """Revoke every token of a session."""
+        self._feed.add("session", session_id)
+
+    def revoke_user(self, subject: str = "user-1") -> None:
+        """Revoke every token that was minted for a user until now."""
+        self._feed.add("user", subject)
+
+    def revoke_tenant(self, tenant_id: str = "tenant-1") -> None:
+        """Revoke every token that was minted for a tenant until now."""
+        self._feed.add("tenant", tenant_id, tenant_id)
+
+    def change_permissions(self, subject: str = "user-1") -> None:
+        """Let the tokens of a user, or of a tenant, be refused until they are refreshed, as when a role was changed."""
+        self._feed.add("permissions", subject)
+
+    def revoke_key(self, kid: str | None = None) -> str:
+        """Refuse everything that a key has signed (the active one, if none is named). Return the kid that signs now."""
+        kid = kid or self.active_kid
+        self.retire(kid)
+        self._feed.add("key", kid)
+        return self.rotate(self._signers[kid][0]) if kid == self.active_kid else self.active_kid
+
+    def go_stale(self, seconds: float, *, can_be_asked: bool = True) -> None:
+        """Let no guard hear anything from now on, as if the last news came `seconds` ago.
+
+        `can_be_asked`: whether the issuer still answers questions about single tokens.
+        """
+        self._feed.stale_since = self._elapsed() - seconds
+        self._feed.can_be_asked = can_be_asked
+        self._feed.tell()
+
+    def recover(self) -> None:
+        """Let the guards hear again, also of what was revoked meanwhile."""
+        self._feed.stale_since = None
+        self._feed.can_be_asked = True
+        self._feed.tell()
 
     def jwks(self) -> bytes:
         """Return the public JWK Set, as `/.well-known/jwks.json` would answer."""
@@ -84,8 +161,13 @@ class FakeIssuer:
         permissions: tuple[str, ...] = (),
         roles: tuple[str, ...] = (),
         ttl_seconds: int = 900,
+        session_id: str = "session-1",
+        rev: int | None = None,
     ) -> dict[str, object]:
-        """Return a complete payload, to be changed before `sign`."""
+        """Return a complete payload, to be changed before `sign`.
+
+        `rev`: the last revocation that the token knows of; the last one that there is, if it is not given.
+        """
         now = int(self.clock())
         return {
             "iss": self.issuer,
@@ -96,10 +178,11 @@ class FakeIssuer:
             "iat": now,
             "jti": f"jti-{next(self._numbers)}",
             "client_id": "client-1",
-            "sid": "session-1",
+            "sid": session_id,
             "tenant_id": tenant_id,
             "permissions": permissions,
             "roles": roles,
+            "rev": self._feed.rev if rev is None else rev,
         }
 
     def mint(
@@ -110,11 +193,19 @@ class FakeIssuer:
         permissions: tuple[str, ...] = (),
         roles: tuple[str, ...] = (),
         ttl_seconds: int = 900,
+        session_id: str = "session-1",
+        rev: int | None = None,
     ) -> str:
         """Return a valid access token. A `ttl_seconds` of zero or less makes one that is refused."""
         return self.sign(
             self.claims(
-                subject=subject, tenant_id=tenant_id, permissions=permissions, roles=roles, ttl_seconds=ttl_seconds
+                subject=subject,
+                tenant_id=tenant_id,
+                permissions=permissions,
+                roles=roles,
+                ttl_seconds=ttl_seconds,
+                session_id=session_id,
+                rev=rev,
             )
         )
 

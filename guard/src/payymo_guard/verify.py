@@ -29,6 +29,16 @@ _system_clock: Final = time.time  # noqa: TID251 - the default of the one parame
 C = TypeVar("C", bound=TokenClaims)
 
 
+@dataclass(slots=True, eq=False)
+class Proven(Generic[C]):
+    """A token's claims and the key that has proved them."""
+
+    claims: C
+    key: VerificationKey
+    revision: int = -1
+    """The note of whoever checks revocations; nobody else looks at it."""
+
+
 class Verifier(Generic[C]):
     """Verifies tokens of one type, from one issuer, for one audience. May be shared by threads.
 
@@ -88,16 +98,19 @@ class Verifier(Generic[C]):
         self._clock = clock
         self._headers: dict[bytes, _Header] = {}
         self._cache_size = cache_size
-        self._cache: OrderedDict[str, tuple[C, VerificationKey]] = OrderedDict()
+        self._cache: OrderedDict[str, Proven[C]] = OrderedDict()
         self._cache_lock = threading.Lock()
+
+    @property
+    def remembered(self) -> Mapping[str, "Proven[C]"]:
+        """What is remembered now, by token: not whether its key is still there, nor whether its time has come."""
+        return self._cache
 
     def verify(self, token: str, *, tenant_id: str | None = None) -> C:
         """Return the claims of a token that is valid here and now, and for `tenant_id` if given. Raises Refused."""
         try:
-            claims = self._recall(token)
-            if claims is None:
-                claims = self._prove(token)
-            self._check_now(claims, tenant_id)
+            claims = (self._recall(token) or self._prove(token)).claims
+            self.check_now(claims, tenant_id)
         except Refused:
             raise
         except Exception as error:
@@ -105,27 +118,39 @@ class Verifier(Generic[C]):
             raise Refused("token_malformed", "The token could not be checked.") from error
         return claims
 
-    def _recall(self, token: str) -> C | None:
-        """Return the claims of a token that was proved before and whose key is still the very same object.
+    def prove(self, token: str) -> "Proven[C]":
+        """Return what stays true of a token, whenever and whoever asks; `check_now` has to follow. Raises Refused."""
+        try:
+            return self._recall(token) or self._prove(token)
+        except Refused:
+            raise
+        except Exception as error:
+            raise Refused("token_malformed", "The token could not be checked.") from error
 
-        Reading takes no lock: one `get` of an exact str is atomic, and entries are never changed.
+    def renew_locks(self) -> None:
+        """After a fork, in the child: whoever held the lock is not here to let go of it."""
+        self._cache_lock = threading.Lock()
+
+    def _recall(self, token: str) -> "Proven[C] | None":
+        """Return what was proved before of this token, if its key is still the very same object.
+
+        Reading takes no lock: one `get` of an exact str is atomic.
         """
         if type(token) is not str:
             raise Refused("token_malformed")
         entry = self._cache.get(token)
         if entry is None:
             return None
-        claims, key = entry
-        return claims if self._look_up(key.kid) is key else None
+        return entry if self._look_up(entry.key.kid) is entry.key else None
 
-    def _remember(self, token: str, claims: C, key: VerificationKey) -> None:
+    def _remember(self, token: str, proven: "Proven[C]") -> None:
         """Only proved tokens get here, so a stranger can't push out what is remembered."""
         with self._cache_lock:
             if len(self._cache) >= self._cache_size:
                 self._cache.popitem(last=False)
-            self._cache[token] = (claims, key)
+            self._cache[token] = proven
 
-    def _prove(self, token: str) -> C:
+    def _prove(self, token: str) -> "Proven[C]":
         """Check everything about a token that doesn't change with time or with who asks."""
         segments = split(token)
         header = self._headers.get(segments.header) or _read_header(segments.header, self._token_type)
@@ -133,10 +158,10 @@ class Verifier(Generic[C]):
         key.verify(_decode(segments.signature), segments.signing_input)
         if len(self._headers) < MAX_HEADERS:  # only headers that were signed, so a stranger can't fill it
             self._headers[segments.header] = header
-        claims = self._read_claims(segments)
+        proven = Proven(self._read_claims(segments), key)
         if self._cache_size:
-            self._remember(token, claims, key)
-        return claims
+            self._remember(token, proven)
+        return proven
 
     def _find_key(self, header: "_Header") -> VerificationKey:
         key = self._look_up(header.kid)
@@ -149,6 +174,8 @@ class Verifier(Generic[C]):
     def _look_up(self, kid: str) -> VerificationKey | None:
         try:
             return self._keys(kid)
+        except Refused:
+            raise  # who finds keys may know better why there is none
         except Exception as error:
             raise Refused("key_unknown", "The token's key could not be looked up.") from error
 
@@ -168,8 +195,8 @@ class Verifier(Generic[C]):
             raise Refused("claims_invalid", "The token ends before it begins.")
         return claims
 
-    def _check_now(self, claims: C, tenant_id: str | None) -> None:
-        """Ask again what changes with time or with who asks. Written so that a clock that answers NaN refuses."""
+    def check_now(self, claims: C, tenant_id: str | None) -> None:
+        """Ask again what changes with time or with who asks. Raises Refused, also for a clock that answers NaN."""
         now = self._clock()
         if not now < claims.exp + self._leeway:
             raise Refused("token_expired")

@@ -1,0 +1,188 @@
+"""Follows an issuer in a thread: its metadata, its keys, its feed of revocations, for as long as the process lives.
+
+What cannot be reached is tried again, ever more rarely, but for ever. How old the knowledge is meanwhile, others see by
+`Revocations.as_of`, and decide.
+"""
+
+import base64
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from payymo_guard.discovery import Endpoints, Reach, discover
+from payymo_guard.http import Client, Unreachable
+from payymo_guard.introspection import introspect
+from payymo_guard.jwks import PublishedKeys
+from payymo_guard.reading import FeedReader
+from payymo_guard.revocations import Revocations
+from payymo_guard.source import SourceStatus
+
+FIRST_PAUSE_SECONDS: Final = 0.25
+LONGEST_PAUSE_SECONDS: Final = 5.0
+"""Between two tries. A server that is back is heard of within this."""
+LOCKED_OUT_SECONDS: Final = 15.0
+"""After 401 and 403: a person has to do something about it."""
+CLOSE_SECONDS: Final = 2.0
+_log = logging.getLogger("payymo_guard")
+
+
+@dataclass(slots=True, eq=False)
+class _Here:
+    """What belongs to one process, and does not come along when it forks."""
+
+    client: Client | None = None
+    endpoints: Endpoints | None = None
+    thread: threading.Thread | None = None
+    pid: int = field(default_factory=os.getpid)
+    name: str = field(default_factory=lambda: base64.urlsafe_b64encode(os.urandom(12)).decode())
+    """By which the issuer tells followers apart."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    is_settled: threading.Event = field(default_factory=threading.Event)
+    """There is nothing more to wait for: all is read, or will not be."""
+    has_ended: threading.Event = field(default_factory=threading.Event)
+    waits_until: float = 0
+    started_at: float | None = None
+    failures: int = 0
+    last_error: str | None = None
+
+
+class Follower:
+    """A `Source` that follows the issuer over the network."""
+
+    def __init__(
+        self,
+        reach: Reach,
+        revocations: Revocations,
+        max_stale_seconds: float,
+        *,
+        clock: Callable[[], float],
+        elapsed: Callable[[], float],
+    ) -> None:
+        self._reach = reach
+        self._elapsed = elapsed
+        self._clock = clock
+        self._keys = PublishedKeys(revocations.is_key_revoked, elapsed)
+        self._reader = FeedReader(revocations, max_stale_seconds, clock=clock, elapsed=elapsed)
+        self._here = _Here()
+
+    @property
+    def keys(self) -> PublishedKeys:
+        """The issuer's published keys."""
+        return self._keys
+
+    def start(self) -> None:
+        """Begin, unless it has begun."""
+        if self._here.pid != os.getpid():  # a fork that Python was not told of
+            self.after_fork()
+        here = self._here
+        if here.thread is not None or here.has_ended.is_set():
+            return
+        with here.lock:
+            if here.thread is None:
+                here.waits_until = time.monotonic() + self._reach.start_seconds
+                here.started_at = self._clock()
+                thread = threading.Thread(target=self._follow, args=(here,), name="payymo-guard", daemon=True)
+                thread.start()
+                here.thread = thread
+
+    def wait(self) -> None:
+        """Return once there are keys and the feed has been read, or when it has taken too long to hope for."""
+        left = self._here.waits_until - time.monotonic()
+        if left > 0:
+            self._here.is_settled.wait(left)
+
+    def ask(self, token: str) -> None:
+        """Let the issuer decide on a token. Raises Refused."""
+        introspect(self._reach, self._here.client, self._here.endpoints, token)
+
+    def status(self) -> SourceStatus:
+        """How it is doing."""
+        here = self._here
+        return SourceStatus(self._reader.cursor, self._keys.kids, here.started_at, here.last_error)
+
+    def after_fork(self) -> None:
+        """In the child: the thread is the parent's, and so are its connections. The place in the feed stays."""
+        has_ended = self._here.has_ended.is_set()
+        self._here = _Here()
+        self._keys.renew()
+        self._reader.is_complete = False
+        if has_ended:
+            self._here.has_ended.set()
+
+    def close(self) -> None:
+        """End, within a moment."""
+        here = self._here
+        here.has_ended.set()
+        here.is_settled.set()
+        if here.client is not None:
+            here.client.close()
+        if here.thread is not None and here.thread is not threading.current_thread():
+            here.thread.join(CLOSE_SECONDS)
+
+    def _follow(self, here: _Here) -> None:
+        """The thread's life."""
+        while not here.has_ended.is_set():
+            try:
+                pause = self._turn(here)
+            except Unreachable as trouble:
+                pause = self._note(here, trouble)
+            except Exception as error:  # noqa: BLE001 - if a surprise ended the thread, it would be stale for ever
+                pause = self._note(here, Unreachable(f"{type(error).__name__}: {error}"))
+            here.has_ended.wait(pause)
+
+    def _turn(self, here: _Here) -> float:
+        """Everything that is due once. Answers how long to wait then. Raises Unreachable."""
+        if here.client is None:
+            here.client = self._reach.client()
+        if here.endpoints is None:
+            here.endpoints = discover(self._reach, here.client)
+            self._keys.connect(here.client, here.endpoints)
+        trouble = self._refresh_keys()
+        pause = self._reader.read(here.client, here.endpoints, self._reach.headers, here.name, self._keys.kids)
+        if trouble is not None:
+            raise trouble
+        if here.failures:
+            _log.warning("%s: can be reached again, after %d failures", self._reach.issuer, here.failures)
+        here.failures, here.last_error = 0, None
+        if self._reader.is_complete:
+            here.is_settled.set()
+        return pause
+
+    def _refresh_keys(self) -> Unreachable | None:
+        """Trouble with the keys is no reason not to read the feed: it is returned."""
+        if self._elapsed() < self._keys.due_at and not self._reader.has_key_news:
+            return None
+        try:
+            self._keys.refresh()
+        except Unreachable as trouble:
+            return trouble
+        self._reader.has_key_news = False
+        return None
+
+    def _note(self, here: _Here, trouble: Unreachable) -> float:
+        """Remember and log what went wrong: once, and not at each try. Answers how long to wait."""
+        is_locked_out = trouble.status in (401, 403)
+        if str(trouble) != here.last_error and not here.has_ended.is_set():
+            _log.log(logging.ERROR if is_locked_out else logging.WARNING, "%s: %s", self._reach.issuer, _say(trouble))
+        here.failures, here.last_error = here.failures + 1, str(trouble)
+        if is_locked_out:
+            here.is_settled.set()  # waiting does not help
+        self._reader.is_complete = False  # so that the next answer comes at once
+        longest = LOCKED_OUT_SECONDS if is_locked_out else LONGEST_PAUSE_SECONDS
+        pause = min(longest, FIRST_PAUSE_SECONDS * 2.0 ** min(here.failures, 10))
+        # Many guards lose the same server in the same moment; they should not come back in the same moment.
+        return max(trouble.retry_seconds, pause * (0.5 + os.urandom(1)[0] / 510))
+
+
+def _say(trouble: Unreachable) -> str:
+    match trouble.status:
+        case 401:
+            return f"{trouble}: the guard's credential is not accepted. Tokens are refused until it is replaced"
+        case 403:
+            return f"{trouble}: the guard's credential lacks the scope feed. Tokens are refused until it has it"
+        case _:
+            return f"{trouble}; trying again"

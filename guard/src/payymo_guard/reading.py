@@ -1,0 +1,78 @@
+"""Reads the feed of revocations, an answer at a time, and says as of which moment what it has read is complete."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+from urllib.parse import urlencode
+
+from payymo_guard.discovery import Endpoints
+from payymo_guard.feed import MAX_PAGE_BYTES, read_page
+from payymo_guard.http import Client, Unreachable
+from payymo_guard.revocations import Revocations
+
+LONGEST_WAIT_SECONDS: Final = 20
+MAX_KIDS: Final = 16
+ANSWER_SECONDS: Final = 5
+"""What an answer may take beyond the time for which it was held."""
+
+
+class FeedReader:
+    """A place in the feed. Used by one thread."""
+
+    def __init__(
+        self,
+        revocations: Revocations,
+        max_stale_seconds: float,
+        *,
+        clock: Callable[[], float],
+        elapsed: Callable[[], float],
+    ) -> None:
+        self.cursor: str | None = None
+        self.is_complete = False
+        """Whether the answer that was read last was the last one for now."""
+        self.has_key_news = False
+        """A key was revoked: another one is likely to sign already."""
+        self._revocations = revocations
+        # So that a quiet feed is heard of twice before what is known is too old. Without a limit there is no hurry.
+        limit = max_stale_seconds or LONGEST_WAIT_SECONDS
+        self._wait = int(min(LONGEST_WAIT_SECONDS, limit / 2))
+        self._pace = max(0.1, min(1.0, limit / 4))
+        self._clock = clock
+        self._elapsed = elapsed
+
+    def read(
+        self, client: Client, endpoints: Endpoints, headers: dict[str, str], name: str, kids: Iterable[str]
+    ) -> float:
+        """Read and apply one answer. Answers how long to wait before the next one. Raises Unreachable."""
+        longest = min(self._wait, endpoints.wait_seconds)
+        wait = longest if self.is_complete else 0
+        path = f"{endpoints.revocations}?{self._query(wait, name, kids)}"
+        sent = self._elapsed()
+        answer = client.request(
+            "GET", path, headers=headers, timeout_seconds=wait + ANSWER_SECONDS, max_bytes=MAX_PAGE_BYTES
+        )
+        body = answer.require_ok("revocations")
+        received = self._elapsed()
+        try:
+            page = read_page(body)
+        except ValueError as error:
+            raise Unreachable(str(error)) from error
+        if page.more and page.cursor == self.cursor:
+            raise Unreachable("revocations: there is said to be more, but it never comes")
+        if page.restart:
+            self._revocations.begin_again()
+        self._revocations.apply(page.entries, elapsed=received)
+        self.has_key_news |= any(entry.kind == "key" for entry in page.entries)
+        self.cursor, self.is_complete = page.cursor, not page.more
+        if not page.more:
+            # No more than what has passed here, whatever the server says: nothing is known of the future.
+            self._revocations.complete(sent + min(page.waited_seconds, received - sent))
+        self._revocations.forget(now=self._clock(), elapsed=received)
+        if page.more or page.entries or (longest and not wait):
+            return 0
+        # Nothing new, and nothing was waited for: by our wish, or because the server does not do it now.
+        return self._pace if received - sent <= wait / 2 else 0
+
+    def _query(self, wait: int, name: str, kids: Iterable[str]) -> str:
+        fitting = [kid for kid in kids if "," not in kid][:MAX_KIDS]
+        values = {"after": self.cursor, "wait": wait or None, "follower": name, "keys": ",".join(fitting) or None}
+        return urlencode({key: value for key, value in values.items() if value is not None})
