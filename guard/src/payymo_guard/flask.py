@@ -1,174 +1,137 @@
-"""Guards views of a Flask application by client certificates, and by signatures of the body.
+"""Guards views of a Flask application by access tokens; also the door to guards by certificate and by signature.
 
-TLS may end in this process (gunicorn, or Werkzeug's own server, with an `ssl.SSLContext` that asks for certificates),
-or in a proxy that hands the certificate on as `Client-Cert` (RFC 9440). The header counts from trusted proxies alone;
-from anybody else it is as if it was not there. A proxy removes what its clients send under that name (RFC 9440 §2.4).
+A guard decides where Flask has decided already: on the view that the request was routed to, and never on a path of its
+own reading. HEAD is the view's business like GET. OPTIONS is the view's business when the view takes it, and nobody's
+when Flask answers by itself (a CORS preflight brings no token, and that answer tells nothing but the methods).
 """
 
-import functools
-import ipaddress
-import json
-import logging
-import socket
-import ssl
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from flask import Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, request
 
-from payymo_guard.certificates import CertificateRefused, ClientCertificate, TrustSet
-from payymo_guard.client_cert import read_certificate, read_chain
-from payymo_guard.webhooks import SignatureRefused, Webhook, WebhookVerifier
+from payymo_guard.bearer import Answer, Tenant, admit, concrete
+from payymo_guard.claims import Claims
+from payymo_guard.flask_peers import (
+    EXTENSION,
+    PeerGuard,
+    certificate,
+    require_client_certificate,
+    require_signature,
+    webhook,
+)
+from payymo_guard.flask_views import V, behind
+from payymo_guard.off_loop import Verifies
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-EXTENSION = "payymo_guard"
-_log = logging.getLogger("payymo_guard")
-_system_clock: Final = time.time  # noqa: TID251 - the default of the one parameter by which time is handed in
-_SOCKETS = ("gunicorn.socket", "werkzeug.socket")
+__all__ = [
+    "EXTENSION",
+    "FlaskGuard",
+    "PeerGuard",
+    "certificate",
+    "claims",
+    "public",
+    "require_client_certificate",
+    "require_signature",
+    "webhook",
+]
+GUARDS: Final = "payymo_guard.bearer"
+_PUBLIC: Final = "payymo_guard_public"
+_CLAIMS: Final = "payymo_guard.claims"
 
 
-class PeerGuard:
-    """The trust sets and webhook verifiers of an application, by name."""
+class FlaskGuard:
+    """Lets requests with the right access token in, by what `core` says about tokens."""
 
-    def __init__(
-        self,
-        app: Flask | None = None,
-        *,
-        trust: Iterable[TrustSet] = (),
-        webhooks: Mapping[str, WebhookVerifier] | None = None,
-        trusted_proxies: Iterable[str] = (),
-        clock: Callable[[], float] = _system_clock,
-    ) -> None:
-        """`trusted_proxies`: networks, such as `10.0.0.0/8`."""
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._trust = {found.name: found for found in trust}
-        self._webhooks = dict(webhooks or {})
-        self._proxies: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
+    def __init__(self, core: Verifies | None = None, *, app: Flask | None = None) -> None:
+        """Without a `core` each application brings its own by `init_app`."""
+        self._core = core
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Flask) -> None:
-        """Let the views of `app` ask this guard."""
-        app.extensions[EXTENSION] = self
+    def init_app(self, app: Flask, core: Verifies | None = None) -> None:
+        """Use `core` for the requests of `app`: for application factories, and for tests."""
+        found = self._core if core is None else core
+        if found is None:
+            raise ValueError("payymo_guard: give FlaskGuard or init_app a Guard")
+        app.extensions.setdefault(GUARDS, {})[self] = found
 
-    def replace(self, trust: TrustSet) -> None:
-        """Use another trust set of the same name from now on: new roots, pins, names or revocation lists."""
-        with self._lock:
-            self._trust = {**self._trust, trust.name: trust}
+    def require(self, *permissions: str, tenant: str | Tenant | None = None) -> Callable[[V], V]:
+        """Let a view's callers in only with a valid access token that has every one of `permissions`.
 
-    def certificate(self, trust: str) -> ClientCertificate:
-        """Who the present request comes from. Raises CertificateRefused, LookupError (no such trust set)."""
-        found = self._trust[trust]
-        certificate, chain = self._shown()
-        if certificate is None:
-            raise CertificateRefused("certificate_missing")
-        return found.verify(certificate, chain, at=self._clock())
+        Without permissions any valid token will do. `tenant` pins: only tokens of the tenant count whose id is the
+        view's argument of this name, or what this function answers. Stands under the route's decorator.
+        """
+        return behind(self._check(permissions, tenant))
 
-    def webhook(self, name: str) -> Webhook:
-        """Which message the body of the present request is. Raises SignatureRefused, LookupError (no such verifier)."""
-        headers = {key.lower(): value for key, value in request.headers.items()}
-        return self._webhooks[name].verify(headers, request.get_data())
+    def protect(self, scaffold: Flask | Blueprint, *permissions: str, tenant: str | Tenant | None = None) -> None:
+        """Require it of every request to this blueprint or application, except for views marked as `public`.
 
-    def _shown(self) -> tuple[bytes | None, list[bytes]]:
-        """The certificate (DER) of the one at the other end of the connection, or of the one behind a trusted proxy."""
-        if self._is_proxy(_peer_of(request.environ)):
-            value = request.headers.get("Client-Cert")
-            chain = request.headers.get("Client-Cert-Chain")
-            if value is None:
-                return None, []
-            return read_certificate(value), read_chain(chain) if chain else []
-        for name in _SOCKETS:
-            connection = request.environ.get(name)
-            if isinstance(connection, ssl.SSLSocket):
-                # Python 3.13 shows what else was sent; before, intermediates have to be in the trust set.
-                others: list[bytes] = getattr(connection, "get_unverified_chain", list)()
-                return connection.getpeercert(binary_form=True), others[1:]
-        return None, []
+        Of an application: also of requests that lead nowhere, so that strangers can't tell which routes there are.
+        """
+        check = self._check(permissions, tenant)
 
-    def _is_proxy(self, peer: str) -> bool:
-        try:
-            address = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self._proxies)
+        def enter() -> Response | None:
+            return None if _is_nobodys_business() else check(request.view_args or {})
 
+        scaffold.before_request(enter)
 
-def require_client_certificate(*, trust: str) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
-    """Let nobody in without a certificate that this trust set accepts. The view finds it by `certificate()`."""
+    @staticmethod
+    def public(view: V) -> V:
+        """Leave this view out of `protect`."""
+        return public(view)
 
-    def guard(view: Callable[P, R]) -> Callable[P, R | Response]:
-        @functools.wraps(view)
-        def enter(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-            try:
-                g.payymo_certificate = _guard().certificate(trust)
-            except CertificateRefused as refused:
-                _log.warning("certificate refused: %s: %s", refused.code, refused.private)
-                return _refusal(refused.code, refused.detail, 403)
-            return view(*args, **kwargs)
+    @property
+    def claims(self) -> Claims:
+        """The claims of the caller. Only in a request that a guard has let in."""
+        return claims()
 
-        return enter
+    def _check(
+        self, permissions: tuple[str, ...], tenant: str | Tenant | None
+    ) -> Callable[[Mapping[str, Any]], Response | None]:
+        required = concrete(permissions)
 
-    return guard
+        def check(arguments: Mapping[str, Any]) -> Response | None:
+            pinned = (lambda: arguments[tenant]) if isinstance(tenant, str) else tenant
+            outcome = admit(self._verifier(), _authorization(), required, tenant=pinned)
+            if isinstance(outcome, Answer):
+                return Response(outcome.body, outcome.status, headers=list(outcome.headers))
+            request.environ[_CLAIMS] = outcome  # of this request alone; `g` may be shared by several in tests
+            return None
+
+        return check
+
+    def _verifier(self) -> Verifies:
+        found: Verifies | None = current_app.extensions.get(GUARDS, {}).get(self, self._core)
+        if found is None:
+            raise RuntimeError("payymo_guard: call init_app(app, Guard(...)) before the first request")
+        return found
 
 
-def require_signature(*, webhook: str) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
-    """Let no body in that this webhook verifier does not accept. The view finds which message it is by `webhook()`."""
-
-    def guard(view: Callable[P, R]) -> Callable[P, R | Response]:
-        @functools.wraps(view)
-        def enter(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-            try:
-                g.payymo_webhook = _guard().webhook(webhook)
-            except SignatureRefused as refused:
-                _log.warning("signature refused: %s", refused.code)
-                return _refusal(refused.code, refused.detail, 403)
-            return view(*args, **kwargs)
-
-        return enter
-
-    return guard
-
-
-def certificate() -> ClientCertificate:
-    """Who sends the present request. Only inside a view that `require_client_certificate` guards."""
-    found: ClientCertificate = g.payymo_certificate
+def claims() -> Claims:
+    """The claims of the caller. Only in a request that a guard has let in: LookupError elsewhere."""
+    found = request.environ.get(_CLAIMS)
+    if not isinstance(found, Claims):
+        raise LookupError("payymo_guard: no guard has let this request in")  # noqa: TRY004 - there are none
     return found
 
 
-def webhook() -> Webhook:
-    """Which message the present request brings. Only inside a view that `require_signature` guards."""
-    found: Webhook = g.payymo_webhook
-    return found
+def public(view: V) -> V:
+    """Leave this view out of `protect`. A `require` of its own stays."""
+    setattr(view, _PUBLIC, True)
+    return view
 
 
-def _guard() -> PeerGuard:
-    found: PeerGuard | None = current_app.extensions.get(EXTENSION)
-    if found is None:
-        raise RuntimeError("payymo_guard: call PeerGuard(app, ...) before the first request")
-    return found
+def _authorization() -> list[str]:
+    """The values of the header. A WSGI server has joined several by commas, which no token holds."""
+    value = request.environ.get("HTTP_AUTHORIZATION")
+    return [] if value is None else [value]
 
 
-def _peer_of(environ: Mapping[str, Any]) -> str:
-    """Who is at the other end of the connection, also when ProxyFix has put somebody else there.
-
-    The connection itself knows best, where the server shows it; a UNIX socket has no address.
-    """
-    for name in _SOCKETS:
-        connection = environ.get(name)
-        if isinstance(connection, socket.socket):
-            peer = connection.getpeername()
-            return str(peer[0]) if isinstance(peer, tuple) else ""
-    return str(environ.get("werkzeug.proxy_fix.orig", environ).get("REMOTE_ADDR") or "")
-
-
-def _refusal(code: str, detail: str, status: int) -> Response:
-    """A problem document (RFC 9457)."""
-    kind = f"urn:payymo:problem:{code}"
-    document = {"type": kind, "title": "Refused", "status": status, "detail": detail, "code": code}
-    return Response(json.dumps(document), status, content_type="application/problem+json")
+def _is_nobodys_business() -> bool:
+    """Whether the view is public, or Flask will answer OPTIONS without the view."""
+    rule = request.url_rule
+    if rule is None:
+        return False
+    if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+        return True
+    return getattr(current_app.view_functions.get(rule.endpoint), _PUBLIC, False) is True
