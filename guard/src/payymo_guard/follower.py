@@ -26,7 +26,10 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 """Between two tries. A server that is back is heard of within this."""
 LOCKED_OUT_SECONDS: Final = 15.0
 """After 401 and 403: a person has to do something about it."""
+KEYS_PAUSE_SECONDS: Final = 1.0
+"""While there is trouble with the keys, the feed is read this often."""
 CLOSE_SECONDS: Final = 2.0
+_LOCKED_OUT: Final = (401, 403)
 _log = logging.getLogger("payymo_guard")
 
 
@@ -48,6 +51,8 @@ class _Here:
     started_at: float | None = None
     failures: int = 0
     last_error: str | None = None
+    keys_failures: int = 0
+    keys_wait_until: float = 0
 
 
 class Follower:
@@ -141,44 +146,61 @@ class Follower:
         if here.endpoints is None:
             here.endpoints = discover(self._reach, here.client)
             self._keys.connect(here.client, here.endpoints)
-        trouble = self._refresh_keys()
+        self._refresh_keys(here)
         pause = self._reader.read(here.client, here.endpoints, self._reach.headers, here.name, self._keys.kids)
-        if trouble is not None:
-            raise trouble
         if here.failures:
             _log.warning("%s: can be reached again, after %d failures", self._reach.issuer, here.failures)
-        here.failures, here.last_error = 0, None
+        here.failures = 0
+        if here.keys_failures:
+            self._reader.is_complete = False  # so that nothing keeps us from trying again for long
+            return min(max(0.0, here.keys_wait_until - time.monotonic()), KEYS_PAUSE_SECONDS)
+        here.last_error = None
         if self._reader.is_complete:
             here.is_settled.set()
         return pause
 
-    def _refresh_keys(self) -> Unreachable | None:
-        """Trouble with the keys is no reason not to read the feed: it is returned."""
-        if self._elapsed() < self._keys.due_at and not self._reader.has_key_news:
-            return None
+    def _refresh_keys(self, here: _Here) -> None:
+        """Trouble with the keys is no reason not to read the feed."""
+        is_due = self._elapsed() >= self._keys.due_at or self._reader.has_key_news
+        if not is_due or time.monotonic() < here.keys_wait_until:
+            return
         try:
             self._keys.refresh()
         except Unreachable as trouble:
-            return trouble
-        self._reader.has_key_news = False
-        return None
+            self._say(here, trouble)
+            here.keys_failures += 1
+            here.keys_wait_until = time.monotonic() + _pause(trouble, here.keys_failures)
+            return
+        self._reader.has_key_news, here.keys_failures = False, 0
 
     def _note(self, here: _Here, trouble: Unreachable) -> float:
-        """Remember and log what went wrong: once, and not at each try. Answers how long to wait."""
-        is_locked_out = trouble.status in (401, 403)
-        if str(trouble) != here.last_error and not here.has_ended.is_set():
-            _log.log(logging.ERROR if is_locked_out else logging.WARNING, "%s: %s", self._reach.issuer, _say(trouble))
-        here.failures, here.last_error = here.failures + 1, str(trouble)
-        if is_locked_out:
+        """Remember what went wrong. Answers how long to wait."""
+        self._say(here, trouble)
+        here.failures += 1
+        if trouble.status in _LOCKED_OUT:
             here.is_settled.set()  # waiting does not help
+        if trouble.status == 404:
+            here.endpoints = None  # the issuer may have moved them
         self._reader.is_complete = False  # so that the next answer comes at once
-        longest = LOCKED_OUT_SECONDS if is_locked_out else LONGEST_PAUSE_SECONDS
-        pause = min(longest, FIRST_PAUSE_SECONDS * 2.0 ** min(here.failures, 10))
-        # Many guards lose the same server in the same moment; they should not come back in the same moment.
-        return max(trouble.retry_seconds, pause * (0.5 + os.urandom(1)[0] / 510))
+        return _pause(trouble, here.failures)
+
+    def _say(self, here: _Here, trouble: Unreachable) -> None:
+        """Log what went wrong: once, and not at each try."""
+        if str(trouble) != here.last_error and not here.has_ended.is_set():
+            level = logging.ERROR if trouble.status in _LOCKED_OUT else logging.WARNING
+            _log.log(level, "%s: %s", self._reach.issuer, _sentence(trouble))
+        here.last_error = str(trouble)
 
 
-def _say(trouble: Unreachable) -> str:
+def _pause(trouble: Unreachable, failures: int) -> float:
+    """How long to wait after so many failures; never less than the issuer wants."""
+    longest = LOCKED_OUT_SECONDS if trouble.status in _LOCKED_OUT else LONGEST_PAUSE_SECONDS
+    pause = min(longest, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10))
+    # Many guards lose the same server in the same moment; they should not come back in the same moment.
+    return max(trouble.retry_seconds, pause * (0.5 + os.urandom(1)[0] / 510))
+
+
+def _sentence(trouble: Unreachable) -> str:
     match trouble.status:
         case 401:
             return f"{trouble}: the guard's credential is not accepted. Tokens are refused until it is replaced"

@@ -101,26 +101,32 @@ class Guard:
 
         Of `revocations_stale` and `keys_unavailable` the token is not to blame (`payymo_guard.errors.UNAVAILABLE`).
         """
-        # The usual token was here before and nothing has happened since. All of that in one place, for each request
+        # The usual token was here before and nothing was revoked since. All of that in one place, for each request
         # passes here. How new the knowledge is has to be read before the knowledge.
-        revocations, keys = self.revocations, self._keys
-        as_of, revision, passed = revocations.as_of, revocations.revision, self._elapsed()
-        known = self._recall(token) if type(token) is str else None
-        if (
-            known is None
-            or known.revision != revision
-            or not passed - as_of <= self._limit
-            or not passed <= keys.usable_until
-            or staleness is not None
-            or keys.find(known.key.kid) is not known.key
-        ):
-            return self._verify_anew(token, tenant_id, staleness or self.staleness)
-        claims, now = known.claims, self._clock()
-        if not (
-            now < claims.exp + self._leeway and claims.nbf <= now + self._leeway and claims.iat <= now + self._leeway
-        ):
-            self._verifier.check_now(claims, None)
-        self._require_tenant(claims, tenant_id)
+        try:
+            revocations, keys = self.revocations, self._keys
+            as_of, revision, passed = revocations.as_of, revocations.revision, self._elapsed()
+            known = self._recall(token) if type(token) is str else None
+            if (
+                known is None
+                or not passed - as_of <= self._limit
+                or not passed <= keys.usable_until
+                or staleness is not None
+                or keys.find(known.key.kid) is not known.key
+            ):
+                return self._verify_anew(token, tenant_id, staleness or self.staleness)
+            claims, now, leeway = known.claims, self._clock(), self._leeway
+            if not (now < claims.exp + leeway and claims.nbf <= now + leeway and claims.iat <= now + leeway):
+                self._verifier.check_now(claims, None)
+            if known.revision != revision:
+                self._require_unrevoked(known)
+                known.revision = revision
+            self._require_tenant(claims, tenant_id)
+        except Refused:
+            raise
+        except Exception as error:
+            # Whatever this was, the token has not passed every check, and it may not be its fault.
+            raise Refused("revocations_stale") from error
         return claims
 
     def start(self) -> None:
@@ -153,29 +159,22 @@ class Guard:
 
     def _verify_anew(self, token: str, tenant_id: str | None, staleness: Staleness) -> Claims:
         """The same, with everything that may have to be done first: begin, wait, prove, look up, ask."""
-        try:
-            return self._decide(token, tenant_id, staleness)
-        except Refused:
-            raise
-        except Exception as error:
-            # Whatever this was, the token has not passed every check.
-            raise Refused("revocations_stale") from error
-
-    def _decide(self, token: str, tenant_id: str | None, staleness: Staleness) -> Claims:
         self._source.start()
         if not self._elapsed() - self.revocations.as_of <= staleness.max_stale_seconds:
             self._source.wait()
         as_of, revision, passed = self.revocations.as_of, self.revocations.revision, self._elapsed()
         proven: Proven[Claims] = self._verifier.prove(token)
-        claims = proven.claims
-        self._verifier.check_now(claims, None)
-        self._require_tenant(claims, tenant_id)
+        self._verifier.check_now(proven.claims, None)
+        self._require_tenant(proven.claims, tenant_id)
         if proven.revision != revision:
-            self.revocations.check_key(proven.key.kid)
-            self.revocations.check(claims)
+            self._require_unrevoked(proven)
             proven.revision = revision
         self._require_fresh(token, passed - as_of, staleness)
-        return claims
+        return proven.claims
+
+    def _require_unrevoked(self, proven: Proven[Claims]) -> None:
+        self.revocations.check_key(proven.key.kid)
+        self.revocations.check(proven.claims)
 
     def _require_fresh(self, token: str, stale_seconds: float, staleness: Staleness) -> None:
         """What is left to the policy: a token against which nothing is known, but not by knowledge that is new."""

@@ -2,7 +2,8 @@
 
 An identifier is kept as 44 bits of a hash that nobody outside of this process can foresee, and 20 bits that say when it
 ends: one number of 64 bits in a table of open addressing (Knuth, TAOCP 3, §6.4). Two identifiers that look alike, one
-in a thousand million at ten million revoked ones, cost somebody a refused token, and never let one in.
+in a thousand million at ten million revoked ones, cost somebody a refused token, and never let one in. What is not in
+the table, as is usual, is mostly known by one bit of a filter already (Bloom 1970).
 
 One thread writes; any number read, without a lock. A number is written into a free place by one store, and is never
 taken out again. What grows, or drops what has ended, is a new table that takes the place of the old one by one store,
@@ -13,16 +14,16 @@ import hashlib
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
-TABLES: Final = 1024
+TABLES: Final = 256
 MIN_PLACES: Final = 8
-FULL: Final = 0.66
-"""How much of a table is taken at most. The fuller it is, the longer one looks for what is not in it: usually so."""
-ROOMY: Final = 0.56
-"""How much of a new table is taken: 8 bytes / 0.56 = 14.3 bytes for each identifier."""
-SWEEP: Final = 64
+FULL: Final = 0.84
+"""How much of a table is taken at most."""
+ROOMY: Final = 0.7
+"""How much of a new table is taken: 9 bytes / 0.7 = 12.9 bytes for each identifier."""
+SWEEP: Final = 16
 """Tables that `forget` looks at in one call."""
 
 _UNIT_SECONDS: Final = 64
@@ -30,6 +31,15 @@ _TIME_BITS: Final = 20
 _LATEST: Final = (1 << _TIME_BITS) - 1
 """In units: two years after the first entry. What ends later, or after a process has run for so long, is kept."""
 _TABLE_BITS: Final = TABLES - 1
+
+
+class _Table(NamedTuple):
+    numbers: "array[int]"
+    """0 is a free place."""
+    bits: bytearray
+    """One byte for each place, one bit for each home: whether somebody is at home there."""
+    homes: int
+    """How many there are: eight for each place."""
 
 
 class RevokedIds:
@@ -40,7 +50,7 @@ class RevokedIds:
     def __init__(self, fingerprint: Callable[[str], int] | None = None) -> None:
         """`fingerprint`: a hash of 64 bits; one that can't be foreseen unless it is given."""
         self._fingerprint = fingerprint or _fingerprint()
-        self._tables = [array("q", bytes(8 * MIN_PLACES)) for _ in range(TABLES)]
+        self._tables = [_table(MIN_PLACES) for _ in range(TABLES)]
         self._taken = [0] * TABLES
         self._origin: int | None = None
         self._ends: Counter[int] = Counter()
@@ -49,14 +59,22 @@ class RevokedIds:
 
     def __contains__(self, identifier: str) -> bool:
         """Whether this is revoked. For any thread."""
-        found = self._fingerprint(identifier)
-        table = self._tables[found & _TABLE_BITS]
-        # Places count from the end, below zero: after the last one, -1, follows the first one, 0, by itself.
-        place = (found >> _TIME_BITS) % len(table) - len(table)
-        while number := table[place]:
-            if not (number ^ found) >> _TIME_BITS:
-                return True
-            place += 1
+        return self.has_any((identifier,))
+
+    def has_any(self, identifiers: Iterable[str]) -> bool:
+        """Whether any of these is revoked. For any thread."""
+        fingerprint, tables = self._fingerprint, self._tables
+        for identifier in identifiers:
+            found = fingerprint(identifier)
+            numbers, bits, homes = tables[found & _TABLE_BITS]
+            home = (found >> _TIME_BITS) % homes
+            if bits[home >> 3] >> (home & 7) & 1:
+                # Places count from the end, below zero: after the last one, -1, follows the first one, 0, by itself.
+                place = (home >> 3) - len(numbers)
+                while number := numbers[place]:
+                    if not (number ^ found) >> _TIME_BITS:
+                        return True
+                    place += 1
         return False
 
     def __len__(self) -> int:
@@ -66,30 +84,24 @@ class RevokedIds:
     @property
     def table_bytes(self) -> int:
         """What the tables take."""
-        return sum(8 * len(table) for table in self._tables)
+        return sum(9 * len(table.numbers) for table in self._tables)
 
     def add(self, identifier: str, ends_at: int) -> None:
         """Put one in; one that is in stays until the later of both ends."""
         found, end = self._fingerprint(identifier), self._units(ends_at)
         which = found & _TABLE_BITS
         table = self._tables[which]
-        place = (found >> _TIME_BITS) % len(table) - len(table)
-        while number := table[place]:
-            if not (number ^ found) >> _TIME_BITS:
-                break
-            place += 1
+        place = _place(table, found)
+        number = table.numbers[place]
         if number and number & _LATEST >= end:
             return
         self._ends[end] += 1
         if not number:
-            if self._taken[which] + 1 > FULL * len(table):
-                self._rewrite(which, forget=self._pass_until, more=1)
-                table = self._tables[which]
-                place = (found >> _TIME_BITS) % len(table) - len(table)
-                while table[place]:
-                    place += 1
+            if self._taken[which] + 1 > FULL * len(table.numbers):
+                table = self._rewrite(which, forget=self._pass_until, more=1)
+                place = _place(table, found)
             self._taken[which] += 1  # before the store: a fork in between counts one too many, and never one too few
-        table[place] = found >> _TIME_BITS << _TIME_BITS | end
+        _put(table, place, found >> _TIME_BITS << _TIME_BITS | end)
 
     def forget(self, until: float) -> None:
         """Drop what ended at `until` or before: some of it in each call, once there is enough to be worth it."""
@@ -105,24 +117,47 @@ class RevokedIds:
             for end in [end for end in self._ends if end <= self._pass_until]:
                 del self._ends[end]
 
-    def _rewrite(self, which: int, *, forget: int, more: int = 0) -> None:
+    def _rewrite(self, which: int, *, forget: int, more: int = 0) -> _Table:
         """Put a table in the place of another, without what has ended, and with room for what comes."""
-        kept = [number for number in self._tables[which] if number and not 0 < number & _LATEST <= forget]
-        places = max(MIN_PLACES, int((len(kept) + more) / ROOMY) + 1)
-        table = array("q", bytes(8 * places))
-        for number in kept:
-            place = (number >> _TIME_BITS) % places - places
-            while table[place]:
+        kept = [number for number in self._tables[which].numbers if number and number & _LATEST > forget]
+        table = _table(max(MIN_PLACES, int((len(kept) + more) / ROOMY) + 1))
+        numbers, bits, homes = table
+        for number in kept:  # all of them are different, and nobody reads here yet
+            home = (number >> _TIME_BITS) % homes
+            place = (home >> 3) - len(numbers)
+            while numbers[place]:
                 place += 1
-            table[place] = number
-        self._tables[which] = table
+            numbers[place] = number
+            bits[home >> 3] |= 1 << (home & 7)
         self._taken[which] = len(kept)
+        self._tables[which] = table
+        return table
 
     def _units(self, seconds: float) -> int:
         """When something ends: the first unit is 1, so that no number is 0, which is a free place."""
         if self._origin is None:
             self._origin = int(seconds) - _UNIT_SECONDS
         return min(_LATEST, max(1, -((self._origin - int(seconds)) // _UNIT_SECONDS)))
+
+
+def _table(places: int) -> _Table:
+    return _Table(array("q", bytes(8 * places)), bytearray(places), 8 * places)
+
+
+def _place(table: _Table, found: int) -> int:
+    """Where this is, or the free place where it belongs."""
+    numbers = table.numbers
+    place = ((found >> _TIME_BITS) % table.homes >> 3) - len(numbers)
+    while (number := numbers[place]) and (number ^ found) >> _TIME_BITS:
+        place += 1
+    return place
+
+
+def _put(table: _Table, place: int, number: int) -> None:
+    """First the number and then the bit, by which a reader finds it."""
+    table.numbers[place] = number
+    home = (number >> _TIME_BITS) % table.homes
+    table.bits[home >> 3] |= 1 << (home & 7)
 
 
 def _fingerprint() -> Callable[[str], int]:
