@@ -62,11 +62,12 @@ lock:  ## solve requirements/*.in again into the hashed lock files
 	$(COMPILE) $(ARGS) requirements/check.in -o requirements/check.txt
 	$(COMPILE) -c requirements/check.txt requirements/test.in -o requirements/test.txt
 	$(COMPILE) -c requirements/check.txt requirements/runtime.in -o requirements/runtime.txt
-	@for lock in runtime test; do \
+	$(COMPILE) -c requirements/check.txt requirements/guard-test.in -o requirements/guard-test.txt
+	@for lock in runtime test guard-test; do \
 		strays=$$(sed -n 's/^\([a-z0-9][^ ;]*==[^ ;]*\).*/\1/p' requirements/$$lock.txt | while read -r pin; do \
 			grep -q "^$$pin[ ;]" requirements/check.txt || echo "$$pin"; done); \
 		if [ -n "$$strays" ]; then echo "$$lock.txt and check.txt disagree about: $$strays" >&2; exit 1; fi; \
-	done; echo "runtime.txt, test.txt and check.txt agree."
+	done; echo "runtime.txt, test.txt, guard-test.txt and check.txt agree."
 
 clean:  ## remove .venv, caches and build products; never the data
 	rm -rf .venv .cache build dist guard/build guard/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \

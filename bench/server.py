@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from bench.scene import EMAIL
 from tests.support.house import PASSWORD, Database
 from tests.support.processes import PAYYMO, environment
@@ -42,6 +44,12 @@ class Running:
         sizes = {int(pid): int(size) / 1024 for pid, group, size in rows if int(group) == self.process_id}
         parent = sizes.pop(self.process_id)
         return parent, max(sizes.values())
+
+    def cpu_seconds(self) -> float:
+        """What the parent and its workers have computed until now."""
+        parent = psutil.Process(self.process_id)
+        times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
+        return sum(found.user + found.system for found in times)
 
 
 @contextmanager

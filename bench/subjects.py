@@ -2,12 +2,10 @@
 
 import os
 import statistics
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 
-import sqlalchemy as sa
-
-from bench import floors, hardware, rotation, sealing
+from bench import feed, floors, guard, hardware, rotation, sealing
+from bench.filling import fill
 from bench.measure import (
     Act,
     Effort,
@@ -28,22 +26,6 @@ from payymo.sections import Server
 CORES = os.cpu_count() or 1
 THREADS = Server().threads
 """As many as one server process has: while one waits for a commit, others work."""
-FAR_AWAY = 4_000_000_000
-BATCH = 50_000
-_COLUMNS = (
-    "tenant_id",
-    "seq",
-    "nonce",
-    "previous",
-    "kind",
-    "subject_id",
-    "user_id",
-    "reason",
-    "revoked_at",
-    "expires_at",
-)
-_NAMES = ", ".join(_COLUMNS)
-Row = tuple[str, int, str, str, str, str, str, str, int, int]
 
 
 def floor(stage: Stage, effort: Effort) -> list[Figure]:
@@ -155,8 +137,8 @@ def revocations(stage: Stage, effort: Effort) -> list[Figure]:
     figures = []
     for kind in DATABASES:
         small, large = stage.scene(kind, "few"), stage.scene(kind, "many")
-        _fill(small, effort.few)
-        _fill(large, effort.many)
+        fill(small, effort.few)
+        fill(large, effort.many)
         found = interleave(
             {"many": timed(_asker(large), repeat=20), "few": timed(_asker(small), repeat=20)},
             rounds=effort.rounds * 10,
@@ -196,6 +178,13 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "field": sealing.field,
     "reencryption": sealing.reencryption,
     "hardware": hardware.signing,
+    "first-sight": guard.first_sight,
+    "seen": guard.seen,
+    "route": guard.route,
+    "revoking": feed.revoking,
+    "cut-off": feed.cut_off,
+    "followers": feed.followers,
+    "snapshot": feed.snapshot,
 }
 
 
@@ -220,33 +209,3 @@ def _asker(scene: Scene) -> Act:
     """An act: is a token refused of which nobody has heard? Each time another one, so that no page is a favourite."""
     new_id, is_refused, tenant_id = scene.services.entropy.uuid, scene.services.feed.is_refused, scene.tenant.id
     return lambda: is_refused(Bearer(tenant_id, new_id(), new_id(), new_id(), 0))
-
-
-def _fill(scene: Scene, count: int) -> None:
-    """Live revocations, past everything that would make them one by one."""
-    rows = _revocations(scene, count)
-    engine = sa.create_engine(scene.database.owner_url)
-    connection = engine.raw_connection()
-    cursor = connection.cursor()
-    if scene.database.is_postgres:
-        with cursor.copy(f"COPY token_revocations ({_NAMES}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-    else:
-        marks = ", ".join("?" * len(_COLUMNS))
-        while batch := list(islice(rows, BATCH)):
-            cursor.executemany(f"INSERT INTO token_revocations ({_NAMES}) VALUES ({marks})", batch)
-    connection.commit()
-    connection.close()
-    if scene.database.is_postgres:  # what the server would get to in a minute, and then in the middle of our rounds
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as own:
-            for chore in ("VACUUM ANALYZE token_revocations", "CHECKPOINT"):
-                own.execute(sa.text(chore))
-    engine.dispose()
-
-
-def _revocations(scene: Scene, count: int) -> Iterator[Row]:
-    tenant, user, new_id = scene.tenant.id.hex, scene.user.id.hex, scene.services.entropy.uuid
-    return (
-        (tenant, number, "", "", "session", new_id().hex, user, "logout", 0, FAR_AWAY) for number in range(1, count + 1)
-    )

@@ -1,0 +1,58 @@
+"""Live revocations by the million, past everything that would make them one by one."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import sqlalchemy as sa
+
+from bench.scene import Scene
+
+FAR_AWAY = 4_000_000_000
+BATCH = 50_000
+NONCE = "0" * 16
+_COLUMNS = (
+    "tenant_id",
+    "seq",
+    "nonce",
+    "previous",
+    "kind",
+    "subject_id",
+    "user_id",
+    "reason",
+    "revoked_at",
+    "expires_at",
+)
+_NAMES = ", ".join(_COLUMNS)
+Row = tuple[str, int, str, str, str, str, str, str, int, int]
+
+
+def fill(scene: Scene, count: int) -> None:
+    """Add them, and let the feed end with them. On an empty feed alone."""
+    rows = _revocations(scene, count)
+    engine = sa.create_engine(scene.database.owner_url)
+    connection = engine.raw_connection()
+    cursor = connection.cursor()
+    if scene.database.is_postgres:
+        with cursor.copy(f"COPY token_revocations ({_NAMES}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    else:
+        marks = ", ".join("?" * len(_COLUMNS))
+        while batch := list(islice(rows, BATCH)):
+            cursor.executemany(f"INSERT INTO token_revocations ({_NAMES}) VALUES ({marks})", batch)
+    cursor.execute(f"UPDATE revocation_counter SET last_seq = {count}, nonce = '{NONCE}', previous = '{NONCE}'")
+    connection.commit()
+    connection.close()
+    if scene.database.is_postgres:  # what the server would get to in a minute, and then in the middle of our rounds
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as own:
+            for chore in ("VACUUM ANALYZE token_revocations", "CHECKPOINT"):
+                own.execute(sa.text(chore))
+    engine.dispose()
+
+
+def _revocations(scene: Scene, count: int) -> Iterator[Row]:
+    tenant, user, new_id = scene.tenant.id.hex, scene.user.id.hex, scene.services.entropy.uuid
+    return (
+        (tenant, number, NONCE, NONCE, "session", new_id().hex, user, "logout", 0, FAR_AWAY)
+        for number in range(1, count + 1)
+    )
