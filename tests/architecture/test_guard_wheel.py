@@ -51,7 +51,7 @@ def test_the_wheel_holds_the_guard_and_its_types(wheel: Path) -> None:
     assert found == expected | {"payymo_guard/py.typed"}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(400)
 def test_the_guard_passes_its_tests_alone(wheel: Path, tmp_path: Path) -> None:
     """Installed with what its own tests need and nothing of the service; imported, it brings no framework along."""
     python = tmp_path / "venv" / "bin" / "python"

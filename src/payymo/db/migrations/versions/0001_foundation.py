@@ -1,4 +1,4 @@
-"""Tenants, users, roles, sessions, revocations, keys, secrets, certificates, limits, leases, and the tenant walls."""
+"""All tables, from tenants and users to guards, and the tenant walls."""
 
 import os
 
@@ -7,7 +7,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0004"
+revision = "f0005"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -44,6 +44,8 @@ ROLES = {
             "certificates",
             "rate_limits",
             "leases",
+            "service_credentials",
+            "followers",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -62,6 +64,7 @@ def upgrade() -> None:
     _secrets()
     _platform()
     _certificates()
+    _guards()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
@@ -72,6 +75,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "followers",
+        "service_credentials",
         "leases",
         "rate_limits",
         "certificates",
@@ -387,3 +392,38 @@ def _role(role: str, grants: dict[str, str]) -> None:
     op.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
     for table, privileges in grants.items():
         op.execute(f"GRANT {privileges} ON {table} TO {role}")
+
+
+def _guards() -> None:
+    op.create_table(
+        "service_credentials",
+        sa.Column("id", sa.Uuid(), primary_key=True),
+        sa.Column("name", sa.String(63), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger()),
+        sa.Column("last_used_at", sa.BigInteger()),
+        sa.Column("place", sa.String(64)),
+    )
+    living = sa.text("revoked_at is null")
+    op.create_index(
+        "uq_service_credentials_one_living",
+        "service_credentials",
+        ["name"],
+        unique=True,
+        postgresql_where=living,
+        sqlite_where=living,
+    )
+    op.create_table(
+        "followers",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("credential", sa.String(63)),
+        sa.Column("address", sa.String(45), nullable=False),
+        sa.Column("cursor_seq", sa.BigInteger(), nullable=False),
+        sa.Column("kids", sa.JSON(), nullable=False),
+        sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
+    )
+    op.create_index("ix_followers_last_seen_at", "followers", ["last_seen_at"])
