@@ -354,12 +354,12 @@ def test_the_claims_are_claims(app: Flask, guard: FlaskGuard) -> None:
 
 def test_async_views_stand_behind_certificates_and_signatures() -> None:
     """The other two guards, too, let a coroutine function stay one; in whichever order they stand."""
-    secret, root = b"0123456789abcdef01234567", FakeAuthority(now=ISSUER.clock())
+    secret, root, memory = b"0123456789abcdef01234567", FakeAuthority(now=ISSUER.clock()), Memory()
     app = Flask("receiver")
     PeerGuard(
         app,
         trust=[TrustSet.from_pem("bank", root.pem)],
-        webhooks={"bank": WebhookVerifier([secret], memory=Memory())},
+        webhooks={"bank": WebhookVerifier([secret], memory=memory)},
         trusted_proxies=["127.0.0.0/8"],
     )
 
@@ -379,3 +379,4 @@ def test_async_views_stand_behind_certificates_and_signatures() -> None:
         "message": "msg_1",
     }
     assert client.post("/hook", data=b"{}", headers=shown | signed).get_json()["code"] == "signature_replayed"
+    memory.close()
