@@ -70,6 +70,10 @@ class Scene:
         assert route.body is not None
         return bodies[route.body.__name__]
 
+    def token_for(self, route: Route) -> str | None:
+        """What lets somebody in there who may do everything."""
+        return self.credential if route.authentication == "service" else self.admin.access_token
+
     def send(
         self,
         route: Route,
@@ -81,8 +85,7 @@ class Scene:
     ) -> TestResponse:
         """One request by the administrator, or by a service. Bytes go as they are, anything else as JSON in ASCII."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        token = self.credential if route.authentication == "service" else self.admin.access_token
-        sent = {"Authorization": f"Bearer {token}"} | (headers or {})
+        sent = {"Authorization": f"Bearer {self.token_for(route)}"} | (headers or {})
         return self.admin.http.open(
             path or self.path(route), method=route.method, data=data, content_type=content_type, headers=sent
         )
@@ -95,6 +98,7 @@ def set_scene(house: House) -> Scene:
     admin = house.logged_in("root")
     assert admin.post("/api/admin/roles", {"name": "auditor", "permissions": ["invoices:read"]}).status_code == 201
     credential = house.services.guards.create("scene", scopes=["feed"], trace=Trace()).text
+    house.services.guards.authenticate(credential, scope="feed")  # its first use is written down
     house.services.watch.wait = lambda _place, _seconds: None  # nobody has time here to wait for news
     return Scene(house, admin, str(victim.id), str(house.tenant("second").id), credential)
 

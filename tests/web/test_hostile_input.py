@@ -188,6 +188,8 @@ def _wrong(value: object) -> tuple[object, ...]:
     match value:
         case bool():
             return (None, 0, 1, "true", "", [], {}, [True], 1.0)
+        case int():
+            return (None, True, -1, 10**300, 1.5, "1", "", [], {}, [1])
         case list():
             return (None, 0, "member", {}, [None], [1], [["member"]], {"0": "member"}, [{}], ["x" * 101], True)
         case _:
@@ -338,7 +340,7 @@ def _chunked(scene: Scene, route: Route, body: bytes) -> tuple[int, bytes]:
         path=scene.path(route),
         method=route.method,
         content_type="application/json",
-        headers={"Authorization": f"Bearer {scene.admin.access_token}", "Transfer-Encoding": "chunked"},
+        headers={"Authorization": f"Bearer {scene.token_for(route)}", "Transfer-Encoding": "chunked"},
     )
     environ = builder.get_environ()
     environ.pop("CONTENT_LENGTH", None)
