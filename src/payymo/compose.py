@@ -9,7 +9,6 @@ from limits.storage import RedisStorage, Storage
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
 from payymo.certificates.lifecycle import Lifecycle
-from payymo.certificates.model import CertificatePolicy
 from payymo.certificates.rotation import CertificateRotation
 from payymo.certificates.service import Certificates
 from payymo.clock import Clock, system_clock
@@ -24,26 +23,25 @@ from payymo.feed.waiting import Watch
 from payymo.guards.model import GuardPolicy
 from payymo.guards.service import Guards
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
-from payymo.keys.model import Calendar, KeyPolicy, Report
-from payymo.keys.places import KeyPlaces, require_place
+from payymo.keys.model import Report
+from payymo.keys.places import KeyPlaces
 from payymo.keys.service import KeyRing
-from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, parse_limits
+from payymo.limits.limiter import RateLimiter
 from payymo.limits.storage import SqlStorage, counters_engine
 from payymo.logs import SecurityLog, Trace
+from payymo.policies import certificate_policy, key_policy, limit_policy, refresh_policy, token_policy
 from payymo.roles.service import Roles
 from payymo.secrets.envelope import Envelope, check_master_keys
 from payymo.secrets.model import MasterKey
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
-from payymo.sections import Limits, Lockout
 from payymo.sessions.administration import Administration
-from payymo.sessions.model import RefreshPolicy
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
 from payymo.tenants.service import Tenants
-from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter, TokenPolicy
+from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter
 from payymo.users.passwords import Passwords
 from payymo.users.service import Users
 from payymo_guard import Claims, RefreshClaims, Verifier
@@ -169,21 +167,21 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         master_keys.append(next_master_key)
     check_master_keys(work, master_keys, clock, is_production=settings.is_production)
     envelope = Envelope(clock, entropy, master_keys)
-    policy = _key_policy(settings)
+    keys = key_policy(settings)
     ttl = settings.tokens.access_ttl_seconds
     feed = Feed(work, clock, entropy, access_ttl_seconds=ttl)
-    keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, policy)
+    keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, keys)
     guards = Guards(work, clock, entropy, policy=GuardPolicy(settings.feed_open_to), log=log)
-    reports = partial(_reports, guards, policy.calendar.jwks_max_age)
-    ring = KeyRing(work, keeper, clock, policy, feed=feed, reports=reports)
+    reports = partial(_reports, guards, keys.calendar.jwks_max_age)
+    ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=reports)
     tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
     tenants.ensure_default()
     roles = Roles(work, clock, feed=feed, log=log)
     users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)
     revocations = Revocations(work, clock, feed, access_ttl_seconds=ttl)
-    minter = TokenMinter(ring, entropy, _token_policy(settings))
+    minter = TokenMinter(ring, entropy, token_policy(settings))
     counters = _counters(settings, engine, clock)
-    lifecycle = Lifecycle(envelope, _certificate_policy(settings))
+    lifecycle = Lifecycle(envelope, certificate_policy(settings))
     return Services(
         settings=settings,
         engine=engine,
@@ -214,7 +212,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
             minter=minter,
             refresh_verifier=_refresh_verifier(settings, ring, clock),
             revocations=revocations,
-            policy=_refresh_policy(settings),
+            policy=refresh_policy(settings),
             log=log,
         ),
         revocations=revocations,
@@ -223,7 +221,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         administration=Administration(
             work, tenants=tenants, users=users, roles=roles, revocations=revocations, feed=feed, ring=ring, log=log
         ),
-        limiter=RateLimiter(counters, _limit_policy(settings.limits, settings.lockout), clock),
+        limiter=RateLimiter(counters, limit_policy(settings.limits, settings.lockout), clock),
         counters=counters,
         minter=minter,
         verifier=_access_verifier(settings, ring, clock),
@@ -234,37 +232,6 @@ def _reports(guards: Guards, within_seconds: int) -> list[Report]:
     """What the key ring has to know of those who follow the feed."""
     found = guards.list_followers(within_seconds=within_seconds)
     return [Report(frozenset(follower.kids), follower.last_seen_at) for follower in found]
-
-
-def _key_policy(settings: Settings) -> KeyPolicy:
-    tokens = settings.tokens
-    return KeyPolicy(
-        tokens.algorithm,
-        tokens.refresh_algorithm,
-        tokens.access_ttl_seconds,
-        tokens.session_ttl_seconds,
-        Calendar(settings.keys.rotate_every_seconds, settings.keys.jwks_max_age_seconds),
-        require_place(settings.keys.access_at, "PAYYMO_KEYS__ACCESS_AT"),
-        require_place(settings.keys.refresh_at, "PAYYMO_KEYS__REFRESH_AT"),
-    )
-
-
-def _certificate_policy(settings: Settings) -> CertificatePolicy:
-    given = settings.certificates
-    return CertificatePolicy(given.activate_before_seconds, given.overlap_seconds, settings.is_production)
-
-
-def _token_policy(settings: Settings) -> TokenPolicy:
-    return TokenPolicy(
-        settings.issuer, settings.audience, settings.refresh_audience, settings.tokens.access_ttl_seconds
-    )
-
-
-def _refresh_policy(settings: Settings) -> RefreshPolicy:
-    tokens = settings.tokens
-    return RefreshPolicy(
-        tokens.refresh_ttl_seconds, tokens.session_ttl_seconds, tokens.grace_seconds, tokens.grace_replays
-    )
 
 
 def _access_verifier(settings: Settings, ring: KeyRing, clock: Clock) -> Verifier[Claims]:
@@ -306,19 +273,3 @@ def _redis(url: str) -> Storage:
         return RedisStorage(url, socket_timeout=REDIS_PATIENCE_SECONDS, socket_connect_timeout=REDIS_PATIENCE_SECONDS)
     except ValueError:
         raise Misconfigured(["PAYYMO_REDIS__URL can't be read: write redis://host:6379/0 or rediss://…"]) from None
-
-
-def _limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
-    tiers: dict[Tier, str] = {}
-    if limits.enabled:
-        tiers |= {
-            "login": limits.login,
-            "refresh": limits.refresh,
-            "verify": limits.verify,
-            "registration": limits.registration,
-            "default": limits.default,
-            "service": limits.service,
-        }
-    if lockout.enabled:
-        tiers["lockout"] = f"{lockout.failures}/{lockout.window_seconds} second"
-    return LimitPolicy({tier: parse_limits(text) for tier, text in tiers.items()}, limits.fallback_percent)

@@ -1,0 +1,62 @@
+"""What the settings come to for each capability: small frozen policies, which know nothing of settings."""
+
+from payymo.certificates.model import CertificatePolicy
+from payymo.config import Settings
+from payymo.keys.model import Calendar, KeyPolicy
+from payymo.keys.places import require_place
+from payymo.limits.limiter import LimitPolicy, Tier, parse_limits
+from payymo.sections import Limits, Lockout
+from payymo.sessions.model import RefreshPolicy
+from payymo.tokens import TokenPolicy
+
+
+def key_policy(settings: Settings) -> KeyPolicy:
+    """Which keys sign, and when they change. Raises Misconfigured: a place that is none."""
+    tokens = settings.tokens
+    return KeyPolicy(
+        tokens.algorithm,
+        tokens.refresh_algorithm,
+        tokens.access_ttl_seconds,
+        tokens.session_ttl_seconds,
+        Calendar(settings.keys.rotate_every_seconds, settings.keys.jwks_max_age_seconds),
+        require_place(settings.keys.access_at, "PAYYMO_KEYS__ACCESS_AT"),
+        require_place(settings.keys.refresh_at, "PAYYMO_KEYS__REFRESH_AT"),
+    )
+
+
+def certificate_policy(settings: Settings) -> CertificatePolicy:
+    """When certificates change."""
+    given = settings.certificates
+    return CertificatePolicy(given.activate_before_seconds, given.overlap_seconds, settings.is_production)
+
+
+def token_policy(settings: Settings) -> TokenPolicy:
+    """What every token says about itself."""
+    return TokenPolicy(
+        settings.issuer, settings.audience, settings.refresh_audience, settings.tokens.access_ttl_seconds
+    )
+
+
+def refresh_policy(settings: Settings) -> RefreshPolicy:
+    """How long refresh tokens and sessions live."""
+    tokens = settings.tokens
+    return RefreshPolicy(
+        tokens.refresh_ttl_seconds, tokens.session_ttl_seconds, tokens.grace_seconds, tokens.grace_replays
+    )
+
+
+def limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
+    """Which limits there are."""
+    tiers: dict[Tier, str] = {}
+    if limits.enabled:
+        tiers |= {
+            "login": limits.login,
+            "refresh": limits.refresh,
+            "verify": limits.verify,
+            "registration": limits.registration,
+            "default": limits.default,
+            "service": limits.service,
+        }
+    if lockout.enabled:
+        tiers["lockout"] = f"{lockout.failures}/{lockout.window_seconds} second"
+    return LimitPolicy({tier: parse_limits(text) for tier, text in tiers.items()}, limits.fallback_percent)
