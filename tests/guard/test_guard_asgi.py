@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -391,3 +392,11 @@ def test_a_literal_path_is_no_pattern() -> None:
     guarded = build([public("/a.b")])
     assert drive(guarded, path="/a.b")[0] == 200
     assert drive(guarded, path="/aXb")[0] == 401
+
+
+def test_it_may_stand_among_the_middleware_of_starlette() -> None:
+    """As `add_middleware` makes it: by names."""
+    guard = Middleware(ASGIGuard, core=ISSUER.verifier(), rules=[protect("/admin")])
+    client = TestClient(Starlette(routes=[Route("/admin", answer)], middleware=[guard]))
+    assert client.get("/admin").status_code == 401
+    assert client.get("/admin", headers=bearer()).json()["tenant"] == "acme"
