@@ -128,6 +128,17 @@ def test_time_decides_about_remembered_tokens_too(*, is_warm: bool) -> None:
         assert verdict(guard, token) == code
 
 
+def test_a_remembered_token_is_refused_before_it_was_issued() -> None:
+    """Its iat counts as its nbf does, with a clock that went back."""
+    clock = Clock(NOW + 5)
+    fake = issuer(clock)
+    guard = fake.guard()
+    token = fake.sign(fake.claims() | {"nbf": NOW})
+    for moment, code in ((NOW + 5, "accepted"), (NOW + 4, "token_not_yet_valid"), (NOW + 5, "accepted")):
+        clock.now = moment
+        assert verdict(guard, token) == code
+
+
 def test_leeway_holds_for_remembered_tokens_too() -> None:
     """As much as it says, on both sides."""
     clock = Clock()

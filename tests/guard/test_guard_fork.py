@@ -112,7 +112,20 @@ print(child(lambda: verdict(tokens[0])), child(lambda: verdict(tokens[1])))
 
 
 def test_a_child_is_not_stopped_by_a_lock_of_the_parent(server: FeedServer) -> None:
-    """Threads of the parent verify and fetch while it forks, again and again."""
+    """Whoever held it is not there to let go of it."""
+    program = """
+assert verdict(tokens[0]) == "accepted"
+guard._keys.due_at = 0
+for lock in (guard._verifier._cache_lock, guard._keys._lock, guard._source._here.lock):
+    assert lock.acquire(timeout=10)
+print(child(lambda: verdict(tokens[1])))
+"""
+    tokens = server.fake.mint(), server.fake.mint(session_id="s2")
+    assert run(server, program, *tokens) == ["accepted"]
+
+
+def test_a_parent_may_be_busy_while_it_forks(server: FeedServer) -> None:
+    """Its threads verify, again and again."""
     program = """
 done = threading.Event()
 
@@ -143,3 +156,17 @@ def work():
 print(child(work))
 """
     assert run(server, program, server.fake.mint()) == ["accepted"]
+
+
+def test_a_guard_without_a_network_hears_in_a_child_too(server: FeedServer) -> None:
+    """So that tests may fork."""
+    program = """
+from payymo_guard.testing import FakeIssuer
+
+fake = FakeIssuer()
+guard = fake.guard()
+good, gone = fake.mint(), fake.mint(session_id="gone")
+fake.revoke_session("gone")
+print(child(lambda: [verdict(good), verdict(gone)]).replace(" ", ""))
+"""
+    assert run(server, program) == ["['accepted','token_revoked']"]

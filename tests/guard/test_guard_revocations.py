@@ -158,7 +158,7 @@ def test_an_issuer_whose_clock_was_wrong_does_not_keep_us_from_forgetting() -> N
     assert verdict(known) == "token_revoked"
 
 
-def test_each_change_has_a_revision_of_its_own() -> None:
+def test_each_entry_has_a_revision_of_its_own() -> None:
     """Who has checked a token at one revision may lean on it until there is another; a heartbeat is none."""
     known = told()
     seen = [known.revision]

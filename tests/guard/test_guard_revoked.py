@@ -114,6 +114,18 @@ def test_forgetting_waits_until_it_is_worth_it() -> None:
     assert all(before is after for before, after in zip(tables, ids._tables, strict=True))
 
 
+def test_what_was_forgotten_is_not_looked_for_again() -> None:
+    """After a whole pass, the next one waits for more to end; and nothing is kept about what is gone."""
+    ids = filled(MANY)
+    for number in range(MANY, 3 * MANY):
+        ids.add(identifier(number), NOW + 10_000)
+    forget(ids, NOW + 1000)
+    tables = list(ids._tables)
+    forget(ids, NOW + 2000)
+    assert all(before is after for before, after in zip(tables, ids._tables, strict=True))
+    assert len(ids._ends) == 1
+
+
 def test_memory_is_bounded_and_given_back() -> None:
     """At most 9 bytes / ROOMY for each one, as it grows and as it ends; and nearly nothing when all have ended."""
     ids = RevokedIds()

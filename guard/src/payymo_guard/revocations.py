@@ -70,7 +70,7 @@ class Revocations:
         self.as_of = -math.inf
         """All that was revoked until this moment of the elapsed time (`payymo_guard.elapsed`) is in here."""
         self.revision = 0
-        """Another number after each change: who has checked a token at this one need not check it again."""
+        """Another number after each entry: who has checked a token at this one need not check it again."""
         self.is_trusted = True
         """False for ever, once there was an entry that this version can't understand."""
         self._now = _History()
@@ -108,8 +108,8 @@ class Revocations:
     def complete(self, as_of: float) -> None:
         """All that there is has been applied, as of this moment of the elapsed time."""
         if self._next is not None:
+            # No new revision: what was checked against both holds against one of them.
             self._now, self._next = self._next, None
-            self.revision += 1
         if self.is_trusted:
             self.as_of = as_of
 
