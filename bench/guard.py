@@ -30,7 +30,7 @@ from payymo_guard.wire import split
 TOKENS = 64
 REQUIRED = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "client_id", "sid", "tenant_id", "permissions", "roles"]
 PERMISSIONS = ("invoices:read", "invoices:write", "customers:read", "reports:*")
-LEAST_MANY = 100_000
+MILLION = 1_000_000
 """With fewer, the memory would be that of empty tables."""
 _new_id = Entropy().uuid
 
@@ -64,12 +64,13 @@ def seen(_stage: Stage, effort: Effort) -> list[Figure]:
     A guard looks revocations up when it has heard of a new one, and remembers that it has: both are measured.
     """
     figures = []
-    least = max(effort.many, LEAST_MANY)
-    for count, limit in ((least, 2.0), (least * 10, 3.0)):
+    for count, limit in ((MILLION, 2.0), (MILLION * 10, 3.0)):
+        if count > max(effort.many, MILLION):
+            continue
         words = [sys.executable, "-m", "bench.seen", str(count), str(effort.rounds * 10)]
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         found: dict[str, float] = json.loads(done.stdout)
-        millions = count / 1_000_000
+        millions = count / MILLION
         figures += [
             Figure(f"token seen before, {count:,} revocations", found["quiet"], "us", at_most=limit),
             Figure(f"the same, when another was revoked, {count:,}", found["news"], "us", at_most=limit),
@@ -99,12 +100,16 @@ def route(_stage: Stage, effort: Effort) -> list[Figure]:
     return [
         Figure("guarded / open route", ratio(found, "open", "guarded"), at_least=0.85, parts=_microseconds(found)),
         Figure(
-            "guarded route / Flask-JWT-Extended, blocklist in SQLite",
+            "guarded route / Flask-JWT-Extended, HS256, SQLite in memory",
             ratio(found, "Flask-JWT-Extended", "guarded"),
             at_least=10.0,
-            parts="HS256, in memory: as its documentation has it",
+            parts=f"with an open route instead of ours {ratio(found, 'Flask-JWT-Extended', 'open'):.1f}",
         ),
-        Figure("the same with RS256", ratio(found, "the same with RS256", "guarded"), parts=f"RSA-{RSA_BITS}"),
+        Figure(
+            f"guarded route / Flask-JWT-Extended, RS256 ({RSA_BITS}), SQLite in memory",
+            ratio(found, "the same with RS256", "guarded"),
+            at_least=10.0,
+        ),
     ]
 
 
