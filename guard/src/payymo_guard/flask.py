@@ -92,10 +92,11 @@ class FlaskGuard:
 
         def check(arguments: Mapping[str, Any]) -> Response | None:
             pinned = (lambda: arguments[tenant]) if isinstance(tenant, str) else tenant
-            outcome = admit(self._verifier(), _authorization(), required, tenant=pinned)
+            environ = request.environ
+            outcome = admit(self._verifier(), _authorization(environ), required, tenant=pinned)
             if isinstance(outcome, Answer):
                 return Response(outcome.body, outcome.status, headers=list(outcome.headers))
-            request.environ[_CLAIMS] = outcome  # of this request alone; `g` may be shared by several in tests
+            environ[_CLAIMS] = outcome  # of this request alone; `g` may be shared by several in tests
             return None
 
         return check
@@ -121,9 +122,9 @@ def public(view: V) -> V:
     return view
 
 
-def _authorization() -> list[str]:
+def _authorization(environ: Mapping[str, Any]) -> list[str]:
     """The values of the header. A WSGI server has joined several by commas, which no token holds."""
-    value = request.environ.get("HTTP_AUTHORIZATION")
+    value = environ.get("HTTP_AUTHORIZATION")
     return [] if value is None else [value]
 
 

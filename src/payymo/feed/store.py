@@ -11,6 +11,7 @@ from payymo.db.schema import token_revocations as r
 from payymo.db.work import Transaction
 from payymo.feed.model import MARGIN_SECONDS, Cursor, Entry, Kind, Subject
 
+BARE: Final = 32
 _COUNTER = revocation_counter.c
 _TAKE_NUMBERS = (
     sa.update(revocation_counter)
@@ -151,7 +152,9 @@ def read(tx: Transaction, *, after: int, count: int) -> list[Entry]:
 
 
 def _entry(row: Any) -> Entry:
-    subject = row.subject if row.kind == "key" else str(uuid.UUID(row.subject))  # SQLite keeps UUIDs without dashes
+    subject = row.subject
+    if len(subject) == BARE and row.kind != "key":  # SQLite keeps UUIDs without dashes
+        subject = str(uuid.UUID(subject))
     tenant_id = None if row.tenant_id is None else str(row.tenant_id)
     return Entry(Cursor(row.seq, row.nonce), row.kind, subject, tenant_id, row.revoked_at, row.expires_at)
 

@@ -87,11 +87,13 @@ def route(
     status: int = 200,
     body_is_optional: bool = False,
     also: Mapping[int, str] = MappingProxyType({}),
+    shape: type[BaseModel] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a resource to be a route. Types are read from its annotations.
 
     `scope`: what a service credential has to be good for. Without authentication one may be brought, and then its calls
     count against its own limit. `also`: statuses beside `status` that are answers and no refusals, with what they mean.
+    `shape`: of an answer that the handler renders itself.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -109,7 +111,7 @@ def route(
             body_is_optional=body_is_optional,
             also=also,
             query=hints.get("query"),
-            answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else None,
+            answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else shape,
             summary=(inspect.getdoc(handler) or "").split("\n")[0],
             name=handler.__name__,
         )
