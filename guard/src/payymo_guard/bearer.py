@@ -67,7 +67,7 @@ def read_token(authorization: Sequence[str]) -> str | None:
     if scheme.lower() != "bearer":
         return None
     token = token.lstrip(" ")
-    # RFC 6750 §2.1: one token and nothing else. Several headers that somebody has put into one have a comma between them.
+    # RFC 6750 §2.1: one token and nothing else. Several headers, put into one by a server, have commas between them.
     # Whether the token is well-formed is the verifier's business.
     if not token or " " in token or "," in token:
         raise Refused("token_malformed")
