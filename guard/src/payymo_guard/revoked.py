@@ -90,18 +90,23 @@ class RevokedIds:
         """Put one in; one that is in stays until the later of both ends."""
         found, end = self._fingerprint(identifier), self._units(ends_at)
         which = found & _TABLE_BITS
-        table = self._tables[which]
-        place = _place(table, found)
-        number = table.numbers[place]
+        numbers, bits, homes = self._tables[which]
+        home = (found >> _TIME_BITS) % homes
+        place = (home >> 3) - len(numbers)
+        while (number := numbers[place]) and (number ^ found) >> _TIME_BITS:
+            place += 1
         if number and number & _LATEST >= end:
             return
-        self._ends[end] += 1
         if not number:
-            if self._taken[which] + 1 > FULL * len(table.numbers):
-                table = self._rewrite(which, forget=self._pass_until, more=1)
-                place = _place(table, found)
+            if self._taken[which] + 1 > FULL * len(numbers):
+                self._rewrite(which, forget=self._pass_until, more=1)
+                self.add(identifier, ends_at)
+                return
             self._taken[which] += 1  # before the store: a fork in between counts one too many, and never one too few
-        _put(table, place, found >> _TIME_BITS << _TIME_BITS | end)
+        self._ends[end] += 1
+        # First the number and then the bit, by which a reader finds it.
+        numbers[place] = found >> _TIME_BITS << _TIME_BITS | end
+        bits[home >> 3] |= 1 << (home & 7)
 
     def forget(self, until: float) -> None:
         """Drop what ended at `until` or before: some of it in each call, once there is enough to be worth it."""
@@ -119,7 +124,7 @@ class RevokedIds:
             for end in [end for end in self._ends if end <= self._pass_until]:
                 del self._ends[end]
 
-    def _rewrite(self, which: int, *, forget: int, more: int = 0) -> _Table:
+    def _rewrite(self, which: int, *, forget: int, more: int = 0) -> None:
         """Put a table in the place of another, without what has ended, and with room for what comes."""
         kept = [number for number in self._tables[which].numbers if number and number & _LATEST > forget]
         table = _table(max(MIN_PLACES, int((len(kept) + more) / ROOMY) + 1))
@@ -132,8 +137,7 @@ class RevokedIds:
             numbers[place] = number
             bits[home >> 3] |= 1 << (home & 7)
         self._tables[which] = table
-        self._taken[which] = len(kept)  # after the store, like above: a fork in between counts too many
-        return table
+        self._taken[which] = len(kept)  # after the store: a fork in between counts too many, as above
 
     def _units(self, seconds: float) -> int:
         """When something ends: the first unit is 1, so that no number is 0, which is a free place."""
@@ -144,22 +148,6 @@ class RevokedIds:
 
 def _table(places: int) -> _Table:
     return _Table(array("q", bytes(8 * places)), bytearray(places), 8 * places)
-
-
-def _place(table: _Table, found: int) -> int:
-    """Where this is, or the free place where it belongs."""
-    numbers = table.numbers
-    place = ((found >> _TIME_BITS) % table.homes >> 3) - len(numbers)
-    while (number := numbers[place]) and (number ^ found) >> _TIME_BITS:
-        place += 1
-    return place
-
-
-def _put(table: _Table, place: int, number: int) -> None:
-    """First the number and then the bit, by which a reader finds it."""
-    table.numbers[place] = number
-    home = (number >> _TIME_BITS) % table.homes
-    table.bits[home >> 3] |= 1 << (home & 7)
 
 
 def _fingerprint() -> Callable[[str], int]:
