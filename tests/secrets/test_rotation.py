@@ -191,6 +191,7 @@ def test_secrets_are_put_read_and_retired_while_everything_is_sealed_again(both:
         number = 0
         while not stop.is_set():
             number += 1
+            both.clock.advance(0.1)  # as it does: for a second one relies on the data key that one has read
             kept.put("busy", b"%d" % number, tenant_id=b, trace=Trace())
             assert kept.get("busy", number, tenant_id=b, trace=Trace()).value == b"%d" % number
             if number % 3 == 0:
@@ -212,6 +213,25 @@ def test_secrets_are_put_read_and_retired_while_everything_is_sealed_again(both:
         assert (found.retired_at is not None) is (number % 3 == 0)
         if found.retired_at is None:
             assert kept.get("busy", number, tenant_id=b, trace=Trace()).value == b"%d" % number
+
+
+def test_a_run_that_relies_on_an_older_data_key_itself_comes_to_its_end(
+    both: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may read the newest key just before the next one is committed, and leave it as what to rely on."""
+    both.clock.advance(HOUR)
+    envelope, renew = both.services.envelope, both.services.envelope.renew
+    both.services.secrets.put("late", b"1", tenant_id=tenant_id(both, "b"), trace=Trace())
+
+    def renew_and_be_late(*given: Any) -> None:
+        relied_on = dict(envelope._newest)
+        renew(*given)
+        envelope._newest.update(relied_on)
+
+    monkeypatch.setattr(envelope, "renew", renew_and_be_late)
+    assert reencrypt(both) > 0
+    assert {row.generation for row in keys_in(both, data_keys)} == {2}
+    assert_everything_opens(both)
 
 
 def test_master_keys_of_two_changes_are_all_asked_for(both: House) -> None:

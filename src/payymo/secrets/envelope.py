@@ -72,6 +72,10 @@ class Envelope:
         key_id, sealer = self._sealer_now(tx, purpose)
         return Sealed(sealer.seal(value, _whose(tx.tenant_id), *place), key_id)
 
+    def seal_under(self, tx: Transaction, key: DataKey, value: bytes, *place: str) -> Sealed:
+        """Step: the same under this data key, whichever this process relies on for the moment."""
+        return Sealed(self._remember(tx, key).seal(value, _whose(tx.tenant_id), *place), key.id)
+
     def open(self, tx: Transaction, sealed: Sealed, *place: str) -> bytes:
         """Step: the value that was sealed for `place`. Raises SealBroken."""
         sealer = self._opened.get((tx.tenant_id, sealed.data_key_id))

@@ -184,10 +184,12 @@ class Reencryption:
         while True:
             with self._in(domain) as tx:
                 newest = None if self._envelope.is_shredded(tx) else store.find_newest_key(tx, domain.purpose)
-                rows = [] if newest is None else column.list_sealed(tx, newest.id, count=BATCH)
+                if newest is None:
+                    return
+                rows = column.list_sealed(tx, newest.id, count=BATCH)
                 for row in rows:
                     value = self._envelope.open(tx, row.sealed, *row.place)
-                    column.reseal(tx, row, self._envelope.seal(tx, domain.purpose, value, *row.place))
+                    column.reseal(tx, row, self._envelope.seal_under(tx, newest, value, *row.place))
             if not rows:
                 return
             yield len(rows)
