@@ -18,6 +18,10 @@ PATIENCE_SECONDS = 30
 """How long a busy machine may take. What an idle one takes is a matter of `make bench`."""
 
 
+ON_ONE = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+"""For what does not depend on the database, and takes its time."""
+
+
 @pytest.fixture(autouse=True)
 def _alice(database: Database) -> None:
     house = House(database)
@@ -113,6 +117,7 @@ def test_a_compromised_key_is_forgotten_by_every_guard(database: Database) -> No
         await_verdict(found, fresh, "accepted")
 
 
+@ON_ONE
 def test_a_guard_that_is_cut_off_refuses_and_finds_its_way_back(database: Database) -> None:
     """Invariants 1 and 25: when its limit is reached, and again when the server is back: without a human act."""
     with servers(database, 1) as [server], guards(server, max_stale_seconds=2) as found:
@@ -128,6 +133,7 @@ def test_a_guard_that_is_cut_off_refuses_and_finds_its_way_back(database: Databa
         assert {verdict(guard, ended) for guard in found} == {"token_revoked"}
 
 
+@ON_ONE
 def test_guards_need_a_credential_where_the_feed_is_not_open(database: Database) -> None:
     """Made at the console; a revoked one lets nobody follow, and what is stale is refused."""
     closed = {"PAYYMO_FEED__OPEN_TO": "[]"}
@@ -149,6 +155,7 @@ def test_guards_need_a_credential_where_the_feed_is_not_open(database: Database)
             await_verdict([shop], token, "revocations_stale")
 
 
+@ON_ONE
 def test_keys_change_when_the_guards_hold_the_next_one(database: Database) -> None:
     """Invariant 12: observed, not hoped for; and no token is refused on the way."""
     often = {
