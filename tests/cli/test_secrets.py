@@ -147,7 +147,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(database: Database, words:
     age_data_keys(database)
     kills = 0
     for step in range(24):
-        if run_for(database, words, 0.3 * 1.25**step):
+        if run_for(database, words, 0.5 * 1.4**step):
             break
         kills += 1
     assert kills > 0, "it was never killed"
