@@ -224,6 +224,20 @@ def test_pages_follow_each_other_without_gap_or_repetition(house: House, size: i
     assert not house.services.feed.read(cursor).entries
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_gaps_between_pages_are_passed_over(house: House, size: int) -> None:
+    """What expires first leaves them. Who has come to one does not begin again, for ever."""
+    fill(house, 7)
+    change(house, sa.delete(token_revocations).where(token_revocations.c.seq.in_([2, 4, 5])))
+    seen, cursor, more = [], None, True
+    while more and len(seen) < 7:
+        page = house.services.feed.read(cursor, count=size)
+        assert not page.restart
+        seen += [entry.cursor.seq for entry in page.entries]
+        cursor, more = str(page.cursor), page.more
+    assert seen == [1, 3, 6, 7]
+
+
 def test_a_number_that_commits_late_is_never_missed(house: House, alice: Client) -> None:
     """Whoever has seen n has seen everything before n: the next number is not given while one is not decided."""
     bob = (house.user("bob"), house.logged_in("bob"))[1]

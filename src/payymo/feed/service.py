@@ -109,10 +109,13 @@ class Feed:
 
     @staticmethod
     def _is_ours(tx: Transaction, place: Cursor, head: Cursor) -> bool:
-        """Whether the place is one of this history, and what came next is still there to be read."""
+        """Whether the place is one of this history, as far as that can still be seen.
+
+        The entry at the place says so, too: between two pages there are gaps where something has expired.
+        """
         if place.seq >= head.seq:
             return place == head
-        return store.find_previous(tx, place.seq + 1) == place.nonce
+        return place.nonce in store.list_nonces(tx, place.seq)
 
     def prune(self, *, batch: int) -> int:
         """Forget one batch of what has expired. Answers how many rows went."""

@@ -64,9 +64,9 @@ _COUNT = sa.bindparam("count", type_=sa.Integer())
 _READ = (
     sa.union_all(_OF_TENANTS.where(r.c.seq > _AFTER), _OF_SERVICE.where(_s.seq > _AFTER)).order_by("seq").limit(_COUNT)
 )
-_PREVIOUS = sa.union_all(
-    sa.select(r.c.previous).where(r.c.seq == sa.bindparam("of_seq")),
-    sa.select(_s.previous).where(_s.seq == sa.bindparam("of_seq")),
+_NONCES = sa.union_all(
+    *(sa.select(table.c.nonce).where(table.c.seq == sa.bindparam("of_seq")) for table in (r, service_revocations)),
+    *(sa.select(table.c.previous).where(table.c.seq == sa.bindparam("next")) for table in (r, service_revocations)),
 )
 
 
@@ -139,10 +139,9 @@ def find_head(tx: Transaction) -> Cursor:
     return Cursor(row.last_seq, row.nonce)
 
 
-def find_previous(tx: Transaction, seq: int) -> str | None:
-    """Platform step: the nonce of the number before that of an entry that is still there."""
-    found: str | None = tx.execute(_PREVIOUS, {"of_seq": seq}).scalar()
-    return found
+def list_nonces(tx: Transaction, seq: int) -> tuple[str, ...]:
+    """Platform step: the nonce of a number, once for its own entry and once for the next, as far as they are there."""
+    return tuple(tx.execute(_NONCES, {"of_seq": seq, "next": seq + 1}).scalars())
 
 
 def read(tx: Transaction, *, after: int, count: int) -> list[Entry]:
