@@ -7,11 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.db.schema import revocation_counter, service_revocations, sessions, token_revocations
+from payymo.db.work import Transaction
 from payymo.feed import service as feed_service
 from payymo.feed.model import Cursor, Entry, Subject
 from payymo.logs import Trace
+from payymo.sessions import store
+from payymo.sessions.model import Session
 from tests.support.crew import Crew
-from tests.support.house import Client, House
+from tests.support.house import Client, Database, House
 
 
 def entries(house: House, after: str | None = None) -> list[Entry]:
@@ -341,3 +344,26 @@ def test_a_login_under_way_when_everything_ends_has_an_old_token(house: House) -
     with house.services.work(house.default.id) as tx:
         house.services.revocations.end_all(tx, reason="tenant-suspended")
     assert client.get("/api/auth/me").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["login", "register"])
+def test_a_login_that_a_suspension_overtakes_brings_no_token(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Invariant 2: between the look at the tenant and the session, when the mark can't know of the session.
+
+    Its token would have known of the mark, and no guard would have refused it. On SQLite one waits for the other.
+    """
+    house = House(postgres_database)
+    house.user("alice")
+    real = store.add_session
+
+    def overtaken(tx: Transaction, session: Session) -> int | None:
+        house.services.administration.suspend(house.default.id, by=None, trace=Trace())
+        return real(tx, session)
+
+    monkeypatch.setattr(store, "add_session", overtaken)
+    client = house.client()
+    answer = client.log_in() if path == "login" else client.register("bob")
+    house.close()
+    assert answer.status_code in {401, 403}
