@@ -168,6 +168,29 @@ def test_a_deleted_tenant_is_refused_after_its_rows_are_gone(house: House) -> No
     assert (entry.kind, entry.id, entry.tenant_id) == ("tenant", str(acme.id), None)
 
 
+@pytest.mark.parametrize("act", ["assign", "role of many", "delete"])
+def test_entries_outlive_tokens_from_before_lifetimes_were_shortened(
+    database: Database, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """Invariant 11: what was taken away does not come back to a token that still lives."""
+    before = House(database, tokens={"access_ttl_seconds": 3600})
+    acme, now = before.tenant("acme"), int(before.clock())
+    user = before.user("alice", tenant=acme)
+    before.logged_in(tenant=acme)
+    before.close()
+    house = House(database, tokens={"access_ttl_seconds": 60})
+    acts = house.services.administration
+    if act == "delete":
+        acts.suspend(acme.id, by=None, trace=Trace())
+        acts.delete_tenant(acme.id, by=None, progress=lambda _: None, trace=Trace())
+    else:
+        monkeypatch.setattr(feed_service, "MANY_HOLDERS", 1 if act == "assign" else 0)
+        acts.change_user(acme.id, user.id, roles=(), by=None, trace=Trace())
+    [entry] = entries(house)
+    house.close()
+    assert entry.expires_at == now + 3600 + 60
+
+
 def test_a_suspension_is_told_though_nobody_is_logged_in(house: House) -> None:
     """A login may be under way, and its token with it."""
     house.services.administration.suspend(house.default.id, by=None, trace=Trace())

@@ -61,11 +61,11 @@ class Feed:
 
         Whether somebody has a token is not asked: one may be on its way. More than `MANY_HOLDERS` stand for everybody.
         """
-        until = int(self._clock()) + self._ttl
         if len(holders) > MANY_HOLDERS and tx.tenant_id is not None:
-            everybody = Subject(tx.tenant_id, None, until)
+            everybody = Subject(tx.tenant_id, None, self._live_until(tx))
             self.add(tx, "permissions", [everybody], reason="role-changed")
-        else:
+        elif holders:
+            until = self._live_until(tx, of_users=holders)
             subjects = [Subject(user_id, user_id, until) for user_id in holders]
             self.add(tx, "permissions", subjects, reason="role-changed")
 
@@ -75,7 +75,13 @@ class Feed:
 
     def tenant_deleted(self, tx: Transaction, tenant_id: uuid.UUID) -> None:
         """Platform step: tokens of the tenant are refused, also when its own entries are gone."""
-        self._add_for_service(tx, "tenant", str(tenant_id), int(self._clock()) + self._ttl)
+        with tx.within(tenant_id) as own:
+            until = self._live_until(own)
+        self._add_for_service(tx, "tenant", str(tenant_id), until)
+
+    def _live_until(self, tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = None) -> int:
+        """As long as a token lives that is on its way, or one from before lifetimes were shortened."""
+        return max(int(self._clock()) + self._ttl, store.find_live_until(tx, of_users=of_users))
 
     def _add_for_service(self, tx: Transaction, kind: Kind, subject: str, live_until: int) -> None:
         nonce, now = self._entropy.token(8), int(self._clock())

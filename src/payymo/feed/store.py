@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from payymo.db.schema import TENANT, revocation_counter, service_revocations, tenants
+from payymo.db.schema import TENANT, revocation_counter, service_revocations, sessions, tenants
 from payymo.db.schema import token_revocations as r
 from payymo.db.work import Transaction
 from payymo.feed.model import MARGIN_SECONDS, Cursor, Entry, Kind, Subject
@@ -53,6 +53,9 @@ IS_REFUSED: Final = sa.select(
 )
 """The tenant's status (None: no such tenant), and whether the token is revoked: itself, its session, or whatever of its
 user or tenant is older than a mark."""
+
+_LIVE_UNTIL = sa.select(sa.func.max(sessions.c.access_expires_at)).where(sessions.c.tenant_id == TENANT)
+_LIVE_UNTIL_OF = _LIVE_UNTIL.where(sessions.c.user_id.in_(sa.bindparam("of_users", expanding=True)))
 
 _SUBJECT = sa.cast(r.c.subject_id, sa.String()).label("subject")
 _OF_TENANTS = sa.select(r.c.seq, r.c.nonce, r.c.kind, _SUBJECT, r.c.tenant_id, r.c.revoked_at, r.c.expires_at)
@@ -119,6 +122,16 @@ def _take_numbers(tx: Transaction, count: int, nonce: str) -> tuple[int, str]:
     """The first of `count` numbers that nobody else gets, and the nonce of the number before it."""
     row = tx.execute(_TAKE_NUMBERS, {"count": count, "new_nonce": nonce}).one()
     return row.last_seq - count + 1, row.previous
+
+
+def find_live_until(tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = None) -> int:
+    """Until when an access token of the tenant may live, or of some of its users; 0 when there is none.
+
+    Lifetimes may have been longer when it was issued.
+    """
+    if of_users is None:
+        return tx.execute(_LIVE_UNTIL).scalar() or 0
+    return tx.execute(_LIVE_UNTIL_OF, {"of_users": of_users}).scalar() or 0
 
 
 def find_position(tx: Transaction) -> int:
