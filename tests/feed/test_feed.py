@@ -357,6 +357,8 @@ def test_a_cursor_is_read_as_it_was_written() -> None:
     cursor = Cursor(2**62, "0123456789abcdef")
     assert Cursor.parse(str(cursor)) == cursor
     assert Cursor.parse("01.0123456789abcdef") is None
+    assert Cursor.parse(f"{2**63 - 1}.0123456789abcdef") is not None
+    assert Cursor.parse(f"{2**63}.0123456789abcdef") is None
 
 
 def test_a_login_under_way_when_everything_ends_has_an_old_token(house: House) -> None:
