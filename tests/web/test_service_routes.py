@@ -145,6 +145,31 @@ def test_a_proxy_that_is_not_trusted_does_not_bring_strangers_in(stand: Stand) -
     assert code(answer) == (401, "missing_token")
 
 
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "status"),
+    [
+        ((), None, 200),
+        ((), "203.0.113.9", 401),
+        (("127.0.0.1/32",), None, 200),
+        (("127.0.0.1/32",), "127.0.0.1", 200),
+        (("127.0.0.1/32",), "203.0.113.9", 401),
+        (("127.0.0.1/32",), "203.0.113.9:4711", 401),
+        (("127.0.0.1/32",), "127.0.0.1, unknown", 401),
+        (("127.0.0.1/32",), "", 200),
+        (("10.0.0.0/8",), "10.0.0.1", 401),
+    ],
+)
+def test_a_network_that_is_open_is_not_opened_by_a_proxy_in_it(
+    sqlite_database: Database, trusted: tuple[str, ...], forwarded: str | None, status: int
+) -> None:
+    """Some proxies write a port behind the address, and some are not known to us: all the world comes by them."""
+    stand = Stand(sqlite_database, trusted_proxies=trusted)
+    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    answer = stand.app.test_client().get("/api/probe", headers=headers, environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    stand.house.close()
+    assert answer.status_code == status
+
+
 def test_services_are_counted_by_credential(limited: Stand) -> None:
     """Not by address: many stand behind one; and one that asks too much is in nobody else's way."""
     other = limited.house.services.guards.create("other", scopes=["feed"], trace=Trace()).text
