@@ -244,3 +244,14 @@ def test_the_document_shows_who_has_to_bring_a_credential_and_who_may(stand: Sta
     assert document["components"]["securitySchemes"]["service"]["scheme"] == "bearer"
     assert "service credential with scope <code>feed</code>" in docs_page(document)
     assert "x-scope" not in json.dumps(document["paths"]["/api/auth/me"])
+
+
+def test_a_token_whose_permissions_have_changed_is_not_vouched_for(house: House) -> None:
+    """Invariant 11: who asks goes by the permissions in it, as a guard does that is cut off from the feed."""
+    user = house.user("alice", roles=("tenant-administrator",))
+    client = house.logged_in()
+    assert client.post(VERIFY, {"token": client.access_token}).status_code == 200
+    house.services.administration.change_user(house.default.id, user.id, roles=("member",), by=None, trace=Trace())
+    assert client.post(VERIFY, {"token": client.access_token}).status_code == 401
+    client.refresh()
+    assert client.post(VERIFY, {"token": client.access_token}).status_code == 200

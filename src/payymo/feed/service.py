@@ -29,10 +29,15 @@ class Feed:
         self._entropy = entropy
         self._ttl = access_ttl_seconds
         self._is_refused = work.question(store.IS_REFUSED)
+        self._is_refused_elsewhere = work.question(store.IS_REFUSED_ELSEWHERE)
 
-    def is_refused(self, bearer: Bearer) -> bool:
-        """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone."""
-        status, revoked = self._is_refused.ask(
+    def is_refused(self, bearer: Bearer, *, elsewhere: bool = False) -> bool:
+        """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone.
+
+        `elsewhere`: by somebody who goes by the permissions in it. Then they must not have changed either.
+        """
+        question = self._is_refused_elsewhere if elsewhere else self._is_refused
+        status, revoked = question.ask(
             bearer.tenant_id,
             token=bearer.token_id,
             session=bearer.session_id,

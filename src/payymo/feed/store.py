@@ -41,18 +41,19 @@ def _is(name: str) -> sa.ColumnElement[bool]:
     return r.c.subject_id == sa.bindparam(name, type_=sa.Uuid())
 
 
-IS_REFUSED: Final = sa.select(
-    sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
-    sa.select(r.c.seq)
-    .where(
-        r.c.tenant_id == TENANT,
-        r.c.kind != "permissions",  # what is asked here is asked of live permissions
-        sa.or_(_is("token"), _is("session"), sa.and_(sa.or_(_is("user"), _is("tenant")), _IS_NEWER)),
+def _is_refused(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    of_anybody = sa.or_(_is("token"), _is("session"), sa.and_(sa.or_(_is("user"), _is("tenant")), _IS_NEWER))
+    return sa.select(
+        sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
+        sa.select(r.c.seq).where(r.c.tenant_id == TENANT, *conditions, of_anybody).exists(),
     )
-    .exists(),
-)
+
+
+IS_REFUSED: Final = _is_refused(r.c.kind != "permissions")  # what is asked here is asked of live permissions
 """The tenant's status (None: no such tenant), and whether the token is revoked: itself, its session, or whatever of its
 user or tenant is older than a mark."""
+IS_REFUSED_ELSEWHERE: Final = _is_refused()
+"""The same for who goes by the permissions that the token names: also whether they have changed."""
 
 _LIVE_UNTIL = sa.select(sa.func.max(sessions.c.access_expires_at)).where(sessions.c.tenant_id == TENANT)
 _LIVE_UNTIL_OF = _LIVE_UNTIL.where(sessions.c.user_id.in_(sa.bindparam("of_users", expanding=True)))

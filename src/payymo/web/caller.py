@@ -175,9 +175,10 @@ class Gate:
         address = caller.address if caller.is_located else UNKNOWN
         return self._guards.admit(header, address=address, scope=scope)
 
-    def check(self, token: str, *, named_tenant_id: uuid.UUID | None) -> Principal:
+    def check(self, token: str, *, named_tenant_id: uuid.UUID | None, elsewhere: bool = False) -> Principal:
         """The user behind an access token that is valid now, not revoked, and of the tenant that was named.
 
+        `elsewhere`: it is somebody else who asks, and will go by the permissions in it.
         Raises InvalidToken, Unavailable: when the revocations can't be asked, nobody gets in.
         """
         try:
@@ -187,7 +188,7 @@ class Gate:
             raise InvalidToken(private=refused.code) from None
         except ValueError:
             raise InvalidToken(private="an identifier is not a UUID") from None
-        if self._feed.is_refused(bearer):
+        if self._feed.is_refused(bearer, elsewhere=elsewhere):
             raise InvalidToken(private="token_revoked")
         return Principal(claims, bearer.tenant_id, bearer.user_id, bearer.session_id)
 
