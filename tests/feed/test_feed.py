@@ -205,6 +205,17 @@ def test_the_keys_of_refresh_tokens_are_nobodys_business(house: House) -> None:
     assert entries(house) == []
 
 
+def test_a_revoked_key_is_refused_for_as_long_as_caches_show_it(sqlite_database: Database) -> None:
+    """Invariant 12: whoever has it signs tokens of any age."""
+    house = House(sqlite_database, keys={"jwks_max_age_seconds": 3600})
+    house.services.administration.revoke_key(
+        house.services.ring.active_kid("access"), keep_sessions=True, trace=Trace()
+    )
+    [entry] = entries(house)
+    house.close()
+    assert entry.expires_at == int(house.clock()) + 3600 + 60
+
+
 def test_what_was_rolled_back_leaves_no_gap(house: House, alice: Client) -> None:
     """Numbers are taken in the transaction that uses them."""
 
