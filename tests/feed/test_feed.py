@@ -7,11 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.db.schema import revocation_counter, service_revocations, sessions, token_revocations
+from payymo.db.work import Transaction
 from payymo.feed import service as feed_service
 from payymo.feed.model import Cursor, Entry, Subject
 from payymo.logs import Trace
+from payymo.sessions import store
+from payymo.sessions.model import Session
 from tests.support.crew import Crew
-from tests.support.house import Client, House
+from tests.support.house import Client, Database, House
 
 
 def entries(house: House, after: str | None = None) -> list[Entry]:
@@ -165,6 +168,29 @@ def test_a_deleted_tenant_is_refused_after_its_rows_are_gone(house: House) -> No
     assert (entry.kind, entry.id, entry.tenant_id) == ("tenant", str(acme.id), None)
 
 
+@pytest.mark.parametrize("act", ["assign", "role of many", "delete"])
+def test_entries_outlive_tokens_from_before_lifetimes_were_shortened(
+    database: Database, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """Invariant 11: what was taken away does not come back to a token that still lives."""
+    before = House(database, tokens={"access_ttl_seconds": 3600})
+    acme, now = before.tenant("acme"), int(before.clock())
+    user = before.user("alice", tenant=acme)
+    before.logged_in(tenant=acme)
+    before.close()
+    house = House(database, tokens={"access_ttl_seconds": 60})
+    acts = house.services.administration
+    if act == "delete":
+        acts.suspend(acme.id, by=None, trace=Trace())
+        acts.delete_tenant(acme.id, by=None, progress=lambda _: None, trace=Trace())
+    else:
+        monkeypatch.setattr(feed_service, "MANY_HOLDERS", 1 if act == "assign" else 0)
+        acts.change_user(acme.id, user.id, roles=(), by=None, trace=Trace())
+    [entry] = entries(house)
+    house.close()
+    assert entry.expires_at == now + 3600 + 60
+
+
 def test_a_suspension_is_told_though_nobody_is_logged_in(house: House) -> None:
     """A login may be under way, and its token with it."""
     house.services.administration.suspend(house.default.id, by=None, trace=Trace())
@@ -177,6 +203,17 @@ def test_the_keys_of_refresh_tokens_are_nobodys_business(house: House) -> None:
         house.services.ring.active_kid("refresh"), keep_sessions=True, trace=Trace()
     )
     assert entries(house) == []
+
+
+def test_a_revoked_key_is_refused_for_as_long_as_caches_show_it(sqlite_database: Database) -> None:
+    """Invariant 12: whoever has it signs tokens of any age."""
+    house = House(sqlite_database, keys={"jwks_max_age_seconds": 3600})
+    house.services.administration.revoke_key(
+        house.services.ring.active_kid("access"), keep_sessions=True, trace=Trace()
+    )
+    [entry] = entries(house)
+    house.close()
+    assert entry.expires_at == int(house.clock()) + 3600 + 60
 
 
 def test_what_was_rolled_back_leaves_no_gap(house: House, alice: Client) -> None:
@@ -222,6 +259,20 @@ def test_pages_follow_each_other_without_gap_or_repetition(house: House, size: i
     assert seen == list(range(1, 11))
     assert cursor == place(house)
     assert not house.services.feed.read(cursor).entries
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_gaps_between_pages_are_passed_over(house: House, size: int) -> None:
+    """What expires first leaves them. Who has come to one does not begin again, for ever."""
+    fill(house, 7)
+    change(house, sa.delete(token_revocations).where(token_revocations.c.seq.in_([2, 4, 5])))
+    seen, cursor, more = [], None, True
+    while more and len(seen) < 7:
+        page = house.services.feed.read(cursor, count=size)
+        assert not page.restart
+        seen += [entry.cursor.seq for entry in page.entries]
+        cursor, more = str(page.cursor), page.more
+    assert seen == [1, 3, 6, 7]
 
 
 def test_a_number_that_commits_late_is_never_missed(house: House, alice: Client) -> None:
@@ -317,6 +368,8 @@ def test_a_cursor_is_read_as_it_was_written() -> None:
     cursor = Cursor(2**62, "0123456789abcdef")
     assert Cursor.parse(str(cursor)) == cursor
     assert Cursor.parse("01.0123456789abcdef") is None
+    assert Cursor.parse(f"{2**63 - 1}.0123456789abcdef") is not None
+    assert Cursor.parse(f"{2**63}.0123456789abcdef") is None
 
 
 def test_a_login_under_way_when_everything_ends_has_an_old_token(house: House) -> None:
@@ -327,3 +380,26 @@ def test_a_login_under_way_when_everything_ends_has_an_old_token(house: House) -
     with house.services.work(house.default.id) as tx:
         house.services.revocations.end_all(tx, reason="tenant-suspended")
     assert client.get("/api/auth/me").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["login", "register"])
+def test_a_login_that_a_suspension_overtakes_brings_no_token(
+    postgres_database: Database, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Invariant 2: between the look at the tenant and the session, when the mark can't know of the session.
+
+    Its token would have known of the mark, and no guard would have refused it. On SQLite one waits for the other.
+    """
+    house = House(postgres_database)
+    house.user("alice")
+    real = store.add_session
+
+    def overtaken(tx: Transaction, session: Session) -> int | None:
+        house.services.administration.suspend(house.default.id, by=None, trace=Trace())
+        return real(tx, session)
+
+    monkeypatch.setattr(store, "add_session", overtaken)
+    client = house.client()
+    answer = client.log_in() if path == "login" else client.register("bob")
+    house.close()
+    assert answer.status_code in {401, 403}

@@ -4,6 +4,8 @@ import threading
 import uuid
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import NoResultFound
 
 from payymo.errors import Unavailable
 from payymo.feed.model import Cursor, Subject
@@ -56,16 +58,17 @@ def test_a_wait_ends_with_the_news(house: House) -> None:
             wait.result(LONG)
 
 
+@pytest.mark.parametrize("failure", [Unavailable, sa.exc.ProgrammingError("", None, Exception()), NoResultFound])
 def test_a_database_that_was_away_wakes_nobody_and_is_asked_again(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: House, monkeypatch: pytest.MonkeyPatch, failure: type[Exception] | Exception
 ) -> None:
-    """Invariant 25."""
+    """Invariant 25: whatever it says. Who waits is not left alone until somebody else comes."""
     feed = house.services.feed
     here, asked, real = feed.head(), threading.Semaphore(0), feed.head
 
     def fail() -> Cursor:
         asked.release()
-        raise Unavailable
+        raise failure
 
     monkeypatch.setattr("payymo.feed.waiting.FAILED_SECONDS", 0.01)
     monkeypatch.setattr(feed, "head", fail)

@@ -141,8 +141,8 @@ class Client:
             sent["Authorization"] = f"Bearer {self.access_token}"
         sent |= headers or {}
         if body is None:
-            return self.http.open(path, method=method, headers=sent)
-        return self.http.open(path, method=method, headers=sent, json=body)
+            return self.http.open(path, method=method, headers=sent, multithread=True)
+        return self.http.open(path, method=method, headers=sent, json=body, multithread=True)
 
     def get(self, path: str) -> TestResponse:
         """GET."""

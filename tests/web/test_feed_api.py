@@ -44,6 +44,13 @@ def test_a_follower_goes_on_from_its_place(house: House) -> None:
     assert ask(house)["entries"] == second["entries"]
 
 
+def test_nobody_waits_where_one_thread_answers_everybody(sqlite_house: House) -> None:
+    """A single follower would keep a whole process from answering anybody else."""
+    place = ask(sqlite_house)["cursor"]
+    answer = sqlite_house.client().http.get(f"/api/revocations?after={place}&wait={LONG}")  # PEP 3333: not multithread
+    assert answer.get_json()["data"]["waited_seconds"] == 0.0
+
+
 def test_who_waits_is_answered_when_there_is_news(house: House) -> None:
     """Where the server holds a thread meanwhile: and the answer says for how long it was held."""
     house.user("alice")

@@ -145,6 +145,31 @@ def test_a_proxy_that_is_not_trusted_does_not_bring_strangers_in(stand: Stand) -
     assert code(answer) == (401, "missing_token")
 
 
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "status"),
+    [
+        ((), None, 200),
+        ((), "203.0.113.9", 401),
+        (("127.0.0.1/32",), None, 200),
+        (("127.0.0.1/32",), "127.0.0.1", 200),
+        (("127.0.0.1/32",), "203.0.113.9", 401),
+        (("127.0.0.1/32",), "203.0.113.9:4711", 401),
+        (("127.0.0.1/32",), "127.0.0.1, unknown", 401),
+        (("127.0.0.1/32",), "", 200),
+        (("10.0.0.0/8",), "10.0.0.1", 401),
+    ],
+)
+def test_a_network_that_is_open_is_not_opened_by_a_proxy_in_it(
+    sqlite_database: Database, trusted: tuple[str, ...], forwarded: str | None, status: int
+) -> None:
+    """Some proxies write a port behind the address, and some are not known to us: all the world comes by them."""
+    stand = Stand(sqlite_database, trusted_proxies=trusted)
+    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    answer = stand.app.test_client().get("/api/probe", headers=headers, environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    stand.house.close()
+    assert answer.status_code == status
+
+
 def test_services_are_counted_by_credential(limited: Stand) -> None:
     """Not by address: many stand behind one; and one that asks too much is in nobody else's way."""
     other = limited.house.services.guards.create("other", scopes=["feed"], trace=Trace()).text
@@ -219,3 +244,14 @@ def test_the_document_shows_who_has_to_bring_a_credential_and_who_may(stand: Sta
     assert document["components"]["securitySchemes"]["service"]["scheme"] == "bearer"
     assert "service credential with scope <code>feed</code>" in docs_page(document)
     assert "x-scope" not in json.dumps(document["paths"]["/api/auth/me"])
+
+
+def test_a_token_whose_permissions_have_changed_is_not_vouched_for(house: House) -> None:
+    """Invariant 11: who asks goes by the permissions in it, as a guard does that is cut off from the feed."""
+    user = house.user("alice", roles=("tenant-administrator",))
+    client = house.logged_in()
+    assert client.post(VERIFY, {"token": client.access_token}).status_code == 200
+    house.services.administration.change_user(house.default.id, user.id, roles=("member",), by=None, trace=Trace())
+    assert client.post(VERIFY, {"token": client.access_token}).status_code == 401
+    client.refresh()
+    assert client.post(VERIFY, {"token": client.access_token}).status_code == 200

@@ -73,6 +73,7 @@ class Bridge:
         if parking.place is None:
             return answer
         waited = await self._wait(self._watch, parking.place, parking.seconds)
+        environ["wsgi.input"].seek(0)  # it comes again as it came
         return await loop.run_in_executor(self._pool, self._run, {**environ, WAITED: waited})
 
     async def _wait(self, watch: Watch, place: Cursor, seconds: int) -> float:

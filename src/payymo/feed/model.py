@@ -16,6 +16,8 @@ MARGIN_SECONDS = 60
 """How much longer than a token its revocation is kept: tokens are signed a moment after what allows them is written,
 and the clocks of several nodes don't agree to the second."""
 CURSOR_MAX = 64
+SEQ_MAX = 2**63 - 1
+"""What a database can write down: followers report where they are."""
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,18})\.([0-9a-f]{16})")
 
 
@@ -72,7 +74,7 @@ class Cursor:
     def parse(cls, text: str) -> "Cursor | None":
         """Of what a follower brings; None when it is none of ours."""
         found = _CURSOR.fullmatch(text)
-        return cls(int(found[1]), found[2]) if found else None
+        return cls(int(found[1]), found[2]) if found and int(found[1]) <= SEQ_MAX else None
 
 
 @dataclass(frozen=True, slots=True)

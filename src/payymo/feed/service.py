@@ -29,10 +29,15 @@ class Feed:
         self._entropy = entropy
         self._ttl = access_ttl_seconds
         self._is_refused = work.question(store.IS_REFUSED)
+        self._is_refused_elsewhere = work.question(store.IS_REFUSED_ELSEWHERE)
 
-    def is_refused(self, bearer: Bearer) -> bool:
-        """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone."""
-        status, revoked = self._is_refused.ask(
+    def is_refused(self, bearer: Bearer, *, elsewhere: bool = False) -> bool:
+        """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone.
+
+        `elsewhere`: by somebody who goes by the permissions in it. Then they must not have changed either.
+        """
+        question = self._is_refused_elsewhere if elsewhere else self._is_refused
+        status, revoked = question.ask(
             bearer.tenant_id,
             token=bearer.token_id,
             session=bearer.session_id,
@@ -61,11 +66,11 @@ class Feed:
 
         Whether somebody has a token is not asked: one may be on its way. More than `MANY_HOLDERS` stand for everybody.
         """
-        until = int(self._clock()) + self._ttl
         if len(holders) > MANY_HOLDERS and tx.tenant_id is not None:
-            everybody = Subject(tx.tenant_id, None, until)
+            everybody = Subject(tx.tenant_id, None, self._live_until(tx))
             self.add(tx, "permissions", [everybody], reason="role-changed")
-        else:
+        elif holders:
+            until = self._live_until(tx, of_users=holders)
             subjects = [Subject(user_id, user_id, until) for user_id in holders]
             self.add(tx, "permissions", subjects, reason="role-changed")
 
@@ -75,7 +80,13 @@ class Feed:
 
     def tenant_deleted(self, tx: Transaction, tenant_id: uuid.UUID) -> None:
         """Platform step: tokens of the tenant are refused, also when its own entries are gone."""
-        self._add_for_service(tx, "tenant", str(tenant_id), int(self._clock()) + self._ttl)
+        with tx.within(tenant_id) as own:
+            until = self._live_until(own)
+        self._add_for_service(tx, "tenant", str(tenant_id), until)
+
+    def _live_until(self, tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = None) -> int:
+        """As long as a token lives that is on its way, or one from before lifetimes were shortened."""
+        return max(int(self._clock()) + self._ttl, store.find_live_until(tx, of_users=of_users))
 
     def _add_for_service(self, tx: Transaction, kind: Kind, subject: str, live_until: int) -> None:
         nonce, now = self._entropy.token(8), int(self._clock())
@@ -109,10 +120,13 @@ class Feed:
 
     @staticmethod
     def _is_ours(tx: Transaction, place: Cursor, head: Cursor) -> bool:
-        """Whether the place is one of this history, and what came next is still there to be read."""
+        """Whether the place is one of this history, as far as that can still be seen.
+
+        The entry at the place says so, too: between two pages there are gaps where something has expired.
+        """
         if place.seq >= head.seq:
             return place == head
-        return store.find_previous(tx, place.seq + 1) == place.nonce
+        return place.nonce in store.list_nonces(tx, place.seq)
 
     def prune(self, *, batch: int) -> int:
         """Forget one batch of what has expired. Answers how many rows went."""

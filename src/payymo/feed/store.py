@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from payymo.db.schema import TENANT, revocation_counter, service_revocations, tenants
+from payymo.db.schema import TENANT, revocation_counter, service_revocations, sessions, tenants
 from payymo.db.schema import token_revocations as r
 from payymo.db.work import Transaction
 from payymo.feed.model import MARGIN_SECONDS, Cursor, Entry, Kind, Subject
@@ -42,18 +42,22 @@ def _is(name: str) -> sa.ColumnElement[bool]:
     return r.c.subject_id == sa.bindparam(name, type_=sa.Uuid())
 
 
-IS_REFUSED: Final = sa.select(
-    sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
-    sa.select(r.c.seq)
-    .where(
-        r.c.tenant_id == TENANT,
-        r.c.kind != "permissions",  # what is asked here is asked of live permissions
-        sa.or_(_is("token"), _is("session"), sa.and_(sa.or_(_is("user"), _is("tenant")), _IS_NEWER)),
+def _is_refused(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    of_anybody = sa.or_(_is("token"), _is("session"), sa.and_(sa.or_(_is("user"), _is("tenant")), _IS_NEWER))
+    return sa.select(
+        sa.select(tenants.c.status).where(tenants.c.id == TENANT).scalar_subquery(),
+        sa.select(r.c.seq).where(r.c.tenant_id == TENANT, *conditions, of_anybody).exists(),
     )
-    .exists(),
-)
+
+
+IS_REFUSED: Final = _is_refused(r.c.kind != "permissions")  # what is asked here is asked of live permissions
 """The tenant's status (None: no such tenant), and whether the token is revoked: itself, its session, or whatever of its
 user or tenant is older than a mark."""
+IS_REFUSED_ELSEWHERE: Final = _is_refused()
+"""The same for who goes by the permissions that the token names: also whether they have changed."""
+
+_LIVE_UNTIL = sa.select(sa.func.max(sessions.c.access_expires_at)).where(sessions.c.tenant_id == TENANT)
+_LIVE_UNTIL_OF = _LIVE_UNTIL.where(sessions.c.user_id.in_(sa.bindparam("of_users", expanding=True)))
 
 _SUBJECT = sa.cast(r.c.subject_id, sa.String()).label("subject")
 _OF_TENANTS = sa.select(r.c.seq, r.c.nonce, r.c.kind, _SUBJECT, r.c.tenant_id, r.c.revoked_at, r.c.expires_at)
@@ -65,9 +69,9 @@ _COUNT = sa.bindparam("count", type_=sa.Integer())
 _READ = (
     sa.union_all(_OF_TENANTS.where(r.c.seq > _AFTER), _OF_SERVICE.where(_s.seq > _AFTER)).order_by("seq").limit(_COUNT)
 )
-_PREVIOUS = sa.union_all(
-    sa.select(r.c.previous).where(r.c.seq == sa.bindparam("of_seq")),
-    sa.select(_s.previous).where(_s.seq == sa.bindparam("of_seq")),
+_NONCES = sa.union_all(
+    *(sa.select(table.c.nonce).where(table.c.seq == sa.bindparam("of_seq")) for table in (r, service_revocations)),
+    *(sa.select(table.c.previous).where(table.c.seq == sa.bindparam("next")) for table in (r, service_revocations)),
 )
 
 
@@ -122,6 +126,16 @@ def _take_numbers(tx: Transaction, count: int, nonce: str) -> tuple[int, str]:
     return row.last_seq - count + 1, row.previous
 
 
+def find_live_until(tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = None) -> int:
+    """Until when an access token of the tenant may live, or of some of its users; 0 when there is none.
+
+    Lifetimes may have been longer when it was issued.
+    """
+    if of_users is None:
+        return tx.execute(_LIVE_UNTIL).scalar() or 0
+    return tx.execute(_LIVE_UNTIL_OF, {"of_users": of_users}).scalar() or 0
+
+
 def find_position(tx: Transaction) -> int:
     """The last number that was given: whoever asks first, and reads then, sees everything up to it."""
     position: int = tx.execute(_POSITION).scalar_one()
@@ -140,10 +154,9 @@ def find_head(tx: Transaction) -> Cursor:
     return Cursor(row.last_seq, row.nonce)
 
 
-def find_previous(tx: Transaction, seq: int) -> str | None:
-    """Platform step: the nonce of the number before that of an entry that is still there."""
-    found: str | None = tx.execute(_PREVIOUS, {"of_seq": seq}).scalar()
-    return found
+def list_nonces(tx: Transaction, seq: int) -> tuple[str, ...]:
+    """Platform step: the nonce of a number, once for its own entry and once for the next, as far as they are there."""
+    return tuple(tx.execute(_NONCES, {"of_seq": seq, "next": seq + 1}).scalars())
 
 
 def read(tx: Transaction, *, after: int, count: int) -> list[Entry]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from payymo.errors import PayymoError
 from payymo.feed.model import Cursor
 from payymo.feed.service import Feed
 
@@ -60,7 +59,7 @@ class Watch:
             try:
                 self._wake(self._feed.head())
                 pause = self._look
-            except PayymoError:  # whoever waits is told when they have waited, and ask
+            except Exception:  # noqa: BLE001 - whoever waits asks when they have waited, and is told; this goes on
                 pause = FAILED_SECONDS
             time.sleep(pause)
 

@@ -246,7 +246,9 @@ class KeyRing:
             if found is not None:
                 self._succeed(tx, found.purpose, heirs)
             if revoked.purpose == "access":  # what refresh keys sign is verified by us alone
-                self._feed.key_revoked(tx, kid, live_until=now + revoked.token_ttl_seconds)
+                # Whoever has the key signs tokens that live as long as they like, and caches show it for a while yet.
+                shown = max(revoked.token_ttl_seconds, self._policy.calendar.jwks_max_age)
+                self._feed.key_revoked(tx, kid, live_until=now + shown)
         self._read()
         with suppress(Unavailable, Misconfigured):
             self._prepare()

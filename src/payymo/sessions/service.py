@@ -102,9 +102,11 @@ class Sessions:
         if proof is not None:
             with self._work(tenant_id) as tx:
                 user = self._users.lock_proven(tx, proof)
-                if user is not None:
-                    session = self._new_session(tenant_id, user.id, device)
-                    live = Live(user.id, session.expires_at, session.live, store.add_session(tx, session))
+                session = self._new_session(tenant_id, proof.user_id, device)
+                position = None if user is None else store.add_session(tx, session)
+                # A tenant that was suspended in between keeps the row, without tokens, until it is resumed.
+                if user is not None and position is not None:
+                    live = Live(user.id, session.expires_at, session.live, position)
                     grants = self._roles.grants_of(tx, user.id)
                     subject = _subject_of(tenant_id, session.id, live, grants)
                     pair = self._pair(subject, live, plan) if plan.may_fail else None

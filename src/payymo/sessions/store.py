@@ -51,7 +51,7 @@ _ADD = (
             if name not in {"tenant_id", "ended_at", "consumed_id", "replays"}
         },
     )
-    .returning(POSITION)
+    .returning(POSITION.label("position"), _IN_ACTIVE_TENANT.label("is_welcome"))
 )
 _ACCESS_UNTIL = sa.case(
     (s.c.access_expires_at > sa.bindparam("new_access_expires_at"), s.c.access_expires_at),
@@ -125,8 +125,12 @@ def list_sessions(tx: Transaction, user_id: uuid.UUID, *, now: int, count: int) 
     return tuple(_read(row) for row in rows)
 
 
-def add_session(tx: Transaction, session: Session) -> int:
-    """Start a session. Answers the feed's position, of which whatever is read afterwards knows."""
+def add_session(tx: Transaction, session: Session) -> int | None:
+    """Start a session. Answers the feed's position, of which whatever is read afterwards knows.
+
+    None: the tenant is not active any more. Both are asked at once, of one snapshot: a position from after a suspension
+    would let the token pass for a newer one than its mark.
+    """
     values = {
         "new_id": session.id,
         "new_user_id": session.user_id,
@@ -141,8 +145,8 @@ def add_session(tx: Transaction, session: Session) -> int:
         "new_refresh_issued_at": session.live.issued_at,
         "new_refresh_expires_at": session.live.expires_at,
     }
-    position: int = tx.execute(_ADD, values).scalar_one()
-    return position
+    row = tx.execute(_ADD, values).one()
+    return row.position if row.is_welcome else None
 
 
 def rotate(

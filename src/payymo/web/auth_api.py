@@ -96,8 +96,11 @@ class AuthApi:
 
     @route("POST", "/api/auth/token/verify", limit="verify", authentication=None, scope="introspection")
     def verify_token(self, caller: Caller, body: VerifyBody) -> VerifyOut:
-        """Verify an access token: signature, times, revocation."""
-        claims = self._gate.check(body.token, named_tenant_id=caller.named_tenant_id).claims
+        """Verify an access token: signature, times, revocation.
+
+        The permissions in it must not have changed either: who asks goes by them.
+        """
+        claims = self._gate.check(body.token, named_tenant_id=caller.named_tenant_id, elsewhere=True).claims
         info = TokenInfo(
             user_id=claims.sub,
             tenant_id=claims.tenant_id,

@@ -26,6 +26,7 @@ from payymo_guard import Claims, Refused, Verifier
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SLUG_MAX = 63
+UNKNOWN = "unknown"
 WAITED = "payymo.waited"
 """In the environment of a request that was left waiting and comes again: for how long, in seconds."""
 
@@ -53,7 +54,7 @@ class Caller:
     """The caller, as one who changes things. Known on routes that name a permission."""
     service: ServiceCredential | None = None
     """What a service has proven itself with, on routes that name a scope. None: it needs nothing, where it is."""
-    _address: str | None = field(default=None, init=False)
+    _origin: tuple[str, bool] | None = field(default=None, init=False)
     _resolved: tuple[Tenant, bool] | None = field(default=None, init=False)
 
     @property
@@ -64,11 +65,19 @@ class Caller:
     @property
     def address(self) -> str:
         """The client's address, as far as it can be believed."""
-        if self._address is None:
+        return self._locate()[0]
+
+    @property
+    def is_located(self) -> bool:
+        """Whether the address is the client's, and not that of a proxy that nobody trusts or that told no address."""
+        return self._locate()[1]
+
+    def _locate(self) -> tuple[str, bool]:
+        if self._origin is None:
             peer = self.request.environ.get("REMOTE_ADDR", "")
-            forwarded = self.request.headers.get("X-Forwarded-For") if self.trusted_proxies else None
-            self._address = client_address(peer, forwarded, self.trusted_proxies)
-        return self._address
+            forwarded = self.request.headers.get("X-Forwarded-For")
+            self._origin = client_address(peer, forwarded, self.trusted_proxies)
+        return self._origin
 
     @property
     def principal(self) -> Principal:
@@ -163,11 +172,13 @@ class Gate:
         Raises MissingToken, InvalidToken, InsufficientScope, Unavailable.
         """
         header = caller.request.headers.get("Authorization")
-        return self._guards.admit(header, address=caller.address, scope=scope)
+        address = caller.address if caller.is_located else UNKNOWN
+        return self._guards.admit(header, address=address, scope=scope)
 
-    def check(self, token: str, *, named_tenant_id: uuid.UUID | None) -> Principal:
+    def check(self, token: str, *, named_tenant_id: uuid.UUID | None, elsewhere: bool = False) -> Principal:
         """The user behind an access token that is valid now, not revoked, and of the tenant that was named.
 
+        `elsewhere`: it is somebody else who asks, and will go by the permissions in it.
         Raises InvalidToken, Unavailable: when the revocations can't be asked, nobody gets in.
         """
         try:
@@ -177,7 +188,7 @@ class Gate:
             raise InvalidToken(private=refused.code) from None
         except ValueError:
             raise InvalidToken(private="an identifier is not a UUID") from None
-        if self._feed.is_refused(bearer):
+        if self._feed.is_refused(bearer, elsewhere=elsewhere):
             raise InvalidToken(private="token_revoked")
         return Principal(claims, bearer.tenant_id, bearer.user_id, bearer.session_id)
 
@@ -188,21 +199,24 @@ def brings_credential(caller: Caller) -> bool:
     return scheme.lower() == "bearer" and text.startswith(PREFIX)
 
 
-def client_address(peer: str, forwarded: str | None, trusted: tuple[Network, ...]) -> str:
-    """The nearest address that no trusted proxy stands behind, counted from the right.
+def client_address(peer: str, forwarded: str | None, trusted: tuple[Network, ...]) -> tuple[str, bool]:
+    """The nearest address that no trusted proxy stands behind, counted from the right; and whether it is the client's.
 
-    What stands further to the left was written by strangers.
+    What stands further to the left was written by strangers. The address of a proxy that can't be believed, or told
+    none, is good for counting; it must not open to everybody what is open to the proxy's network.
     """
     address = _parse(peer)
     if address is None:
-        return "unknown"
+        return UNKNOWN, False
+    if forwarded is not None and not any(address in network for network in trusted):
+        return str(address), False
     hops = [part.strip() for part in (forwarded or "").split(",")] if forwarded else []
     while hops and any(address in network for network in trusted):
         nearer = _parse(hops.pop())
         if nearer is None:
-            break
+            return str(address), False
         address = nearer
-    return str(address)
+    return str(address), True
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -81,7 +81,8 @@ class EventApi:
         receiver = caller.service
         if receiver is None:  # from an open network; whose place would it be?
             raise MissingToken("Send a service credential: what was acknowledged is remembered with it.")
-        self._acknowledge(caller, receiver, body)
+        if not caller.comes_again:
+            self._acknowledge(caller, receiver, body)
         count = min(body.max_events, EVENTS_MAX)
         head = self._feed.head()  # first: what comes while we read is news
         events = self._undelivered(receiver, count + 1)

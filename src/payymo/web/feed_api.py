@@ -1,7 +1,8 @@
 """The revocation feed, for whoever verifies tokens elsewhere: a long poll that holds no thread where that is possible.
 
 A server that can puts `PARK` into the environment: a request that finds nothing new is left with it and comes again,
-with `WAITED`, when there is. Other servers hold a thread meanwhile, and only a few at a time.
+with `WAITED`, when there is. Other servers hold a thread meanwhile, and only a few at a time; where a process has but
+one, nobody waits.
 """
 
 import threading
@@ -74,6 +75,8 @@ class Waiting:
         park: Park | None = caller.request.environ.get(PARK)
         if park is not None:
             park(place, seconds)
+            return 0.0
+        if not caller.request.is_multithread:  # PEP 3333: nobody else would be answered meanwhile
             return 0.0
         if not self._threads.acquire(blocking=False):
             return 0.0

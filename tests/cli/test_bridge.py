@@ -1,0 +1,103 @@
+"""Requests that wait with the server, and come again: as they came."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+from payymo.cli.bridge import Bridge
+from payymo.feed.model import Cursor
+from payymo.feed.service import Feed
+from payymo.feed.waiting import Watch
+from payymo.logs import Trace
+from tests.support.house import House
+
+LONG = 15
+
+
+class Headers:
+    """As the server's runtime has them."""
+
+    def __init__(self, given: dict[str, str]) -> None:
+        self._given = given
+
+    def keys(self) -> list[str]:
+        return list(self._given)
+
+    def items(self) -> list[tuple[str, str]]:
+        return list(self._given.items())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._given
+
+
+class Noted(Watch):
+    """Says when somebody waits."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.has_somebody = threading.Event()
+
+    def watch(self, place: Cursor, wake: Callable[[], None]) -> Callable[[], None]:
+        self.has_somebody.set()
+        return super().watch(place, wake)
+
+
+class Protocol:
+    """One exchange."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.status = 0
+        self.answer = b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    def response_bytes(self, status: int, _headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.answer = status, body
+
+
+def post(path: str, body: Any, credential: str) -> tuple[Any, Protocol]:
+    octets = json.dumps(body).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(octets)),
+        "authorization": f"Bearer {credential}",
+        "host": "localhost",
+    }
+    scope = SimpleNamespace(
+        method="POST",
+        path=path,
+        query_string="",
+        http_version="1.1",
+        scheme="http",
+        server="127.0.0.1:8000",
+        client="127.0.0.1:4711",
+        authority=None,
+        headers=Headers(headers),
+    )
+    return scope, Protocol(octets)
+
+
+def test_a_receiver_of_events_may_wait(house: House) -> None:
+    """RFC 8936 §2.4: its body is read again when it comes again, and what it reports is taken down once."""
+    house.user("alice")
+    client, watch = house.logged_in(), Noted(house.services.feed)
+    made = house.services.guards.create("siem", scopes=["feed"], trace=Trace())
+    bridge = Bridge(house.app.wsgi_app, threads=2, body_seconds=5, watch=watch)
+    scope, protocol = post("/api/revocations/events", {"setErrs": {"x": {"err": "jwtParse"}}}, made.text)
+
+    def log_out() -> None:
+        assert watch.has_somebody.wait(LONG)
+        client.post("/api/auth/logout")
+
+    async def poll() -> None:
+        await asyncio.gather(bridge(scope, protocol), asyncio.to_thread(log_out))
+
+    asyncio.run(poll())
+    assert protocol.status == 200, protocol.answer
+    assert len(json.loads(protocol.answer)["sets"]) == 1
+    assert len([event for event in house.events() if event["event"] == "event.received"]) == 1
