@@ -92,10 +92,6 @@ class Feed:
         nonce, now = self._entropy.token(8), int(self._clock())
         store.add_for_service(tx, kind, subject, live_until=live_until, now=now, nonce=nonce)
 
-    def position_in(self, tx: Transaction) -> int:
-        """Step: the number up to which whatever this transaction reads from now on knows of everything."""
-        return store.find_position(tx)
-
     def head(self) -> Cursor:
         """Where the feed ends now. Raises Unavailable."""
         with self._work.platform(writes=False) as tx:

@@ -25,7 +25,6 @@ _LOCK_NUMBERS = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1).with_for_up
 _HEAD = sa.select(_COUNTER.last_seq, _COUNTER.nonce).where(_COUNTER.id == 1)
 POSITION: Final = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1).scalar_subquery()
 """The last number, for statements that have something else to do, too."""
-_POSITION = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1)
 _ADD = sa.insert(r).values(
     tenant_id=TENANT,
     **{
@@ -134,12 +133,6 @@ def find_live_until(tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = N
     if of_users is None:
         return tx.execute(_LIVE_UNTIL).scalar() or 0
     return tx.execute(_LIVE_UNTIL_OF, {"of_users": of_users}).scalar() or 0
-
-
-def find_position(tx: Transaction) -> int:
-    """The last number that was given: whoever asks first, and reads then, sees everything up to it."""
-    position: int = tx.execute(_POSITION).scalar_one()
-    return position
 
 
 def lock_is_revoked(tx: Transaction, token_id: uuid.UUID) -> bool:
