@@ -10,7 +10,18 @@ import pytest
 
 from payymo_guard import Guard, Refused
 from payymo_guard.discovery import Reach
-from tests.guard.feed_server import CREDENTIAL, FEED, JWKS, METADATA, FeedServer, Reply, reply, serving, until
+from tests.guard.feed_server import (
+    CREDENTIAL,
+    FEED,
+    JWKS,
+    METADATA,
+    VERIFY,
+    FeedServer,
+    Reply,
+    reply,
+    serving,
+    until,
+)
 from tests.guard.forge import Clock
 
 
@@ -196,6 +207,63 @@ def test_an_issuer_that_has_moved_its_feed_is_found(server: FeedServer) -> None:
         until(lambda: server.count(METADATA) >= 2)
         del server.instead[FEED]
         until(lambda: guard.status().last_error is None)
+
+
+def test_an_issuer_that_holds_answers_for_less_long_now_is_asked_for_less(server: FeedServer) -> None:
+    """What is refused may be the wait of another day: all would be read from the beginning each time."""
+    server.revoke("session", "s1")
+    with server.guard() as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        server.metadata["revocation_wait_seconds"] = 2
+        server.instead[FEED] = lambda query, _: reply({}, 422) if "wait=5" in query else None
+        server.revoke("session", "s2")  # ends the request that is held
+        until(lambda: server.queries()[-1].get("wait") == "2")
+        assert server.count(METADATA) == 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_issuer_that_has_moved_its_keys_is_found(server: FeedServer, status: int) -> None:
+    """The feed stays where it was, and goes on to be read; the keys would run out for ever."""
+    server.max_age = 10
+    elapsed = Clock(5000)
+    with server.guard(elapsed=elapsed) as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        server.instead[JWKS] = lambda *_: reply({}, status)
+        server.instead["/keys"] = lambda *_: (200, {}, server.fake.jwks())
+        server.metadata["jwks_uri"] = server.url + "/keys"
+        elapsed.now += 11
+        server.revoke("session", "another")  # ends the request that is held
+        until(lambda: verdict(guard, server.fake.mint()) == "accepted")
+        assert guard.status().entries == 1
+
+
+def test_keys_that_somebody_else_fetched_are_no_trouble_any_more(server: FeedServer) -> None:
+    """A fetch failed, and before the next try a token of an unknown key made us fetch: the feed is asked in peace."""
+    server.instead[JWKS] = lambda *_: reply({}, 503, Retry_After="2")
+    with server.guard(start_seconds=0.2) as guard:
+        guard.start()
+        until(lambda: "keys" in (guard.status().last_error or "") and server.count(FEED) >= 2)
+        del server.instead[JWKS]
+        assert verdict(guard, server.fake.mint()) == "keys_unavailable"
+        assert guard._source.keys.find("nobody's") is None
+        assert guard.status().kids == (server.fake.active_kid,)
+        until(lambda: guard.status().last_error is None)
+        until(lambda: "wait" in server.queries()[-1])
+        assert server.count(FEED) < 12
+
+
+def test_a_credential_that_is_not_accepted_says_nothing_about_tokens(server: FeedServer) -> None:
+    """The answer to both is 401; of a good token it would make clients log their users out."""
+    token = server.fake.mint()
+    server.revoked_tokens.add(token)
+    with server.guard(when_stale="ask", max_stale_seconds=0) as guard:
+        assert verdict(guard, token) == "token_revoked"
+        server.instead[FEED] = server.instead[VERIFY] = lambda *_: reply({}, 401)
+        server.revoke("session", "another")  # ends the request that is held
+        until(lambda: "401" in (guard.status().last_error or ""))
+        assert verdict(guard, token) == "revocations_stale"
+        server.instead.clear()
+        until(lambda: verdict(guard, token) == "token_revoked")
 
 
 def test_retry_after_is_obeyed(server: FeedServer) -> None:
