@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from payymo_guard import UNAVAILABLE, Claims, Guard, Refused, Staleness
+from payymo_guard import UNAVAILABLE, Claims, Guard, Refused, Staleness, VerificationKey
 from payymo_guard.staleness import WhenStale
 from payymo_guard.testing import FakeIssuer
 from tests.guard.forge import NOW, Clock, private_key
@@ -277,6 +277,21 @@ def test_a_guard_needs_an_issuer_and_an_audience() -> None:
             Guard(**({"issuer": fake.issuer, "audience": fake.audience} | missing))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Guard()  # type: ignore[call-arg]
+
+
+def test_the_time_that_a_proof_takes_counts() -> None:
+    """Keys that are not known are looked for, which takes seconds: what was fresh before is asked for afterwards."""
+    elapsed = Clock(1000)
+    fake = issuer(elapsed=elapsed)
+    guard, find = fake.guard(), fake.find
+
+    def look(kid: str) -> VerificationKey | None:
+        elapsed.now += 4
+        return find(kid)
+
+    guard._keys.find = look  # type: ignore[method-assign]
+    fake.go_stale(7)
+    assert verdict(guard, fake.mint()) == "revocations_stale"
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,8 @@ class Guard:
         self._source.start()
         if not self._elapsed() - self.revocations.as_of <= staleness.max_stale_seconds:
             self._source.wait()
+        proven: Proven[Claims] = self._verifier.prove(token)  # may take seconds: it looks for keys that are not known
         as_of, revision, passed = self.revocations.as_of, self.revocations.revision, self._elapsed()
-        proven: Proven[Claims] = self._verifier.prove(token)
         self._verifier.check_now(proven.claims, None)
         self._require_tenant(proven.claims, tenant_id)
         if proven.revision != revision:

@@ -94,6 +94,7 @@ class RevokedIds:
         place = _place(table, found)
         number = table.numbers[place]
         if number and number & _LATEST >= end:
+            _put(table, place, number)  # a fork may have come between the two stores that this takes
             return
         self._ends[end] += 1
         if not number:
