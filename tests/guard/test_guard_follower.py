@@ -339,6 +339,30 @@ def test_a_server_that_does_not_hold_its_answers_is_not_run_over(server: FeedSer
         assert server.count(FEED) - count <= 3
 
 
+def test_news_that_are_told_again_and_again_are_no_news(server: FeedServer) -> None:
+    """The place does not move: we ask once in a while, and not as fast as we can."""
+    server.revoke("session", "s1")
+    data = {"cursor": "a.0", "restart": False, "more": False, "waited_seconds": 0, "entries": server.entries}
+    server.instead[FEED] = lambda *_: reply({"data": data})
+    with server.guard() as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        until(lambda: server.count(FEED) >= 3)
+        began, count = time.monotonic(), server.count(FEED)
+        until(lambda: time.monotonic() - began > 1)
+        assert server.count(FEED) - count <= 3
+
+
+def test_what_a_cache_has_held_is_as_old_as_it_says(server: FeedServer) -> None:
+    """None of them should answer, and they are told so; one that does makes nothing fresh."""
+    elapsed = Clock(5000)
+    data = {"cursor": "a.0", "restart": False, "more": False, "waited_seconds": 0, "entries": []}
+    server.instead[FEED] = lambda *_: reply({"data": data}, Age="11")
+    with server.guard(elapsed=elapsed, start_seconds=1) as guard:
+        assert verdict(guard, server.fake.mint()) == "revocations_stale"
+        assert guard.revocations.as_of == 5000 - 11
+        assert {headers["Cache-Control"] for _, _, headers in server.asked} == {"no-cache"}
+
+
 def test_nothing_is_known_of_the_future(server: FeedServer) -> None:
     """A server that says it has waited for a year makes us no fresher than now."""
     elapsed = Clock(5000)
