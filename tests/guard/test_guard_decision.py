@@ -216,6 +216,17 @@ def test_asking_finds_what_was_revoked_meanwhile() -> None:
     assert [verdict(guard, token), verdict(guard, other)] == ["token_revoked", "accepted"]
 
 
+@pytest.mark.parametrize("act", ["change_permissions", "revoke_tenant", "revoke_user"])
+def test_an_issuer_that_is_asked_does_not_say_why(act: str) -> None:
+    """A fake one no more than a real one, whose answer is 401 and nothing else."""
+    fake = issuer()
+    guard = fake.guard(when_stale="ask")
+    token = fake.mint()
+    fake.go_stale(20)
+    getattr(fake, act)()
+    assert verdict(guard, token) == "token_revoked"
+
+
 def test_what_is_wrong_with_a_token_is_said_before_what_is_wrong_with_us() -> None:
     """A stranger's token is 401 for good, and not 503; what is known to be revoked is, too."""
     clock = Clock()

@@ -135,6 +135,30 @@ def test_connections_are_kept_and_found_closed() -> None:
         client.close()
 
 
+def test_connections_of_a_busy_time_don_t_stay_open() -> None:
+    """Which was used last is used next: the others are not kept for ever."""
+    both = threading.Barrier(2, timeout=20)
+
+    def behave(handler: Any) -> None:
+        if handler.path == "/busy":
+            both.wait()
+        plain(handler)
+
+    with raw(behave) as url:
+        client = client_of(url)
+        threads = [threading.Thread(target=get, args=(client, "/busy")) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(client._idle) == 2
+        connection, since = client._idle[0]
+        client._idle[0] = connection, since - 50
+        assert get(client).status == 200
+        assert len(client._idle) == 1
+        assert connection.sock is None
+
+
 def test_a_server_that_hangs_up_on_a_new_connection_is_not_asked_twice() -> None:
     """Only a kept one may have been closed by chance."""
     asked: list[str] = []

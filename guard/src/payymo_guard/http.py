@@ -132,6 +132,7 @@ class Client:
             self._busy.discard(connection)
         if connection.sock is not None and not self._is_closed:
             self._idle.append((connection, time.monotonic()))
+            self._let_old_go()
         return answer
 
     def close(self) -> None:
@@ -153,6 +154,13 @@ class Client:
         """
         while self._idle:
             self._idle.pop()[0].close()
+
+    def _let_old_go(self) -> None:
+        """The one that came back last is used first, so after a busy time the others would stay open for ever."""
+        latest = time.monotonic() - IDLE_SECONDS
+        with contextlib.suppress(IndexError):  # others use them meanwhile
+            while self._idle[0][1] < latest:
+                self._idle.popleft()[0].close()
 
     def _trust(self) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=self._ca_file) if self._origin.scheme == "https" else None
