@@ -152,8 +152,9 @@ class Client:
 
         What a thread of the parent uses is left alone there: it may hold locks that nobody will ever release.
         """
-        while self._idle:
-            self._idle.pop()[0].close()
+        with contextlib.suppress(IndexError):  # others may take the last one meanwhile
+            while self._idle:
+                self._idle.pop()[0].close()
 
     def _let_old_go(self) -> None:
         """The one that came back last is used first, so after a busy time the others would stay open for ever."""
