@@ -266,6 +266,15 @@ def test_a_credential_that_is_not_accepted_says_nothing_about_tokens(server: Fee
         until(lambda: verdict(guard, token) == "token_revoked")
 
 
+def test_without_a_credential_a_refusal_is_about_the_token(server: FeedServer) -> None:
+    """Whoever may ask without one, and not follow, has nothing else that could be refused."""
+    token = server.fake.mint()
+    server.revoked_tokens.add(token)
+    server.instead[FEED] = lambda *_: reply({}, 401)
+    with server.guard(when_stale="ask", max_stale_seconds=0, credential=None) as guard:
+        assert [verdict(guard, token), verdict(guard, server.fake.mint())] == ["token_revoked", "accepted"]
+
+
 def test_retry_after_is_obeyed(server: FeedServer) -> None:
     """A server that is overloaded decides when we come back."""
     times: list[float] = []

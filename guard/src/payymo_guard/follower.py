@@ -205,7 +205,7 @@ class Follower:
         """Remember what went wrong. Answers how long to wait."""
         self._say(here, trouble)
         here.failures += 1
-        here.is_unknown |= trouble.status == 401
+        here.is_unknown |= trouble.status == 401 and self._reach.credential is not None
         if trouble.status in _LOCKED_OUT:
             here.is_settled.set()  # waiting does not help
         if trouble.status in _GONE or trouble.status in _NOT_UNDERSTOOD:
