@@ -1,5 +1,6 @@
 """A guard that follows an issuer over a real connection: what it hears and survives, and when it stops believing."""
 
+import gc
 import logging
 import math
 import threading
@@ -398,6 +399,17 @@ def test_it_ends_within_a_moment(server: FeedServer) -> None:
     elapsed.now += 11
     assert verdict(guard, token) == "revocations_stale"
     assert len(server.asked) == count
+
+
+def test_a_guard_that_nobody_has_any_more_follows_nobody(server: FeedServer) -> None:
+    """Applications that are made and forgotten, as in tests, would leave a thread and a connection behind each."""
+    guard = server.guard()
+    assert verdict(guard, server.fake.mint()) == "accepted"
+    until(lambda: any("wait" in query for query in server.queries()))
+    del guard
+    gc.collect()
+    server.revoke("session", "another")  # ends the request that is held
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "payymo-guard"], 3)
 
 
 def test_a_server_that_never_answers_makes_nobody_wait_for_ever(server: FeedServer) -> None:

@@ -74,8 +74,11 @@ class Follower:
         *,
         clock: Callable[[], float],
         elapsed: Callable[[], float],
+        is_wanted: Callable[[], bool],
     ) -> None:
+        """`is_wanted`: whether there is anybody left who could ask."""
         self._reach = reach
+        self._is_wanted = is_wanted
         self._elapsed = elapsed
         self._clock = clock
         self._keys = PublishedKeys(revocations.is_key_revoked, elapsed)
@@ -147,7 +150,7 @@ class Follower:
 
     def _follow(self, here: _Here) -> None:
         """The thread's life."""
-        while not here.has_ended.is_set():
+        while not here.has_ended.is_set() and self._is_wanted():
             try:
                 pause = self._turn(here)
             except Unreachable as trouble:

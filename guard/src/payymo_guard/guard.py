@@ -89,7 +89,15 @@ class Guard:
         )
         if source is None:
             reach = Reach(issuer, credential, discovery_url, None if ca_file is None else Path(ca_file), start_seconds)
-            self._source: Source = Follower(reach, self.revocations, max_stale_seconds, clock=clock, elapsed=elapsed)
+            guard = weakref.ref(self)  # the thread must not keep alive what nobody else wants
+            self._source: Source = Follower(
+                reach,
+                self.revocations,
+                max_stale_seconds,
+                clock=clock,
+                elapsed=elapsed,
+                is_wanted=lambda: guard() is not None,
+            )
         else:
             self._source = source(self.revocations)
         self._keys = self._source.keys
