@@ -264,7 +264,7 @@ PLATFORM = (
             *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),
         )
     }
-    | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_PREVIOUS", "_PRUNE", "_READ")}
+    | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_NONCES", "_PRUNE", "_READ")}
     | {
         ("payymo.guards.store", name)
         for name in (

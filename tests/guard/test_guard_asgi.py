@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -111,6 +113,14 @@ def test_a_method_that_the_table_lacks_is_denied(client: TestClient) -> None:
     assert client.head("/invoices", headers=bearer("invoices:read")).status_code == 200
     assert client.request("get", "/invoices", headers=bearer()).status_code == 403
     assert client.request("WEBSOCKET", "/live", headers=bearer("live:read")).status_code == 403
+
+
+def test_a_method_in_small_letters_is_none() -> None:
+    """RFC 9110 §9.1: it would be another one. Django and Quart take `post` for POST, and the table does not."""
+    reader = [(b"authorization", bearer("invoices:read")["Authorization"].encode())]
+    rules = [protect("/invoices", "invoices:write", methods=["POST"]), protect("/invoices", "invoices:read")]
+    for method, status in (("GET", 200), ("POST", 403), ("post", 400), ("Post", 400)):
+        assert drive(build(rules), path="/invoices", method=method, headers=reader)[0] == status
 
 
 def test_a_path_of_one_tenant_takes_its_tokens_alone(client: TestClient) -> None:
@@ -230,6 +240,30 @@ def test_below_a_root_path_the_table_is_read_without_it() -> None:
     mounted = TestClient(Starlette(routes=[Mount("/shop", build())]))
     assert mounted.get("/shop/health").status_code == 200
     assert mounted.get("/shop/admin").status_code == 401
+
+
+@pytest.mark.parametrize("root", ["", "/x"])
+def test_a_root_path_of_the_application_s_own_counts_like_the_server_s(root: str) -> None:
+    """FastAPI puts it in the place of the server's, also behind middleware, and routes on the rest."""
+    app = FastAPI()
+    app.root_path = "/api"  # what its argument of this name does
+    app.get("/admin")(lambda: 0)
+    core, rules = ISSUER.verifier(), [protect("/admin", "shop:admin"), protect("/*")]
+    for guarded in (ASGIGuard(app, core, rules), ASGIGuard(CORSMiddleware(app), core, rules)):
+        for path in ("/admin", "/api/admin"):
+            headers = [(b"authorization", bearer()["Authorization"].encode())]
+            scope = {"path": path, "raw_path": path.encode(), "root_path": root}
+            assert drive(guarded, headers=headers, **scope)[0] == 403
+            headers = [(b"authorization", bearer("shop:admin")["Authorization"].encode())]
+            assert drive(guarded, headers=headers, **scope)[0] == 200
+
+
+def test_a_folder_that_others_call_root_path_is_none() -> None:
+    """Of Flask and Quart it is where the program is."""
+    guarded = build()
+    guarded._app.root_path = "/static"  # type: ignore[attr-defined]
+    assert drive(guarded, path="/static/health", raw_path=b"/static/health")[0] == 200
+    assert drive(guarded, path="/static/admin", raw_path=b"/static/admin")[1]["route"] == "/static/admin"
 
 
 def test_a_server_without_raw_path_is_served() -> None:

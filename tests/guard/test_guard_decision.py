@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from payymo_guard import UNAVAILABLE, Claims, Guard, Refused, Staleness
+from payymo_guard import UNAVAILABLE, Claims, Guard, Refused, Staleness, VerificationKey
 from payymo_guard.staleness import WhenStale
 from payymo_guard.testing import FakeIssuer
 from tests.guard.forge import NOW, Clock, private_key
@@ -227,6 +227,17 @@ def test_asking_finds_what_was_revoked_meanwhile() -> None:
     assert [verdict(guard, token), verdict(guard, other)] == ["token_revoked", "accepted"]
 
 
+@pytest.mark.parametrize("act", ["change_permissions", "revoke_tenant", "revoke_user"])
+def test_an_issuer_that_is_asked_does_not_say_why(act: str) -> None:
+    """A fake one no more than a real one, whose answer is 401 and nothing else."""
+    fake = issuer()
+    guard = fake.guard(when_stale="ask")
+    token = fake.mint()
+    fake.go_stale(20)
+    getattr(fake, act)()
+    assert verdict(guard, token) == "token_revoked"
+
+
 def test_what_is_wrong_with_a_token_is_said_before_what_is_wrong_with_us() -> None:
     """A stranger's token is 401 for good, and not 503; what is known to be revoked is, too."""
     clock = Clock()
@@ -288,6 +299,21 @@ def test_a_guard_needs_an_issuer_and_an_audience() -> None:
             Guard(**({"issuer": fake.issuer, "audience": fake.audience} | missing))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Guard()  # type: ignore[call-arg]
+
+
+def test_the_time_that_a_proof_takes_counts() -> None:
+    """Keys that are not known are looked for, which takes seconds: what was fresh before is asked for afterwards."""
+    elapsed = Clock(1000)
+    fake = issuer(elapsed=elapsed)
+    guard, find = fake.guard(), fake.find
+
+    def look(kid: str) -> VerificationKey | None:
+        elapsed.now += 4
+        return find(kid)
+
+    guard._keys.find = look  # type: ignore[method-assign]
+    fake.go_stale(7)
+    assert verdict(guard, fake.mint()) == "revocations_stale"
 
 
 @pytest.mark.parametrize(

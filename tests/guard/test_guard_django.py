@@ -140,6 +140,7 @@ SITE.urlpatterns = [
     path("plain", plain),
     path("plain-async", plain_async),
     path("inner/", include(INNER)),
+    path("outer/", include(([path("inner/", include(INNER))], "outer"))),
 ]
 GUARDED = ["sync", "async", "things", "async-things", "wrapped-things"]
 
@@ -278,6 +279,13 @@ def test_a_namespace_may_be_public() -> None:
     with override_settings(**WHOLE, PAYYMO_GUARD={"guard": CORE, "public_namespaces": ["inner"]}):
         assert get("inner/plain").content == b"plain"
         assert get("plain").status_code == 401
+
+
+def test_a_namespace_is_public_by_its_whole_name() -> None:
+    """What an application calls so inside of its own is not meant."""
+    for names, is_open in ((["inner"], False), (["outer:inner"], True), (["outer"], True), (["inner:outer"], False)):
+        with override_settings(**WHOLE, PAYYMO_GUARD={"guard": CORE, "public_namespaces": names}):
+            assert get("outer/inner/plain").status_code == (200 if is_open else 401)
 
 
 def test_without_the_middleware_nothing_else_is_protected() -> None:

@@ -1,5 +1,6 @@
 """Views of Flask behind access tokens: one by one, as a blueprint, as a whole application."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -129,6 +130,22 @@ def test_a_pin_on_an_argument_that_is_not_there_lets_nobody_in(guard: FlaskGuard
     app = Flask("shop")
     app.get("/t/<tenant>")(guard.require(tenant="tenant_id")(lambda tenant: tenant))
     assert app.test_client().get("/t/acme", headers=bearer()).status_code == 503
+
+
+def test_a_view_that_is_routed_to_past_its_guard_is_named_in_the_log(
+    app: Flask, guard: FlaskGuard, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The decorators stand the wrong way round: Flask has the bare function, and nobody would notice."""
+
+    @guard.require("shop:admin")
+    @app.get("/admin")
+    def admin() -> str:
+        return "admin"
+
+    client = app.test_client()
+    with caplog.at_level(logging.ERROR):
+        assert [client.get("/any", headers=bearer()).status_code for _ in range(2)] == [200, 200]
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["admin"]
 
 
 def test_head_is_the_views_business(app: Flask) -> None:

@@ -1,5 +1,6 @@
 """A guard that follows an issuer over a real connection: what it hears and survives, and when it stops believing."""
 
+import gc
 import logging
 import math
 import threading
@@ -10,7 +11,18 @@ import pytest
 
 from payymo_guard import Guard, Refused
 from payymo_guard.discovery import Reach
-from tests.guard.feed_server import CREDENTIAL, FEED, JWKS, METADATA, FeedServer, Reply, reply, serving, until
+from tests.guard.feed_server import (
+    CREDENTIAL,
+    FEED,
+    JWKS,
+    METADATA,
+    VERIFY,
+    FeedServer,
+    Reply,
+    reply,
+    serving,
+    until,
+)
 from tests.guard.forge import Clock
 
 
@@ -199,6 +211,72 @@ def test_an_issuer_that_has_moved_its_feed_is_found(server: FeedServer) -> None:
         until(lambda: guard.status().last_error is None)
 
 
+def test_an_issuer_that_holds_answers_for_less_long_now_is_asked_for_less(server: FeedServer) -> None:
+    """What is refused may be the wait of another day: all would be read from the beginning each time."""
+    server.revoke("session", "s1")
+    with server.guard() as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        server.metadata["revocation_wait_seconds"] = 2
+        server.instead[FEED] = lambda query, _: reply({}, 422) if "wait=5" in query else None
+        server.revoke("session", "s2")  # ends the request that is held
+        until(lambda: server.queries()[-1].get("wait") == "2")
+        assert server.count(METADATA) == 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_issuer_that_has_moved_its_keys_is_found(server: FeedServer, status: int) -> None:
+    """The feed stays where it was, and goes on to be read; the keys would run out for ever."""
+    server.max_age = 10
+    elapsed = Clock(5000)
+    with server.guard(elapsed=elapsed) as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        server.instead[JWKS] = lambda *_: reply({}, status)
+        server.instead["/keys"] = lambda *_: (200, {}, server.fake.jwks())
+        server.metadata["jwks_uri"] = server.url + "/keys"
+        elapsed.now += 11
+        server.revoke("session", "another")  # ends the request that is held
+        until(lambda: verdict(guard, server.fake.mint()) == "accepted")
+        assert guard.status().entries == 1
+
+
+def test_keys_that_somebody_else_fetched_are_no_trouble_any_more(server: FeedServer) -> None:
+    """A fetch failed, and before the next try a token of an unknown key made us fetch: the feed is asked in peace."""
+    server.instead[JWKS] = lambda *_: reply({}, 503, Retry_After="2")
+    with server.guard(start_seconds=0.2) as guard:
+        guard.start()
+        until(lambda: "keys" in (guard.status().last_error or "") and server.count(FEED) >= 2)
+        del server.instead[JWKS]
+        assert verdict(guard, server.fake.mint()) == "keys_unavailable"
+        assert guard._source.keys.find("nobody's") is None
+        assert guard.status().kids == (server.fake.active_kid,)
+        until(lambda: guard.status().last_error is None)
+        until(lambda: "wait" in server.queries()[-1])
+        assert server.count(FEED) < 12
+
+
+def test_a_credential_that_is_not_accepted_says_nothing_about_tokens(server: FeedServer) -> None:
+    """The answer to both is 401; of a good token it would make clients log their users out."""
+    token = server.fake.mint()
+    server.revoked_tokens.add(token)
+    with server.guard(when_stale="ask", max_stale_seconds=0) as guard:
+        assert verdict(guard, token) == "token_revoked"
+        server.instead[FEED] = server.instead[VERIFY] = lambda *_: reply({}, 401)
+        server.revoke("session", "another")  # ends the request that is held
+        until(lambda: "401" in (guard.status().last_error or ""))
+        assert verdict(guard, token) == "revocations_stale"
+        server.instead.clear()
+        until(lambda: verdict(guard, token) == "token_revoked")
+
+
+def test_without_a_credential_a_refusal_is_about_the_token(server: FeedServer) -> None:
+    """Whoever may ask without one, and not follow, has nothing else that could be refused."""
+    token = server.fake.mint()
+    server.revoked_tokens.add(token)
+    server.instead[FEED] = lambda *_: reply({}, 401)
+    with server.guard(when_stale="ask", max_stale_seconds=0, credential=None) as guard:
+        assert [verdict(guard, token), verdict(guard, server.fake.mint())] == ["token_revoked", "accepted"]
+
+
 def test_retry_after_is_obeyed(server: FeedServer) -> None:
     """A server that is overloaded decides when we come back."""
     times: list[float] = []
@@ -272,6 +350,30 @@ def test_a_server_that_does_not_hold_its_answers_is_not_run_over(server: FeedSer
         assert server.count(FEED) - count <= 3
 
 
+def test_news_that_are_told_again_and_again_are_no_news(server: FeedServer) -> None:
+    """The place does not move: we ask once in a while, and not as fast as we can."""
+    server.revoke("session", "s1")
+    data = {"cursor": "a.0", "restart": False, "more": False, "waited_seconds": 0, "entries": server.entries}
+    server.instead[FEED] = lambda *_: reply({"data": data})
+    with server.guard() as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        until(lambda: server.count(FEED) >= 3)
+        began, count = time.monotonic(), server.count(FEED)
+        until(lambda: time.monotonic() - began > 1)
+        assert server.count(FEED) - count <= 3
+
+
+def test_what_a_cache_has_held_is_as_old_as_it_says(server: FeedServer) -> None:
+    """None of them should answer, and they are told so; one that does makes nothing fresh."""
+    elapsed = Clock(5000)
+    data = {"cursor": "a.0", "restart": False, "more": False, "waited_seconds": 0, "entries": []}
+    server.instead[FEED] = lambda *_: reply({"data": data}, Age="11")
+    with server.guard(elapsed=elapsed, start_seconds=1) as guard:
+        assert verdict(guard, server.fake.mint()) == "revocations_stale"
+        assert guard.revocations.as_of == 5000 - 11
+        assert {headers["Cache-Control"] for _, _, headers in server.asked} == {"no-cache"}
+
+
 def test_nothing_is_known_of_the_future(server: FeedServer) -> None:
     """A server that says it has waited for a year makes us no fresher than now."""
     elapsed = Clock(5000)
@@ -298,6 +400,17 @@ def test_it_ends_within_a_moment(server: FeedServer) -> None:
     elapsed.now += 11
     assert verdict(guard, token) == "revocations_stale"
     assert len(server.asked) == count
+
+
+def test_a_guard_that_nobody_has_any_more_follows_nobody(server: FeedServer) -> None:
+    """Applications that are made and forgotten, as in tests, would leave a thread and a connection behind each."""
+    guard = server.guard()
+    assert verdict(guard, server.fake.mint()) == "accepted"
+    until(lambda: any("wait" in query for query in server.queries()))
+    del guard
+    gc.collect()
+    server.revoke("session", "another")  # ends the request that is held
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "payymo-guard"], 3)
 
 
 def test_a_server_that_never_answers_makes_nobody_wait_for_ever(server: FeedServer) -> None:

@@ -135,6 +135,30 @@ def test_connections_are_kept_and_found_closed() -> None:
         client.close()
 
 
+def test_connections_of_a_busy_time_don_t_stay_open() -> None:
+    """Which was used last is used next: the others are not kept for ever."""
+    both = threading.Barrier(2, timeout=20)
+
+    def behave(handler: Any) -> None:
+        if handler.path == "/busy":
+            both.wait()
+        plain(handler)
+
+    with raw(behave) as url:
+        client = client_of(url)
+        threads = [threading.Thread(target=get, args=(client, "/busy")) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(client._idle) == 2
+        connection, since = client._idle[0]
+        client._idle[0] = connection, since - 50
+        assert get(client).status == 200
+        assert len(client._idle) == 1
+        assert connection.sock is None
+
+
 def test_a_server_that_hangs_up_on_a_new_connection_is_not_asked_twice() -> None:
     """Only a kept one may have been closed by chance."""
     asked: list[str] = []
@@ -257,7 +281,8 @@ def test_redirects_are_not_followed(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7), ("0", 0), ("100000", 300), ("-5", 0), ("soon", 0), ("٣", 0), ("1.5", 0)]
+    ("value", "seconds"),
+    [("7", 7), ("0", 0), ("100000", 300), ("-5", 0), ("soon", 0), ("٣", 0), ("1.5", 0), ("9" * 5000, 300)],
 )
 def test_retry_after_is_read_within_bounds(value: str, seconds: float) -> None:
     """Whole seconds, and at most five minutes."""
@@ -297,6 +322,35 @@ def test_tls_is_checked(tmp_path: Path) -> None:
                 get(client_of(url, ca_file=ca_file))
     with raw(plain, context("elsewhere.test")) as url, pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
         get(client_of(url, ca_file=tmp_path / "root.pem"))
+
+
+def test_authorities_that_were_replaced_are_read_again(tmp_path: Path) -> None:
+    """25: the server's new certificate is of a new authority, and nobody has to start our process again."""
+    now, path = time.time(), tmp_path / "ca.pem"  # noqa: TID251 - TLS looks at the real clock
+    before, after = FakeAuthority(now=now), FakeAuthority(now=now)
+    path.write_bytes(before.pem)
+    leaf = after.issue("localhost", dns_names=("localhost",), usages=(SERVER,))
+    (tmp_path / "leaf.pem").write_bytes(leaf.pem + leaf.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "leaf.pem")
+    with raw(plain, context) as url:
+        client = client_of(url, ca_file=path)
+        for text in (before.pem, b"", after.pem):  # while it is written, those from before hold
+            with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+                get(client)
+            path.write_bytes(text)
+        with pytest.raises(Unreachable):
+            get(client)
+        assert get(client).body == b"ok"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(None, 0), ("0", 0), ("17", 17), ("-1", 0), ("x", 0), ("9" * 5000, 2**31)]
+)
+def test_an_answer_says_for_how_long_caches_have_held_it(value: str | None, seconds: int) -> None:
+    """RFC 9111 §5.1; whoever writes nonsense has said nothing."""
+    headers = {} if value is None else {"age": value}
+    assert Answer(200, headers, b"").age_seconds == seconds
 
 
 def test_requests_of_many_threads_don_t_mix() -> None:

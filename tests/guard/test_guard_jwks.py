@@ -225,6 +225,17 @@ def test_the_issuer_says_for_how_long_keys_are_good(
     assert (keys.usable_until, keys.due_at) == (5000 + seconds, 5000 + seconds / 2)
 
 
+@pytest.mark.parametrize(("age", "left", "due"), [("0", 120, 60), ("50", 70, 10), ("100", 20, 5), ("500", -380, 5)])
+def test_the_time_that_keys_were_in_a_cache_counts(
+    server: FeedServer, elapsed: Clock, age: str, left: float, due: float
+) -> None:
+    """RFC 9111 §4.2: no cache makes a key last for longer, and none makes us ask without a pause."""
+    server.instead[JWKS] = lambda *_: (200, {"Cache-Control": "max-age=120", "Age": age}, server.fake.jwks())
+    keys = published(server, elapsed)
+    keys.refresh()
+    assert (keys.usable_until, keys.due_at) == (5000 + left, 5000 + due)
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"keys":[{}]}', b'{"keys":[],"x":"' + b"x" * 262_144 + b'"}'])
 def test_a_document_that_can_t_be_read_changes_nothing(server: FeedServer, elapsed: Clock, body: bytes) -> None:
     """What is there stays until its time is over."""

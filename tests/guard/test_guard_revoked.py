@@ -59,6 +59,16 @@ def test_the_same_twice_takes_one_place() -> None:
     assert len(ids) == 100
 
 
+def test_what_a_fork_left_half_put_in_is_put_in_when_it_is_told_again() -> None:
+    """The number was stored, and the bit by which readers find it was not: the child reads the same entry anew."""
+    ids = filled(1)
+    for table in ids._tables:
+        table.bits[:] = bytes(len(table.bits))
+    assert identifier(0) not in ids
+    ids.add(identifier(0), NOW)
+    assert identifier(0) in ids
+
+
 @pytest.mark.parametrize("first", [NOW, NOW + 5000])
 def test_of_two_ends_the_later_counts(first: int) -> None:
     """In whichever order they come."""

@@ -97,6 +97,7 @@ class ASGIGuard:
         self._app = app
         self._core = core
         self._rules = tuple(rules)
+        self._sets_root = _fastapi_in(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or answer."""
@@ -111,8 +112,8 @@ class ASGIGuard:
 
     async def _decide(self, scope: Scope) -> Claims | Answer | None:
         method = _method_of(scope)
-        path = route_path(scope)
-        if path is None:
+        path = route_path(scope, getattr(self._sets_root, "root_path", ""))
+        if path is None or method.upper() != method:  # some servers pass `post` on, and some applications take it
             return MALFORMED
         for rule in self._rules:
             parameters = rule.matches(path, method)
@@ -144,15 +145,32 @@ def authorization(scope: Scope) -> list[str]:
     return [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
 
 
-def route_path(scope: Scope) -> str | None:
-    """The path that applications route on (below `root_path`); None if it can be read in more than one way."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+def route_path(scope: Scope, own_root: str = "") -> str | None:
+    """The path that applications route on (below `root_path`); None if it can be read in more than one way.
+
+    `own_root`: the application's, which takes the place of the server's.
+    """
+    path, root = str(scope["path"]), own_root or str(scope.get("root_path", ""))
     raw = scope.get("raw_path")
     if _is_ambiguous(path) or _AMBIGUOUS_RAW.search(path.encode() if raw is None else raw):
         return None
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :]
     return path
+
+
+def _fastapi_in(app: object) -> object:
+    """The FastAPI behind this and its middleware, if there is one: when it is called it may set its own `root_path`.
+
+    It cuts that off whatever begins with it, and routes on the rest. What others call so is a folder.
+    """
+    seen = set[int]()
+    while app is not None and id(app) not in seen:
+        if any(kind.__module__.partition(".")[0] == "fastapi" for kind in type(app).__mro__):
+            return app
+        seen.add(id(app))
+        app = getattr(app, "app", None)
+    return None
 
 
 def _is_ambiguous(path: str) -> bool:

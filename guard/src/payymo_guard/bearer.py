@@ -150,7 +150,7 @@ _DETAILS: Final = {
     "invalid_token": "The token is not valid. Log in again, or refresh.",  # nosec B105
     "insufficient_scope": "This needs a permission that you don't have.",
     "not_permitted": "There is nothing here for you.",
-    "malformed_request": "The request's path can be read in more than one way.",
+    "malformed_request": "The request's path or method can be read in more than one way.",
     "unavailable": "Nobody can be let in right now. Try again.",
 }
 

@@ -45,7 +45,7 @@ OF_GUARD: Final = frozenset(
 )
 """Members that are Guard's own arguments."""
 OF_SITE: Final = frozenset({"guard", "public_namespaces"})
-"""`guard`: one that exists, or the dotted path to it, instead of these. `public_namespaces`: of URLs, like "admin"."""
+"""`guard`: one that exists, or the dotted path to it, instead of these. `public_namespaces`: "admin", "shop:help"."""
 _PUBLIC: Final = "payymo_guard_public"
 TenantOf: TypeAlias = Callable[[HttpRequest], object]
 """Answers the id of the only tenant whose tokens count for a request."""
@@ -181,11 +181,12 @@ setting_changed.connect(_forget)
 
 
 def _is_public(request: HttpRequest, view: Any) -> bool:
-    namespaces = _members().get("public_namespaces", ())
+    public_namespaces = _members().get("public_namespaces", ())
     match = request.resolver_match
-    return getattr(view, _PUBLIC, False) is True or any(
-        name in namespaces for name in (match.namespaces if match else ())
-    )
+    names = match.namespaces if match else []
+    # Each by its whole name: "admin" is not what some application calls so inside of its own, which is "shop:admin".
+    within = (":".join(names[:depth]) for depth in range(1, len(names) + 1))
+    return getattr(view, _PUBLIC, False) is True or any(name in public_namespaces for name in within)
 
 
 def _pin(tenant: str | TenantOf | None, request: HttpRequest, arguments: Mapping[str, Any]) -> Tenant | None:

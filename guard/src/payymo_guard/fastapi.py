@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from payymo_guard.off_loop import Verifies
 
 SCHEME: Final = "payymo"
 GUARDS: Final = "payymo_guards"
+_NO_SCOPES: Final = SecurityScopes()
 TenantOf: TypeAlias = Callable[[HTTPConnection], object]
 """Answers the id of the only tenant whose tokens count for a request."""
 
@@ -50,7 +52,7 @@ class FastAPIGuard:
 
         Without permissions any valid token will do. `tenant` pins: only tokens of the tenant count whose id is the path
         parameter of this name, or what this function answers. For WebSockets, too: they are refused before they are
-        accepted.
+        accepted. `Security(guard.require(), scopes=[...])` requires these scopes as permissions, in addition.
         """
         return Requirement(self, concrete(permissions), tenant)
 
@@ -82,12 +84,11 @@ class Requirement(SecurityBase):
         self._permissions = permissions
         self._tenant = tenant
 
-    async def __call__(self, connection: HTTPConnection) -> Claims:
+    async def __call__(self, connection: HTTPConnection, scopes: SecurityScopes = _NO_SCOPES) -> Claims:
         """The claims of the caller. Raises RequestRefused."""
         core = self._guard.core_of(connection)
-        outcome = await admit_async(
-            core, authorization(connection.scope), self._permissions, tenant=self._pinned(connection)
-        )
+        required = (*self._permissions, *scopes.scopes)  # of all the `Security` that leads here
+        outcome = await admit_async(core, authorization(connection.scope), required, tenant=self._pinned(connection))
         if isinstance(outcome, Answer):
             raise RequestRefused(outcome)
         return outcome

@@ -5,6 +5,9 @@ own reading. HEAD is the view's business like GET. OPTIONS is the view's busines
 when Flask answers by itself (a CORS preflight brings no token, and that answer tells nothing but the methods).
 """
 
+import contextlib
+import logging
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -34,6 +37,7 @@ __all__ = [
     "require_signature",
     "webhook",
 ]
+_log = logging.getLogger("payymo_guard")
 GUARDS: Final = "payymo_guard.bearer"
 _PUBLIC: Final = "payymo_guard_public"
 _CLAIMS: Final = "payymo_guard.claims"
@@ -45,6 +49,9 @@ class FlaskGuard:
     def __init__(self, core: Verifies | None = None, *, app: Flask | None = None) -> None:
         """Without a `core` each application brings its own by `init_app`."""
         self._core = core
+        self._bare: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        """Views as they were before `require`, by `id`: what they are equal to does not matter."""
+        self._seen: weakref.WeakSet[Flask] = weakref.WeakSet()
         if app is not None:
             self.init_app(app)
 
@@ -61,7 +68,14 @@ class FlaskGuard:
         Without permissions any valid token will do. `tenant` pins: only tokens of the tenant count whose id is the
         view's argument of this name, or what this function answers. Stands under the route's decorator.
         """
-        return behind(self._check(permissions, tenant))
+        put_behind = behind(self._check(permissions, tenant))
+
+        def guard(view: V) -> V:
+            with contextlib.suppress(TypeError):  # there are callables that can't be weakly referred to
+                self._bare[id(view)] = view
+            return put_behind(view)
+
+        return guard
 
     def protect(self, scaffold: Flask | Blueprint, *permissions: str, tenant: str | Tenant | None = None) -> None:
         """Require it of every request to this blueprint or application, except for views marked as `public`.
@@ -105,7 +119,19 @@ class FlaskGuard:
         found: Verifies | None = current_app.extensions.get(GUARDS, {}).get(self, self._core)
         if found is None:
             raise RuntimeError("payymo_guard: call init_app(app, Guard(...)) before the first request")
+        self._look_for_bare_views()
         return found
+
+    def _look_for_bare_views(self) -> None:
+        """Say which views are routed to past their guard, for nobody would notice: once for each application."""
+        app = current_app._get_current_object()  # type: ignore[attr-defined] # this is how Flask's documentation does it
+        if app in self._seen:
+            return
+        self._seen.add(app)
+        for endpoint, view in app.view_functions.items():
+            if self._bare.get(id(view)) is not view:
+                continue
+            _log.error("%s is open: `require` has to stand under the decorator of the route, not above it", endpoint)
 
 
 def claims() -> Claims:

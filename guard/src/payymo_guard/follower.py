@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from payymo_guard.discovery import Endpoints, Reach, discover
+from payymo_guard.errors import Refused
 from payymo_guard.http import Client, Unreachable
 from payymo_guard.introspection import introspect
 from payymo_guard.jwks import PublishedKeys
@@ -30,6 +31,9 @@ KEYS_PAUSE_SECONDS: Final = 1.0
 """While there is trouble with the keys, the feed is read this often."""
 CLOSE_SECONDS: Final = 2.0
 _LOCKED_OUT: Final = (401, 403)
+_GONE: Final = (404, 410)
+_NOT_UNDERSTOOD: Final = (400, 422)
+"""What we ask for may be what the metadata of another day allowed."""
 _log = logging.getLogger("payymo_guard")
 
 
@@ -53,6 +57,10 @@ class _Here:
     last_error: str | None = None
     keys_failures: int = 0
     keys_wait_until: float = 0
+    keys_are_gone: bool = False
+    """Where they were: the metadata may name another place by now."""
+    is_unknown: bool = False
+    """The issuer does not accept our credential, as the feed has told."""
 
 
 class Follower:
@@ -66,8 +74,11 @@ class Follower:
         *,
         clock: Callable[[], float],
         elapsed: Callable[[], float],
+        is_wanted: Callable[[], bool],
     ) -> None:
+        """`is_wanted`: whether there is anybody left who could ask."""
         self._reach = reach
+        self._is_wanted = is_wanted
         self._elapsed = elapsed
         self._clock = clock
         self._keys = PublishedKeys(revocations.is_key_revoked, elapsed)
@@ -102,7 +113,15 @@ class Follower:
 
     def ask(self, token: str) -> None:
         """Let the issuer decide on a token. Raises Refused."""
-        introspect(self._reach, self._here.client, self._here.endpoints, token)
+        here = self._here
+        try:
+            introspect(self._reach, here.client, here.endpoints, token)
+        except Refused as refused:
+            if here.is_unknown:
+                # The same 401 is for a token that is not good and for a credential that is not. Of a good token it
+                # would make the client log its user out.
+                raise Refused("revocations_stale") from refused
+            raise
 
     def status(self) -> SourceStatus:
         """How it is doing."""
@@ -131,7 +150,7 @@ class Follower:
 
     def _follow(self, here: _Here) -> None:
         """The thread's life."""
-        while not here.has_ended.is_set():
+        while not here.has_ended.is_set() and self._is_wanted():
             try:
                 pause = self._turn(here)
             except Unreachable as trouble:
@@ -146,14 +165,12 @@ class Follower:
         """Everything that is due once. Answers how long to wait then. Raises Unreachable."""
         if here.client is None:
             here.client = self._reach.client()
-        if here.endpoints is None:
-            here.endpoints = discover(self._reach, here.client)
-            self._keys.connect(here.client, here.endpoints)
-        self._refresh_keys(here)
-        pause = self._reader.read(here.client, here.endpoints, self._reach.headers, here.name, self._keys.kids)
+        endpoints = here.endpoints or self._discover(here, here.client)
+        self._refresh_keys(here, here.client)
+        pause = self._reader.read(here.client, endpoints, self._reach.headers, here.name, self._keys.kids)
         if here.failures:
             _log.warning("%s: can be reached again, after %d failures", self._reach.issuer, here.failures)
-        here.failures = 0
+        here.failures, here.is_unknown = 0, False
         if here.keys_failures:
             self._reader.is_complete = False  # so that nothing keeps us from trying again for long
             return min(max(0.0, here.keys_wait_until - time.monotonic()), KEYS_PAUSE_SECONDS)
@@ -162,29 +179,41 @@ class Follower:
             here.is_settled.set()
         return pause
 
-    def _refresh_keys(self, here: _Here) -> None:
+    def _discover(self, here: _Here, client: Client) -> Endpoints:
+        endpoints = here.endpoints = discover(self._reach, client)
+        self._keys.connect(client, endpoints)
+        return endpoints
+
+    def _refresh_keys(self, here: _Here, client: Client) -> None:
         """Trouble with the keys is no reason not to read the feed."""
         is_due = self._elapsed() >= self._keys.due_at or self._reader.has_key_news
-        if not is_due or time.monotonic() < here.keys_wait_until:
+        if not is_due:
+            here.keys_failures = 0  # whoever met a key that was not known may have fetched them in our place
+            return
+        if time.monotonic() < here.keys_wait_until:
             return
         try:
+            if here.keys_are_gone:
+                self._discover(here, client)
             self._keys.refresh()
         except Unreachable as trouble:
             self._say(here, trouble)
             here.keys_failures += 1
             here.keys_wait_until = time.monotonic() + _pause(trouble, here.keys_failures)
+            here.keys_are_gone = trouble.status in _GONE
             return
-        self._reader.has_key_news, here.keys_failures = False, 0
+        self._reader.has_key_news, here.keys_failures, here.keys_are_gone = False, 0, False
 
     def _note(self, here: _Here, trouble: Unreachable) -> float:
         """Remember what went wrong. Answers how long to wait."""
         self._say(here, trouble)
         here.failures += 1
+        here.is_unknown |= trouble.status == 401 and self._reach.credential is not None
         if trouble.status in _LOCKED_OUT:
             here.is_settled.set()  # waiting does not help
-        if trouble.status == 404:
+        if trouble.status in _GONE or trouble.status in _NOT_UNDERSTOOD:
             here.endpoints = None  # the issuer may have moved them
-        if trouble.status in (400, 422):
+        if trouble.status in _NOT_UNDERSTOOD:
             self._reader.begin_again()  # our cursor may be of a version that the issuer does not have any more
         self._reader.is_complete = False  # so that the next answer comes at once
         return _pause(trouble, here.failures)

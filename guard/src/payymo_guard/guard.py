@@ -89,7 +89,15 @@ class Guard:
         )
         if source is None:
             reach = Reach(issuer, credential, discovery_url, None if ca_file is None else Path(ca_file), start_seconds)
-            self._source: Source = Follower(reach, self.revocations, max_stale_seconds, clock=clock, elapsed=elapsed)
+            guard = weakref.ref(self)  # the thread must not keep alive what nobody else wants
+            self._source: Source = Follower(
+                reach,
+                self.revocations,
+                max_stale_seconds,
+                clock=clock,
+                elapsed=elapsed,
+                is_wanted=lambda: guard() is not None,
+            )
         else:
             self._source = source(self.revocations)
         self._keys = self._source.keys
@@ -161,8 +169,8 @@ class Guard:
         self._source.start()
         if not self._elapsed() - self.revocations.as_of <= staleness.max_stale_seconds:
             self._source.wait()
+        proven: Proven[Claims] = self._verifier.prove(token)  # may take seconds: it looks for keys that are not known
         as_of, revision, passed = self.revocations.as_of, self.revocations.revision, self._elapsed()
-        proven: Proven[Claims] = self._verifier.prove(token)
         self._verifier.check_now(proven.claims, None)
         self._require_tenant(proven.claims, tenant_id)
         if proven.revision != revision:

@@ -4,6 +4,7 @@ Follows no redirect and no proxy of the environment: a credential goes to the se
 HTTP is for the loopback alone.
 """
 
+import contextlib
 import http.client
 import io
 import ipaddress
@@ -21,6 +22,8 @@ IDLE_SECONDS: Final = 45
 """Connections that were idle for longer are not used again: something between may have forgotten them silently."""
 MAX_RETRY_SECONDS: Final = 300
 """Whoever asks us to wait for longer has made a mistake, or wants us out of the way."""
+_ALWAYS: Final = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+"""What we ask is asked of the server itself, and not of a cache between."""
 _CHUNK: Final = 65_536
 
 
@@ -71,9 +74,13 @@ class Answer:
         why = "it sends us elsewhere, where we don't go" if 300 <= self.status < 400 else "it refuses"
         raise Unreachable(f"{what}: {why} ({self.status})", status=self.status, retry_seconds=self._retry_seconds())
 
+    @property
+    def age_seconds(self) -> int:
+        """For how long caches have held this (RFC 9111 §5.1). 0: it comes from the server itself."""
+        return _whole(self.headers.get("age", ""))
+
     def _retry_seconds(self) -> float:
-        text = self.headers.get("retry-after", "")
-        return float(min(int(text), MAX_RETRY_SECONDS)) if text.isascii() and text.isdecimal() else 0.0
+        return float(min(_whole(self.headers.get("retry-after", "")), MAX_RETRY_SECONDS))
 
 
 class Client:
@@ -82,7 +89,8 @@ class Client:
     def __init__(self, origin: Origin, ca_file: Path | None = None) -> None:
         """`ca_file`: the authorities (PEM) to trust instead of the system's. Raises OSError for a bad one."""
         self._origin = origin
-        self._tls = ssl.create_default_context(cafile=ca_file) if origin.scheme == "https" else None
+        self._ca_file = ca_file
+        self._tls = self._trust()
         self._idle: deque[tuple[http.client.HTTPConnection, float]] = deque()
         self._busy: set[http.client.HTTPConnection] = set()
         self._is_closed = False
@@ -114,6 +122,8 @@ class Client:
                 answer = _exchange(connection, method, path, headers, body, deadline=deadline, max_bytes=max_bytes)
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                self._renew_trust()
             raise Unreachable(f"no answer ({type(error).__name__}: {error})") from error
         except BaseException:
             connection.close()
@@ -122,6 +132,7 @@ class Client:
             self._busy.discard(connection)
         if connection.sock is not None and not self._is_closed:
             self._idle.append((connection, time.monotonic()))
+            self._let_old_go()
         return answer
 
     def close(self) -> None:
@@ -141,8 +152,24 @@ class Client:
 
         What a thread of the parent uses is left alone there: it may hold locks that nobody will ever release.
         """
-        while self._idle:
-            self._idle.pop()[0].close()
+        with contextlib.suppress(IndexError):  # others may take the last one meanwhile
+            while self._idle:
+                self._idle.pop()[0].close()
+
+    def _let_old_go(self) -> None:
+        """The one that came back last is used first, so after a busy time the others would stay open for ever."""
+        latest = time.monotonic() - IDLE_SECONDS
+        with contextlib.suppress(IndexError):  # others use them meanwhile
+            while self._idle[0][1] < latest:
+                self._idle.popleft()[0].close()
+
+    def _trust(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=self._ca_file) if self._origin.scheme == "https" else None
+
+    def _renew_trust(self) -> None:
+        """The file may hold other authorities by now; while it can't be read, those from before hold."""
+        with contextlib.suppress(OSError):
+            self._tls = self._trust()
 
     def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
         """One that nobody else uses, and whether it is new."""
@@ -158,6 +185,11 @@ class Client:
         if self._tls is None:
             return http.client.HTTPConnection(host, port), True
         return http.client.HTTPSConnection(host, port, context=self._tls), True
+
+
+def _whole(text: str) -> int:
+    """A number of seconds in a header; 0 for what is none."""
+    return min(int(text[:12]), 2**31) if text.isascii() and text.isdecimal() else 0
 
 
 def is_loopback(host: str) -> bool:
@@ -182,7 +214,7 @@ def _exchange(
     if connection.sock is not None:
         connection.sock.settimeout(connection.timeout)
     connection.response_class = _response_within(deadline)  # type: ignore[assignment]  # is only ever called
-    connection.request(method, path, body, {"Accept-Encoding": "identity", **headers})
+    connection.request(method, path, body, {**_ALWAYS, **headers})
     response = connection.getresponse()
     names = {name.lower(): value for name, value in response.getheaders()}
     if names.get("content-encoding", "identity") != "identity":

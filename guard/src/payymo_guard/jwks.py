@@ -101,7 +101,8 @@ class PublishedKeys:
             self._is_fetching = False
         self._keys = {key.kid: self._same(key) for key in published if not self._is_revoked(key.kid)}
         max_age = _max_age(answer.headers.get("cache-control", ""), endpoints.jwks_max_age_seconds)
-        self.usable_until, self.due_at = sent + max_age, sent + max_age / 2
+        began = sent - answer.age_seconds  # in a cache between, part of their time has passed (RFC 9111 §4.2)
+        self.usable_until, self.due_at = began + max_age, max(began + max_age / 2, sent + MAX_AGE.start / 2)
 
     def _same(self, key: VerificationKey) -> VerificationKey:
         """The object that is there already, if it is the same key."""

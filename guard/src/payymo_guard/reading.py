@@ -62,12 +62,14 @@ class FeedReader:
             self._revocations.begin_again()
         self._revocations.apply(page.entries, elapsed=received)
         self.has_key_news |= any(entry.kind == "key" for entry in page.entries)
+        has_moved = page.cursor != self.cursor
         self.cursor, self.is_complete = page.cursor, not page.more
         if not page.more:
-            # No more than what has passed here, whatever the server says: nothing is known of the future.
-            self._revocations.complete(sent + min(page.waited_seconds, received - sent))
+            # No more than what has passed here, whatever the server says: nothing is known of the future. What a cache
+            # has held is as old as it says.
+            self._revocations.complete(sent + min(page.waited_seconds, received - sent) - answer.age_seconds)
         self._revocations.forget(now=self._clock(), elapsed=received)
-        if page.more or page.entries or (longest and not wait):
+        if (has_moved and (page.more or page.entries)) or (longest and not wait):
             return 0
         # Nothing new, and nothing was waited for: by our wish, or because the server does not do it now.
         return self._pace if received - sent <= wait / 2 else 0

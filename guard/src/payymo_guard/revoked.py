@@ -96,6 +96,7 @@ class RevokedIds:
         while (number := numbers[place]) and (number ^ found) >> _TIME_BITS:
             place += 1
         if number and number & _LATEST >= end:
+            bits[home >> 3] |= 1 << (home & 7)  # a fork may have come between the two stores below
             return
         if not number:
             if self._taken[which] + 1 > FULL * len(numbers):
