@@ -130,9 +130,11 @@ class Client:
             raise
         finally:
             self._busy.discard(connection)
-        if connection.sock is not None and not self._is_closed:
+        if connection.sock is not None:
             self._idle.append((connection, time.monotonic()))
             self._let_old_go()
+        if self._has_been_closed():  # asked last: whoever closes meanwhile says so before letting go of what is idle
+            self.let_go()
         return answer
 
     def close(self) -> None:
@@ -146,6 +148,9 @@ class Client:
                 except OSError:
                     continue  # it has ended by itself
         self.let_go()
+
+    def _has_been_closed(self) -> bool:
+        return self._is_closed
 
     def let_go(self) -> None:
         """Close what nobody uses now: before the end, and after a fork, in the child.
