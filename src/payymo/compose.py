@@ -1,7 +1,7 @@
 """The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
@@ -162,26 +162,20 @@ def compose(
 
 def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
     work = Work(engine)
-    master_keys = [require_master_key(settings, engine, entropy)]
-    if (next_master_key := find_next_master_key(settings, entropy)) is not None:
-        master_keys.append(next_master_key)
-    check_master_keys(work, master_keys, clock, is_production=settings.is_production)
-    envelope = Envelope(clock, entropy, master_keys)
+    masters = require_master_key(settings, engine, entropy), find_next_master_key(settings, entropy)
+    envelope = _open_envelope(settings, work, clock, entropy, masters)
     keys = key_policy(settings)
-    ttl = settings.tokens.access_ttl_seconds
-    feed = Feed(work, clock, entropy, access_ttl_seconds=ttl)
+    feed = Feed(work, clock, entropy, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     keeper = KeyKeeper(work, envelope, KeyPlaces(access_of(settings), entropy), clock, keys)
     guards = Guards(work, clock, entropy, policy=GuardPolicy(settings.feed_open_to), log=log)
-    reports = partial(_reports, guards, keys.calendar.jwks_max_age)
-    ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=reports)
-    tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
-    tenants.ensure_default()
+    ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age))
+    tenants = _tenants(settings, work, clock, entropy)
     roles = Roles(work, clock, feed=feed, log=log)
     users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)
-    revocations = Revocations(work, clock, feed, access_ttl_seconds=ttl)
+    revocations = Revocations(work, clock, feed, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     minter = TokenMinter(ring, entropy, token_policy(settings))
-    counters = _counters(settings, engine, clock)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
+    counters = _counters(settings, engine, clock)
     return Services(
         settings=settings,
         engine=engine,
@@ -189,7 +183,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         clock=clock,
         entropy=entropy,
         log=log,
-        next_master_key=next_master_key,
+        next_master_key=masters[1],
         envelope=envelope,
         secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), log),
         master_rotation=MasterRotation(work, envelope, clock, log),
@@ -228,10 +222,29 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     )
 
 
-def _reports(guards: Guards, within_seconds: int) -> list[Report]:
-    """What the key ring has to know of those who follow the feed."""
-    found = guards.list_followers(within_seconds=within_seconds)
-    return [Report(frozenset(follower.kids), follower.last_seen_at) for follower in found]
+def _open_envelope(
+    settings: Settings, work: Work, clock: Clock, entropy: Entropy, masters: tuple[MasterKey, MasterKey | None]
+) -> Envelope:
+    """`masters`: the one in use, and the next. Raises Misconfigured, unless the database opens with them."""
+    given = [key for key in masters if key is not None]
+    check_master_keys(work, given, clock, is_production=settings.is_production)
+    return Envelope(clock, entropy, given)
+
+
+def _tenants(settings: Settings, work: Work, clock: Clock, entropy: Entropy) -> Tenants:
+    tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
+    tenants.ensure_default()
+    return tenants
+
+
+def _reports(guards: Guards, within_seconds: int) -> Callable[[], list[Report]]:
+    """Answers what the key ring has to know of those who follow the feed."""
+
+    def report() -> list[Report]:
+        found = guards.list_followers(within_seconds=within_seconds)
+        return [Report(frozenset(follower.kids), follower.last_seen_at) for follower in found]
+
+    return report
 
 
 def _access_verifier(settings: Settings, ring: KeyRing, clock: Clock) -> Verifier[Claims]:

@@ -1,5 +1,7 @@
 """Which resources there are, and what each is built with."""
 
+from collections.abc import Callable, Iterable
+
 from flask import Blueprint
 
 from payymo.compose import Services
@@ -16,13 +18,12 @@ from payymo.web.routing import Mount, Route, routes_of
 
 def mount_services(services: Services, blueprint: Blueprint) -> Mount:
     """Put every route on a blueprint."""
-    settings = services.settings
     gate = Gate(
         tenants=services.tenants,
         verifier=services.verifier,
         feed=services.feed,
         guards=services.guards,
-        trusted_proxies=settings.trusted_proxies,
+        trusted_proxies=services.settings.trusted_proxies,
     )
 
     def grants_of(principal: Principal) -> Grants:
@@ -50,12 +51,14 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         log=services.log,
     )
 
-    def routes() -> list[Route]:
-        return mount.routes
+    mount.mount(blueprint, *_resources(services, gate, lambda: mount.routes))
+    return mount
 
-    waiting = Waiting(services.watch)
-    mount.mount(
-        blueprint,
+
+def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Route]]) -> tuple[object, ...]:
+    """Every resource. `routes`: those that are mounted, for who asks what there is."""
+    settings, waiting = services.settings, Waiting(services.watch)
+    return (
         AuthApi(
             sessions=services.sessions,
             users=services.users,
@@ -83,7 +86,6 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
             jwks_max_age=settings.keys.jwks_max_age_seconds,
         ),
     )
-    return mount
 
 
 def list_routes() -> tuple[Route, ...]:
