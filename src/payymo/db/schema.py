@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0005"
+REVISION: Final = "f0006"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"

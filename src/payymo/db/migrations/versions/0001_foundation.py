@@ -7,7 +7,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0005"
+revision = "f0006"
 down_revision = None
 branch_labels = None
 depends_on = None
