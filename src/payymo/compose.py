@@ -29,7 +29,18 @@ from payymo.keys.service import KeyRing
 from payymo.limits.limiter import RateLimiter
 from payymo.limits.storage import SqlStorage, counters_engine
 from payymo.logs import SecurityLog, Trace
-from payymo.policies import certificate_policy, key_policy, limit_policy, refresh_policy, token_policy
+from payymo.mail.courier import Courier
+from payymo.mail.outbox import SEALED as MAILS
+from payymo.mail.outbox import Outbox
+from payymo.policies import (
+    certificate_policy,
+    key_policy,
+    limit_policy,
+    mail_policy,
+    mail_transport,
+    refresh_policy,
+    token_policy,
+)
 from payymo.roles.service import Roles
 from payymo.secrets.envelope import Envelope, check_master_keys
 from payymo.secrets.model import MasterKey
@@ -50,7 +61,7 @@ TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
 revocation, times and tenant are checked each time."""
 REDIS_PATIENCE_SECONDS = 0.25
-SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS)
+SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS, MAILS)
 """Every column of sealed values. If one were missing, re-encryption would stop at it, and lose nothing."""
 
 
@@ -83,6 +94,8 @@ class Services:
     feed: Feed
     watch: Watch
     administration: Administration
+    outbox: Outbox
+    courier: Courier
     limiter: RateLimiter
     counters: Storage | None
     minter: TokenMinter
@@ -102,6 +115,8 @@ class Services:
             total += pruned
         if isinstance(self.counters, SqlStorage):
             total += self.counters.prune()
+        while pruned := self.outbox.prune():
+            total += pruned
         return total + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
@@ -176,6 +191,8 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     minter = TokenMinter(ring, entropy, token_policy(settings))
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = _counters(settings, engine, clock)
+    mail = mail_policy(settings.mail)
+    outbox = Outbox(work, envelope, clock, entropy, policy=mail, log=log)
     return Services(
         settings=settings,
         engine=engine,
@@ -214,6 +231,17 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         watch=Watch(feed),
         administration=Administration(
             work, tenants=tenants, users=users, roles=roles, revocations=revocations, feed=feed, ring=ring, log=log
+        ),
+        outbox=outbox,
+        courier=Courier(
+            work,
+            envelope,
+            clock,
+            entropy,
+            policy=mail,
+            transport=mail_transport(settings.mail, entropy),
+            errands={},
+            log=log,
         ),
         limiter=RateLimiter(counters, limit_policy(settings.limits, settings.lockout), clock),
         counters=counters,

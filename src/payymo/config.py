@@ -31,6 +31,7 @@ from payymo.sections import (
     Keys,
     Limits,
     Lockout,
+    Mail,
     Network,
     Pkcs11,
     Redis,
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
     registration: Registration = Registration()
+    mail: Mail = Mail()
 
     @classmethod
     def settings_customise_sources(

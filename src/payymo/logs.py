@@ -52,6 +52,7 @@ class SecurityLog:
         secret: str | None = None,
         certificate: str | None = None,
         service: str | None = None,
+        mail: str | None = None,
         version: int | None = None,
         reason: str | None = None,
     ) -> None:
@@ -59,7 +60,7 @@ class SecurityLog:
 
         `user_id`: whom it is about. `role`: a role's name. `kid`: a key's public identifier. `secret`: the name of a
         named secret, never its value. `certificate`: the name of one of ours. `service`: the name of a service
-        credential. `reason`: a code from our own vocabulary, never input.
+        credential. `mail`: the kind of a message. `reason`: a code from our own vocabulary, never input.
         """
         members = {
             "outcome": outcome,
@@ -71,6 +72,7 @@ class SecurityLog:
             "secret": secret,
             "certificate": certificate,
             "service": service,
+            "mail": mail,
             "version": version,
             "reason": reason,
             "actor_id": trace.actor_id,

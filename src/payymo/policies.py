@@ -1,11 +1,25 @@
 """What the settings come to for each capability: small frozen policies, which know nothing of settings."""
 
+import sys
+from pathlib import Path
+
 from payymo.certificates.model import CertificatePolicy
-from payymo.config import Settings
+from payymo.config import Settings, reveal
+from payymo.entropy import Entropy
+from payymo.errors import InvalidInput, Misconfigured
 from payymo.keys.model import Calendar, KeyPolicy
 from payymo.keys.places import require_place
 from payymo.limits.limiter import LimitPolicy, Tier, parse_limits
-from payymo.sections import Limits, Lockout
+from payymo.mail.model import MailPolicy, Sender
+from payymo.mail.transports import (
+    ConsoleTransport,
+    FolderTransport,
+    NoTransport,
+    SmtpAccess,
+    SmtpTransport,
+    Transport,
+)
+from payymo.sections import Limits, Lockout, Mail
 from payymo.sessions.model import RefreshPolicy
 from payymo.tokens import TokenPolicy
 
@@ -60,3 +74,43 @@ def limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
     if lockout.enabled:
         tiers["lockout"] = f"{lockout.failures}/{lockout.window_seconds} second"
     return LimitPolicy({tier: parse_limits(text) for tier, text in tiers.items()}, limits.fallback_percent)
+
+
+def mail_policy(mail: Mail) -> MailPolicy:
+    """Whether mail is sent, and in whose name. Raises Misconfigured."""
+    try:
+        sender = Sender(mail.sender or "payymo@payymo.example", mail.sender_name)
+    except InvalidInput as error:
+        named = {"/address": "SENDER", "/name": "SENDER_NAME"}
+        raise Misconfigured([f"PAYYMO_MAIL__{named[one.pointer]}: {one.detail}" for one in error.errors]) from None
+    # An attempt speaks to the server a dozen times at most, and may wait each time.
+    return MailPolicy(mail.way is not None, sender, claim_seconds=max(60, 15 * mail.timeout_seconds))
+
+
+def mail_transport(mail: Mail, entropy: Entropy) -> Transport:
+    """What takes mail over. Raises Misconfigured."""
+    match mail.way:
+        case None:
+            return NoTransport()
+        case "console":
+            return ConsoleTransport(sys.stderr)
+        case "smtp":
+            return _smtp(mail)
+        case folder:
+            return FolderTransport(Path(folder.removeprefix("file:")), entropy)
+
+
+def _smtp(mail: Mail) -> SmtpTransport:
+    access = SmtpAccess(
+        host=mail.host or "",
+        port=mail.port_in_effect,
+        tls=mail.tls,
+        user=mail.user,
+        password=reveal(mail.password) or "",
+        ca_file=mail.ca_file,
+        timeout_seconds=mail.timeout_seconds,
+    )
+    try:
+        return SmtpTransport(access)
+    except OSError:
+        raise Misconfigured(["PAYYMO_MAIL__CA_FILE: can't be read as certificates in PEM"]) from None

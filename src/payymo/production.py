@@ -28,6 +28,7 @@ def warnings_about(settings: Settings) -> tuple[str, ...]:
 
 def reasons_against_production(settings: Settings) -> tuple[str, ...]:
     """Every reason, readable from the settings alone, why this must not run in production."""
+    mail = settings.mail
     several = settings.server.workers > 1 or settings.server.nodes > 1
     refusals = {
         "PAYYMO_DEBUG is on": settings.debug,
@@ -47,6 +48,12 @@ def reasons_against_production(settings: Settings) -> tuple[str, ...]:
         "credential (payymo service create)": any(
             network.prefixlen < WIDEST_PREFIX for network in settings.feed_open_to
         ),
+        "PAYYMO_MAIL__TRANSPORT shows one-time links to whoever reads a console or a folder: use smtp": mail.way
+        not in {None, "smtp"},
+        "PAYYMO_MAIL__TLS is off, and PAYYMO_MAIL__HOST is not this machine: use starttls or implicit": mail.tls
+        == "off"
+        and mail.host is not None
+        and not _is_this_machine(mail.host),
     }
     return tuple(reason for reason, holds in refusals.items() if holds)
 
@@ -54,9 +61,11 @@ def reasons_against_production(settings: Settings) -> tuple[str, ...]:
 def _is_open_http(address: str | None) -> bool:
     """Whether tokens and secrets would cross a network in plain. A Vault Agent on the loopback is as good as TLS."""
     parts = urlsplit(address or "")
-    if parts.scheme != "http":
-        return False
+    return parts.scheme == "http" and not _is_this_machine(parts.hostname or "")
+
+
+def _is_this_machine(host: str) -> bool:
     try:
-        return not ipaddress.ip_address(parts.hostname or "").is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return parts.hostname != "localhost"
+        return host == "localhost"

@@ -194,6 +194,42 @@ class Registration(Section):
     """`required` comes with the mail service; until then any other value is refused rather than ignored."""
 
 
+class Mail(Section):
+    """How mail is sent. Without a host, and without another transport, none is."""
+
+    transport: str | None = Field(default=None, pattern=r"^(?:smtp|console|file:/.+)$")
+    """`smtp`, where a host is set; `console` and `file:/folder` are for development."""
+    host: str | None = Field(default=None, min_length=1, max_length=253)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    tls: Literal["starttls", "implicit", "off"] = "starttls"
+    ca_file: Path | None = None
+    """The authority of the server's certificate, where the system does not know it."""
+    user: str | None = None
+    password: SecretStr | None = None
+    sender: str | None = None
+    sender_name: str = "Payymo"
+    timeout_seconds: int = Field(default=10, ge=1, le=60)
+    """How long the server may take for one answer."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.way == "smtp" and (self.host is None or self.sender is None):
+            raise ValueError("host and sender have to be set, both of them, for mail to be sent by SMTP")
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password: both or neither")
+        return self
+
+    @property
+    def way(self) -> str | None:
+        """The transport in effect; None: no mail is sent."""
+        return self.transport or ("smtp" if self.host else None)
+
+    @property
+    def port_in_effect(self) -> int:
+        """The server's port: submission, with TLS from the start or later (RFC 8314), or plain SMTP."""
+        return self.port or {"starttls": 587, "implicit": 465, "off": 25}[self.tls]
+
+
 def _is_origin(value: str) -> bool:
     """A scheme, a host and perhaps a port, in the form that every reader of URLs takes for the same."""
     found = _ORIGIN.fullmatch(value)

@@ -273,6 +273,7 @@ PLATFORM = (
             *("_PRUNE", "_REPORT"),
         )
     }
+    | {("payymo.mail.store", name) for name in ("_ANY_DUE", "_CLAIM", "_PRUNE")}
     | {
         ("payymo.sessions.store", "_PRUNE"),
         ("payymo.tenants.store", "_ADD"),
@@ -290,6 +291,8 @@ PLATFORM = (
 PARTS = {
     ("payymo.feed.store", "_OF_SERVICE"),
     ("payymo.feed.store", "_OF_TENANTS"),
+    ("payymo.mail.store", "_FIRST_DUE"),
+    ("payymo.mail.store", "_OLD"),
     ("payymo.sessions.store", "_EXPIRED"),
     ("payymo.sessions.store", "_SELECT"),
 }

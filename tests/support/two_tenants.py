@@ -4,6 +4,8 @@ import uuid
 from dataclasses import dataclass
 
 from payymo.logs import Trace
+from payymo.mail.model import MailPolicy, Message, Sender
+from payymo.mail.outbox import Outbox
 from payymo.tenants.model import Tenant
 from tests.support.house import Client, House
 
@@ -32,6 +34,12 @@ def _side(house: House, slug: str) -> Side:
     house.services.roles.create(tenant.id, role, ["users:read"], by=None, trace=Trace())
     for name in ("webhook", role):
         house.services.secrets.put(name, slug.encode(), tenant_id=tenant.id, trace=Trace())
+    sender = Sender(f"{slug}@example.com", slug)
+    services, policy = house.services, MailPolicy(is_on=True, sender=sender, claim_seconds=60)
+    outbox = Outbox(services.work, services.envelope, house.clock, services.entropy, policy=policy, log=services.log)
+    outbox.set_sender(tenant.id, sender, trace=Trace())
+    with services.work(tenant.id) as tx:
+        outbox.put(tx, Message("test", f"{slug}@example.com"))
     boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator",))
     alice_user = house.user("alice", tenant=tenant, roles=("member", role))
     boss = house.logged_in("boss", tenant=tenant)

@@ -110,6 +110,7 @@ class _Loader:
         if self.tls is not None and source is not None:
             watch(source, self.tls.mark)
         Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
+        services.courier.start()
         return Bridge(
             create_app(self.settings, services=services),
             threads=self.settings.server.threads,

@@ -394,6 +394,40 @@ followers = sa.Table(
 """Who follows the feed of revocations, and which keys they said they hold."""
 sa.Index("ix_followers_last_seen_at", followers.c.last_seen_at)
 
+mails = sa.Table(
+    "mails",
+    metadata,
+    _tenant_column(),
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    # Whom it is about, for the log alone.
+    sa.Column("user_id", sa.Uuid()),
+    # To whom, and what: it may hold a one-time link.
+    sa.Column("sealed", sa.LargeBinary(), nullable=False),
+    sa.Column("data_key_id", sa.Uuid(), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.Column("due_at", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    sa.Column("attempts", sa.Integer(), nullable=False),
+    sa.Column("failed_at", sa.BigInteger()),
+    sa.Column("reason", sa.String(32)),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+    sa.ForeignKeyConstraint(["tenant_id", "data_key_id"], ["data_keys.tenant_id", "data_keys.id"]),
+)
+"""The outbox: what is to be sent, and what was given up. What is sent is deleted."""
+sa.Index("ix_mails_due_at", mails.c.due_at)
+
+mail_senders = sa.Table(
+    "mail_senders",
+    metadata,
+    _tenant_column(),
+    sa.Column("address", sa.String(254), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "address"),
+    sa.UniqueConstraint("tenant_id"),
+)
+"""In whose name a tenant's mail goes out, where it is not the service's."""
+
 TENANT_TABLES: Final = tuple(table for table in metadata.sorted_tables if "tenant_id" in table.c)
 """The tables that hold what belongs to a tenant."""
 

@@ -24,6 +24,8 @@ ROLES = {
         "master_keys": "SELECT",
         "data_keys": "SELECT, INSERT, DELETE",
         "secrets": "SELECT, INSERT, UPDATE, DELETE",
+        "mails": "SELECT, INSERT, UPDATE, DELETE",
+        "mail_senders": "SELECT, INSERT, UPDATE, DELETE",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -46,6 +48,8 @@ ROLES = {
             "leases",
             "service_credentials",
             "followers",
+            "mails",
+            "mail_senders",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -54,7 +58,11 @@ ROLES = {
 KEY_STATES = ("next", "active", "retiring", "retired", "revoked")
 CERTIFICATE_STATES = ("requested", *KEY_STATES)
 WALLED = {"tenants": "id"} | dict.fromkeys(
-    ("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"), "tenant_id"
+    (
+        *("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"),
+        *("mails", "mail_senders"),
+    ),
+    "tenant_id",
 )
 
 
@@ -65,6 +73,7 @@ def upgrade() -> None:
     _platform()
     _certificates()
     _guards()
+    _mail()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
@@ -75,6 +84,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "mail_senders",
+        "mails",
         "followers",
         "service_credentials",
         "leases",
@@ -427,3 +438,36 @@ def _guards() -> None:
         sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_followers_last_seen_at", "followers", ["last_seen_at"])
+
+
+def _mail() -> None:
+    op.create_table(
+        "mails",
+        _tenant(),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("user_id", sa.Uuid()),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("data_key_id", sa.Uuid(), nullable=False),
+        _moment("created_at"),
+        _moment("due_at"),
+        _moment("expires_at"),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        _moment("failed_at", nullable=True),
+        sa.Column("reason", sa.String(32)),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "data_key_id"],
+            ["data_keys.tenant_id", "data_keys.id"],
+            name="fk_mails_tenant_id_data_key_id",
+        ),
+    )
+    op.create_index("ix_mails_due_at", "mails", ["due_at"])
+    op.create_table(
+        "mail_senders",
+        _tenant(),
+        sa.Column("address", sa.String(254), nullable=False),
+        sa.Column("name", sa.String(100), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "address"),
+        sa.UniqueConstraint("tenant_id"),
+    )

@@ -1,0 +1,68 @@
+"""What letters look like: one text per kind, in a plain form and in HTML.
+
+A template's first line is the subject, its paragraphs are the text. HTML is made from the same text, escaped, so that
+the two can't differ and no fact can bring markup along. A fact is one line without control characters, whatever a
+stranger has put into it, so that none can become a header or a paragraph of its own.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from payymo.mail.model import Sender
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A subject, and the paragraphs under it."""
+
+    subject: str
+    paragraphs: tuple[str, ...]
+
+
+class Letters:
+    """Renders messages."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("payymo.mail"),
+            undefined=StrictUndefined,
+            autoescape=select_autoescape(["html"]),
+            trim_blocks=True,
+        )
+
+    def write(self, kind: str, facts: Mapping[str, str], *, name: str) -> Letter:
+        """The letter. `name`: of whoever sends it, as its reader knows them."""
+        clean = {key: _one_line(value) for key, value in facts.items()}
+        text = self._templates.get_template(f"{kind}.txt").render(clean, name=_one_line(name))
+        subject, *paragraphs = (" ".join(part.split()) for part in text.strip().split("\n\n"))
+        return Letter(subject, tuple(part for part in paragraphs if part))
+
+    def render(self, letter: Letter, *, mail_id: uuid.UUID, to: str, sender: Sender, created_at: int) -> EmailMessage:
+        """The mail (RFC 5322). The same message gives the same mail, byte for byte, however often it is sent.
+
+        Raises ValueError: an address or the subject can't stand in a header.
+        """
+        mail = EmailMessage(policy=SMTP)
+        mail["From"] = Address(sender.name, addr_spec=sender.address)
+        mail["To"] = Address(addr_spec=to)
+        mail["Subject"] = letter.subject
+        mail["Date"] = formatdate(created_at)
+        mail["Message-ID"] = f"<{mail_id.hex}@{sender.domain}>"
+        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office notes, please
+        text = "\n\n".join([*letter.paragraphs, f"-- \n{sender.name}"]) + "\n"
+        mail.set_content(text, cte="quoted-printable")
+        page = self._templates.get_template("layout.html").render(letter=letter, name=sender.name)
+        mail.add_alternative(page, subtype="html", cte="quoted-printable")
+        mail.set_boundary(f"=_{mail_id.hex}")
+        return mail
+
+
+def _one_line(text: str) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in text)

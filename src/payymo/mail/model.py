@@ -1,0 +1,126 @@
+"""What is to be sent, in whose name, and what comes of an attempt that failed. Pure."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from email_validator import EmailNotValidError, validate_email
+
+from payymo.errors import FieldError, InvalidInput
+from payymo.secrets.model import Sealed
+
+Kind = Literal[
+    "account-exists",
+    "account-locked",
+    "change-email",
+    "choose-password",
+    "email-changed",
+    "new-sign-in",
+    "password-changed",
+    "password-forced",
+    "reset-password",
+    "test",
+    "username-taken",
+    "verify-email",
+]
+"""Every letter; each has a template of its name."""
+Errand = Literal["password-reset", "registration"]
+"""What is done first by who delivers, so that who asked can't tell by the time what came of it."""
+
+DAY_SECONDS: Final = 86_400
+NOTICE_SECONDS: Final = 3 * DAY_SECONDS
+"""How long it is tried to send what does not expire by itself."""
+FIRST_WAIT_SECONDS: Final = 5
+LONGEST_WAIT_SECONDS: Final = 3_600
+NAME_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """In whose name mail goes out."""
+
+    address: str
+    name: str
+
+    def __post_init__(self) -> None:
+        """Raise InvalidInput when a member is not acceptable."""
+        problems = []
+        try:
+            validate_email(self.address, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False)
+        except EmailNotValidError:
+            problems.append(FieldError("/address", "an e-mail address in ASCII"))
+        if not self.name.isprintable() or not 1 <= len(self.name.strip()) <= NAME_MAX:
+            problems.append(FieldError("/name", f"1 to {NAME_MAX} printable characters"))
+        if problems:
+            raise InvalidInput(problems)
+
+    @property
+    def domain(self) -> str:
+        """What stands behind the @."""
+        return self.address.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class MailPolicy:
+    """Whether mail is sent at all, in whose name, and for how long an attempt has the message to itself."""
+
+    is_on: bool
+    sender: Sender
+    claim_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A letter, or an errand that may come to one: to whom, with which facts, until when it is of use.
+
+    `facts` are filled into the template of its kind. They may hold a one-time link: their `repr` is hidden. `user_id`:
+    whom it is about, for the log.
+    """
+
+    kind: Kind | Errand
+    to: str = field(repr=False)
+    facts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user_id: uuid.UUID | None = None
+    live_seconds: int = NOTICE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that one process has to itself for a while. `attempts` tells this attempt from a later one."""
+
+    tenant_id: uuid.UUID
+    id: uuid.UUID
+    kind: str
+    user_id: uuid.UUID | None
+    sealed: Sealed
+    created_at: int
+    expires_at: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that is not sent yet, without what it says. Times in seconds since 1970.
+
+    `failed_at`: since when it is given up. `reason`: why the last attempt failed.
+    """
+
+    id: uuid.UUID
+    kind: str
+    user_id: uuid.UUID | None
+    created_at: int
+    due_at: int
+    expires_at: int
+    attempts: int
+    failed_at: int | None
+    reason: str | None
+
+
+def wait_seconds(attempts: int, share: float) -> int:
+    """How long to wait after so many failed attempts: doubling, at most an hour.
+
+    `share`, from 0 to 1, spreads it over its upper half, so that what failed together does not come back together.
+    """
+    longest = min(FIRST_WAIT_SECONDS << min(attempts - 1, 20), LONGEST_WAIT_SECONDS)
+    return max(1, round(longest * (1 + share) / 2))

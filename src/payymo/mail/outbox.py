@@ -1,0 +1,95 @@
+"""The outbox: what is to be sent is written in the transaction of the change that it tells of, sealed for its tenant.
+
+Nothing is lost when a process dies, and nothing is sent of a change that was rolled back. `payymo.mail.courier` sends.
+"""
+
+import json
+import uuid
+from typing import Final
+
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.errors import NotFound
+from payymo.logs import SecurityLog, Trace
+from payymo.mail import store
+from payymo.mail.model import MailPolicy, Message, Sender, Waiting
+from payymo.secrets.envelope import Column, Envelope
+
+PURPOSE: Final = "mails"
+SEALED: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
+LISTED_AT_MOST: Final = 1000
+PRUNED_AT_ONCE: Final = 500
+
+
+class Outbox:
+    """The messages of each tenant that wait to be sent."""
+
+    def __init__(
+        self, work: Work, envelope: Envelope, clock: Clock, entropy: Entropy, *, policy: MailPolicy, log: SecurityLog
+    ) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._clock = clock
+        self._entropy = entropy
+        self._policy = policy
+        self._log = log
+
+    @property
+    def is_on(self) -> bool:
+        """Whether this service sends mail."""
+        return self._policy.is_on
+
+    def put(self, tx: Transaction, message: Message) -> None:
+        """Step: have this sent, if the transaction commits. Where no mail is sent, nothing is written.
+
+        The same statements run whoever it is for: what is put in every case takes the same time in every case.
+        """
+        if not self.is_on:
+            return
+        now, mail_id = int(self._clock()), self._entropy.uuid()
+        waiting = Waiting(
+            id=mail_id,
+            kind=message.kind,
+            user_id=message.user_id,
+            created_at=now,
+            due_at=now,
+            expires_at=now + message.live_seconds,
+            attempts=0,
+            failed_at=None,
+            reason=None,
+        )
+        value = json.dumps({"to": message.to, "facts": dict(message.facts)}).encode()
+        store.add(tx, waiting, self._envelope.seal(tx, PURPOSE, value, *store.place_of(mail_id)))
+
+    def list_waiting(self, tenant_id: uuid.UUID) -> tuple[Waiting, ...]:
+        """What is not sent yet, the oldest first, without what it says; at most a thousand."""
+        with self._work.reading(tenant_id) as tx:
+            return store.list_waiting(tx, count=LISTED_AT_MOST)
+
+    def retry(self, tenant_id: uuid.UUID, mail_id: uuid.UUID | None) -> int:
+        """Try again, now, what has failed: one message, or all. What has expired stays. Answers how many.
+
+        Raises NotFound: there is no such message, or it has not failed.
+        """
+        with self._work(tenant_id) as tx:
+            count = store.retry(tx, mail_id, now=int(self._clock()))
+        if mail_id is not None and not count:
+            raise NotFound("No message with this id has failed and is still of use.")
+        return count
+
+    def sender_of(self, tenant_id: uuid.UUID) -> Sender:
+        """In whose name the tenant's mail goes out."""
+        with self._work.reading(tenant_id) as tx:
+            return store.find_sender(tx) or self._policy.sender
+
+    def set_sender(self, tenant_id: uuid.UUID, sender: Sender | None, *, trace: Trace) -> None:
+        """Let the tenant's mail go out in this name; None: in the service's."""
+        with self._work(tenant_id) as tx:
+            store.set_sender(tx, sender)
+        self._log.event("mail.sender-changed", "success", trace=trace, tenant_id=tenant_id)
+
+    def prune(self) -> int:
+        """Forget one batch of what is of no use any more, given up or not. Answers how many; call until it is 0."""
+        with self._work.platform() as tx:
+            return store.prune(tx, now=int(self._clock()), count=PRUNED_AT_ONCE)

@@ -1,0 +1,75 @@
+"""What letters look like, whatever strangers put into them."""
+
+import typing
+import uuid
+
+import pytest
+
+from payymo.errors import InvalidInput
+from payymo.mail.letters import Letter, Letters
+from payymo.mail.model import Kind, Sender, wait_seconds
+
+FACTS = {
+    "link": "https://auth.example.com/x#token=t&tenant=default",
+    "life": "1 hour",
+    "when": "noon",
+    "address": "192.0.2.1",
+    "username": "alice",
+}
+SENDER = Sender("no-reply@example.com", "Payymo")
+
+
+@pytest.mark.parametrize("kind", typing.get_args(Kind))
+def test_every_letter_can_be_written(kind: str) -> None:
+    """Each kind has its template, a subject, and every word of its text in both forms."""
+    letters = Letters()
+    letter = letters.write(kind, FACTS, name="Acme")
+    assert 10 < len(letter.subject) < 60
+    mail = letters.render(letter, mail_id=uuid.UUID(int=1), to="a@example.com", sender=SENDER, created_at=0)
+    plain, page = (mail.get_body((form,)) for form in ("plain", "html"))
+    assert plain is not None
+    assert page is not None
+    for paragraph in letter.paragraphs:
+        assert paragraph in plain.get_content()
+    assert "{{" not in page.get_content()
+    assert mail.as_bytes().isascii()
+
+
+def test_a_fact_becomes_no_header_paragraph_or_markup() -> None:
+    """Whatever a stranger has chosen stays one line of text; an address that is two headers is no address."""
+    letters = Letters()
+    hostile = "x\r\nBcc: all@example.com\r\n\r\n<script>alert(1)</script>"
+    letter = letters.write("username-taken", {"username": hostile}, name="A\nB")
+    mail = letters.render(letter, mail_id=uuid.UUID(int=1), to="a@example.com", sender=SENDER, created_at=0)
+    assert mail["Bcc"] is None
+    assert len(letter.paragraphs) == 2
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "<script>" not in page.get_content()
+    for wrong in (
+        {"to": "a@example.com\r\nBcc: b@example.com"},
+        {"letter": Letter("x\r\nBcc: b@example.com", ())},
+    ):
+        given = {
+            "letter": letter,
+            "mail_id": uuid.UUID(int=1),
+            "to": "a@example.com",
+            "sender": SENDER,
+            "created_at": 0,
+        }
+        with pytest.raises(ValueError, match=r".+"):
+            letters.render(**(given | wrong))  # type: ignore[arg-type]
+    for address, name in (
+        ("a@example.com", "A\r\nB"),
+        ("a@b@c", "A"),
+        ("a@example.com\n", "A"),
+        ("a@example.com", " "),
+    ):
+        with pytest.raises(InvalidInput):
+            Sender(address, name)
+
+
+def test_waits_double_up_to_an_hour() -> None:
+    """Between the half and the whole, so that what failed together does not come back together."""
+    assert [wait_seconds(attempts, 1.0) for attempts in (1, 2, 3, 4, 11, 12, 1000)] == [5, 10, 20, 40, 3600, 3600, 3600]
+    assert [wait_seconds(attempts, 0.0) for attempts in (1, 2, 11)] == [2, 5, 1800]
