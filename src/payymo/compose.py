@@ -155,6 +155,7 @@ def compose(
     clock: Clock = system_clock,
     entropy: Entropy | None = None,
     log: SecurityLog | None = None,
+    passwords: Passwords | None = None,
     signs: bool = True,
 ) -> Services:
     """Build the service. Raises Misconfigured with every reason why it can't run like this; then nothing is written.
@@ -164,7 +165,7 @@ def compose(
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
-        built = _build(settings, engine, clock, entropy or Entropy(), log)
+        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords or Passwords())
         if signs:
             built.ring.ensure()
         else:
@@ -175,7 +176,9 @@ def compose(
     return built
 
 
-def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog) -> Services:
+def _build(
+    settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog, passwords: Passwords
+) -> Services:
     work = Work(engine)
     masters = require_master_key(settings, engine, entropy), find_next_master_key(settings, entropy)
     envelope = _open_envelope(settings, work, clock, entropy, masters)
@@ -186,7 +189,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age))
     tenants = _tenants(settings, work, clock, entropy)
     roles = Roles(work, clock, feed=feed, log=log)
-    users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)
+    users = Users(work, clock, entropy, passwords=passwords, roles=roles, log=log)
     revocations = Revocations(work, clock, feed, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     minter = TokenMinter(ring, entropy, token_policy(settings))
     lifecycle = Lifecycle(envelope, certificate_policy(settings))

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from payymo.config import Settings
 from payymo.logs import SecurityLog, Trace
 from payymo.tenants.model import Tenant
 from payymo.users.model import User
+from payymo.users.passwords import Passwords
 
 PASSWORD = "SecurePassword123!"
 MASTER_KEY = "payymo-key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
@@ -71,19 +73,59 @@ def settings_for(database: Database, **overrides: Any) -> Settings:
     return Settings(**(given | overrides))
 
 
+class RememberedPasswords(Passwords):
+    """As `Passwords`, but what has been computed once in this process isn't computed again.
+
+    Hashes are real ones. Every test has users who log in with the usual password, and hardly one is about its hash:
+    those that are take `Passwords` itself.
+    """
+
+    def hash(self, password: str) -> str:
+        """The same hash for the usual password each time."""
+        return _usual_hash() if password == PASSWORD else super().hash(password)
+
+    def verify(self, password: str, stored: str) -> bool:
+        """What it was found to be."""
+        known = _VERIFIED.get((password, stored))
+        if known is None:
+            known = _VERIFIED[password, stored] = super().verify(password, stored)
+        return known
+
+
+_VERIFIED: dict[tuple[str, str], bool] = {}
+
+
+@cache
+def _usual_hash() -> str:
+    return Passwords().hash(PASSWORD)
+
+
 class House:
     """The service, composed on a test's database."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] | None = None, **overrides: Any) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float] | None = None,
+        passwords: Passwords | None = None,
+        **overrides: Any,
+    ) -> None:
         self.database = database
         self.clock = FakeClock()
         self.settings = settings_for(database, **overrides)
         self.log_lines = io.StringIO()
         self.services: Services = compose(
-            self.settings, clock=clock or self.clock, log=SecurityLog(json=True, stream=self.log_lines)
+            self.settings,
+            clock=clock or self.clock,
+            log=SecurityLog(json=True, stream=self.log_lines),
+            passwords=passwords or RememberedPasswords(),
         )
-        self.app: Flask = create_app(self.settings, services=self.services)
         self.default: Tenant = self.services.tenants.get_by_slug("default")
+
+    @cached_property
+    def app(self) -> Flask:
+        """The service over HTTP, mounted when it is first asked for."""
+        return create_app(self.settings, services=self.services)
 
     def client(self, *, tenant: str | None = None, headers: Mapping[str, str] | None = None) -> "Client":
         """A client without any token."""

@@ -282,8 +282,11 @@ class Postgres:
         return f"postgresql+psycopg://{user}@{HOST}:{self.port}/{database}"
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Make a database, empty or as a copy of `template`, to which nobody may be connected."""
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        """Make a database, empty or as a copy of `template`, to which nobody may be connected.
+
+        File by file: by way of the log, page by page, it takes twice as long.
+        """
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
         self._administer(statement.format(sql.Identifier(name), sql.Identifier(template or "template1")))
 
     def drop_database(self, name: str) -> None:
