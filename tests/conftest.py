@@ -5,7 +5,8 @@ so that what they see is what users see.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ from tests.support.vault_server import VaultServer, serving
 
 SERVICE_ROLE = "payymo_service"
 TEMPLATE = "payymo_template"
+
+Copied = Callable[[str, Path], AbstractContextManager[Database]]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What was given more time than others begins first: else one worker is left with it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 @pytest.fixture(scope="session")
@@ -84,22 +93,41 @@ def _fill(database: Database) -> None:
     compose(settings_for(database), log=SecurityLog()).close()
 
 
+@pytest.fixture(scope="session")
+def copied(request: pytest.FixtureRequest) -> Copied:
+    """Copies the template of a kind into a folder, for as long as a block lasts.
+
+    For what serves a module whose tests change nothing, or each something of its own. The rest has fixtures below.
+    """
+
+    @contextmanager
+    def copy(kind: str, folder: Path) -> Iterator[Database]:
+        if kind == "sqlite":
+            shutil.copy(request.getfixturevalue("sqlite_template"), folder / "payymo.db")
+            url = f"sqlite:///{folder / 'payymo.db'}"
+            yield Database("sqlite", url, url, folder)
+            return
+        server: services.Postgres = request.getfixturevalue("postgres_server")
+        name = fresh_name()
+        server.create_database(name, request.getfixturevalue("postgres_template"))
+        yield Database("postgresql", server.url(name, SERVICE_ROLE), server.url(name), folder)
+        server.drop_database(name)
+
+    return copy
+
+
 @pytest.fixture
-def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Database:
+def sqlite_database(copied: Copied, tmp_path: Path) -> Iterator[Database]:
     """An SQLite database of this test's own."""
-    path = tmp_path / "payymo.db"
-    shutil.copy(sqlite_template, path)
-    url = f"sqlite:///{path}"
-    return Database("sqlite", url, url, tmp_path)
+    with copied("sqlite", tmp_path) as database:
+        yield database
 
 
 @pytest.fixture
-def postgres_database(postgres_server: services.Postgres, postgres_template: str, tmp_path: Path) -> Iterator[Database]:
+def postgres_database(copied: Copied, tmp_path: Path) -> Iterator[Database]:
     """A PostgreSQL database of this test's own."""
-    name = fresh_name()
-    postgres_server.create_database(name, postgres_template)
-    yield Database("postgresql", postgres_server.url(name, SERVICE_ROLE), postgres_server.url(name), tmp_path)
-    postgres_server.drop_database(name)
+    with copied("postgresql", tmp_path) as database:
+        yield database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

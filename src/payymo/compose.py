@@ -165,7 +165,7 @@ def compose(
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
-        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords or Passwords())
+        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords or Passwords())
         if signs:
             built.ring.ensure()
         else:
@@ -177,7 +177,7 @@ def compose(
 
 
 def _build(
-    settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog, passwords: Passwords
+    settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog, *, passwords: Passwords
 ) -> Services:
     work = Work(engine)
     masters = require_master_key(settings, engine, entropy), find_next_master_key(settings, entropy)

@@ -2,6 +2,7 @@
 
 import re
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from payymo.limits.limiter import Tier
 from payymo.web.mount import list_routes
 from payymo.web.routing import Route
+from tests.conftest import Copied
 from tests.support.house import Client, House
 
 ROUTES = sorted(list_routes(), key=lambda route: (route.path, route.method))
@@ -38,6 +40,15 @@ SERVICE = {
 BEARER = [route for route in ROUTES if route.authentication == "bearer"]
 ADMIN = [route for route in ROUTES if route.path.startswith("/api/admin/")]
 NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(request: pytest.FixtureRequest, copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One service on each kind of database for all tests here, which only look."""
+    with copied(request.param, tmp_path_factory.mktemp("routes")) as database:
+        built = House(database)
+        yield built
+        built.close()
 
 
 def label(route: Route) -> str:

@@ -15,10 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from payymo.cli import payymo
 from payymo.cli.tls import MAX_FILE, ListenerTls, Pair, PairFiles, PrivateKey, check_pair
 from payymo.clock import system_clock
 from payymo.errors import Misconfigured
@@ -284,6 +286,7 @@ def test_a_server_does_not_start_with_what_its_clients_would_refuse(
 ) -> None:
     """The setting and the reason are named; the key never is shown."""
     listener.key.chmod(0o644)
+    private = listener.key.read_text().splitlines()[1]
     for more, reason in (
         (listener.settings, "chmod 600"),
         ({**listener.settings, "PAYYMO_SERVER__TLS_KEY": "/nowhere"}, "/nowhere"),
@@ -294,9 +297,24 @@ def test_a_server_does_not_start_with_what_its_clients_would_refuse(
         ({"PAYYMO_SERVER__TLS_CERTIFICATE": "certificate:../x"}, "TLS_CERTIFICATE: '../x' can't be the name"),
         ({"PAYYMO_SERVER__TLS_CERTIFICATE": ""}, "TLS_CERTIFICATE: is empty"),
     ):
-        refused = Server(sqlite_database, environment(sqlite_database, **more))
-        with pytest.raises(RuntimeError, match=reason):
-            refused.start()
+        said = refusal_of(sqlite_database, **more)
+        assert reason in said
+        assert private not in said
+    refused = Server(sqlite_database, environment(sqlite_database, **listener.settings))
+    with pytest.raises(RuntimeError, match="chmod 600"):
+        refused.start()
+
+
+def refusal_of(database: Database, **more: str) -> str:
+    """What `payymo serve` says instead of starting."""
+    at_hangup = signal.getsignal(signal.SIGHUP)
+    port = str(Server(database, {}).port)
+    try:
+        done = CliRunner().invoke(payymo, ["serve"], env=environment(database, PAYYMO_SERVER__PORT=port, **more))
+    finally:
+        signal.signal(signal.SIGHUP, at_hangup)
+    assert done.exit_code == 1, done.output
+    return done.output
 
 
 def test_the_validity_counts_to_the_second(listener: Listener) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from tests.support.crew import Crew
 from tests.support.house import House
 from tests.support.vault_server import access_to
 
-WRITABLE = ("tenant", "service", "folder", "vault")
+STORED = ("tenant on sqlite", "tenant on postgres", "service on sqlite", "service on postgres")
+WRITABLE = (*STORED, "folder", "vault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,26 @@ class Kept:
     seed: Callable[[str, list[bytes]], None]
 
 
+@pytest.fixture
+def stored(request: pytest.FixtureRequest, kind: str) -> Iterator[Provider]:
+    """A tenant's secrets or the service's, on a database of the kind that the provider's name ends with."""
+    owner, _, database = kind.partition(" on ")
+    house = House(request.getfixturevalue(f"{database}_database"))
+    yield house.services.secrets._places.open("database:", house.tenant("a").id if owner == "tenant" else None)
+    house.close()
+
+
 @pytest.fixture(params=[*WRITABLE, "variables"])
-def kept(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Kept:
-    """Each kind of provider in turn, empty."""
-    if request.param == "variables":
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of provider in turn."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Kept:
+    """A provider of this kind, empty."""
+    if kind == "variables":
         environment: dict[str, str] = {"OTHER_SMTP": "x", "APP_": "x", "APP_EMPTY": ""}
 
         def export(name: str, values: list[bytes]) -> None:
@@ -43,16 +60,15 @@ def kept(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Kept:
                 environment[variable if number == 1 else f"{variable}_V{number}"] = value.decode()
 
         return Kept(EnvironmentSecrets("APP_", environment), export)
-    if request.param == "vault":
+    if kind == "vault":
         server = request.getfixturevalue("vault")
         provider: Provider = open_secrets("vault:secret/payymo", access_to(server.address), server.vault.clock)
-    elif request.param == "folder":
+    elif kind == "folder":
         folder = tmp_path / "secrets"
         folder.mkdir(mode=0o700)
         provider = FileSecrets(folder, Entropy())
     else:
-        tenant_id = house.tenant("a").id if request.param == "tenant" else None
-        provider = house.services.secrets._places.open("database:", tenant_id)
+        provider = request.getfixturevalue("stored")
 
     def put(name: str, values: list[bytes]) -> None:
         assert [provider.put(name, value) for value in values] == list(range(1, len(values) + 1))
@@ -68,7 +84,7 @@ def writable(kept: Kept) -> Provider:
     return kept.provider
 
 
-in_writable = pytest.mark.parametrize("kept", WRITABLE, indirect=True)
+in_writable = pytest.mark.parametrize("kind", WRITABLE, indirect=True)
 
 
 def test_the_newest_version_is_found_unless_another_is_named(kept: Kept) -> None:
@@ -144,7 +160,7 @@ def test_of_many_at_once_each_gets_a_version_of_its_own_or_is_told(writable: Pro
         assert writable.find("race", version).value == value  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("kept", ["variables"], indirect=True)
+@pytest.mark.parametrize("kind", ["variables"], indirect=True)
 def test_variables_can_not_be_written(kept: Kept) -> None:
     """It is said where they can."""
     kept.seed("a", [b"1"])

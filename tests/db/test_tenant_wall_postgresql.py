@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from payymo.db import schema
 from payymo.db.tenancy import ALLOWED
 from payymo.db.work import Work, connect
+from tests.conftest import Copied
 from tests.support import services
 from tests.support.house import Database, House, fresh_name
 from tests.support.two_tenants import Side, build_sides
@@ -58,11 +59,18 @@ class Walls:
         return found
 
 
-@pytest.fixture
-def walls(postgres_database: Database) -> Iterator[Walls]:
+@pytest.fixture(scope="module")
+def migrated(copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """One database for all tests here: what they try is refused, or rolled back."""
+    with copied("postgresql", tmp_path_factory.mktemp("walls")) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def walls(migrated: Database) -> Iterator[Walls]:
     """Tenants `a` and `b`, each with rows in every tenant table."""
-    house = House(postgres_database)
-    login = connect(postgres_database.url, pool_size=1)
+    house = House(migrated)
+    login = connect(migrated.url, pool_size=1)
     yield Walls(house, *build_sides(house), login)
     login.dispose()
     house.close()
@@ -98,10 +106,10 @@ def changed_by(walls: Walls, tenant: str | None, statement: str, **values: Any) 
 # ── the catalogue ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_each_table_with_a_tenant_is_walled_off(postgres_database: Database) -> None:
+def test_each_table_with_a_tenant_is_walled_off(migrated: Database) -> None:
     """Invariant 10: no table with a tenant_id is without forced row-level security, whoever adds one."""
     found = catalogue(
-        postgres_database,
+        migrated,
         "SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
         "WHERE a.attname = 'tenant_id' AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT a.attisdropped "
@@ -111,9 +119,9 @@ def test_each_table_with_a_tenant_is_walled_off(postgres_database: Database) -> 
     assert [row["name"] for row in found if not (row["enabled"] and row["forced"])] == []
 
 
-def test_each_tenant_table_has_the_two_policies_for_reading_and_writing(postgres_database: Database) -> None:
+def test_each_tenant_table_has_the_two_policies_for_reading_and_writing(migrated: Database) -> None:
     """Invariant 10: both policies say what may be seen and what may be written, for every command."""
-    found = catalogue(postgres_database, "SELECT * FROM pg_policies WHERE schemaname = 'public'")
+    found = catalogue(migrated, "SELECT * FROM pg_policies WHERE schemaname = 'public'")
     assert {(row["tablename"], row["policyname"]) for row in found} == {
         (table.name, policy) for table in schema.WALLED for policy in ("own_tenant", "platform")
     }
@@ -125,11 +133,11 @@ def test_each_tenant_table_has_the_two_policies_for_reading_and_writing(postgres
         assert ("payymo.tenant" if row["policyname"] == "own_tenant" else "payymo_platform") in row["qual"]
 
 
-def test_the_roles_of_work_own_nothing_and_step_over_nothing(postgres_database: Database) -> None:
+def test_the_roles_of_work_own_nothing_and_step_over_nothing(migrated: Database) -> None:
     """Invariant 10: an owner, a superuser or BYPASSRLS could lift the wall; neither role is one, or can log in."""
     roles = [schema.RUNTIME_ROLE, schema.PLATFORM_ROLE]
     found = catalogue(
-        postgres_database,
+        migrated,
         "SELECT rolname, rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication OR rolcanlogin "
         "AS is_mighty, EXISTS (SELECT 1 FROM pg_shdepend d WHERE d.refobjid = r.oid AND d.deptype = 'o') AS owns, "
         "EXISTS (SELECT 1 FROM pg_auth_members m WHERE m.member = r.oid) AS is_member "
@@ -141,11 +149,11 @@ def test_the_roles_of_work_own_nothing_and_step_over_nothing(postgres_database: 
 
 
 @pytest.mark.parametrize("table", HIDDEN)
-def test_tenant_work_has_no_privilege_on_what_belongs_to_the_service(postgres_database: Database, table: str) -> None:
+def test_tenant_work_has_no_privilege_on_what_belongs_to_the_service(migrated: Database, table: str) -> None:
     """Invariant 10: keys, secrets and counters are out of reach of a unit of work that is bound to a tenant."""
     for privilege in PRIVILEGES:
         [row] = catalogue(
-            postgres_database,
+            migrated,
             "SELECT has_table_privilege(:role, :table, :privilege) AS granted",
             role=schema.RUNTIME_ROLE,
             table=table,
@@ -153,7 +161,7 @@ def test_tenant_work_has_no_privilege_on_what_belongs_to_the_service(postgres_da
         )
         assert not row["granted"], privilege
     [row] = catalogue(
-        postgres_database,
+        migrated,
         "SELECT has_any_column_privilege(:role, :table, 'SELECT,INSERT,UPDATE,REFERENCES') AS granted",
         role=schema.RUNTIME_ROLE,
         table=table,
@@ -161,10 +169,10 @@ def test_tenant_work_has_no_privilege_on_what_belongs_to_the_service(postgres_da
     assert not row["granted"]
 
 
-def test_both_walls_allow_the_same(postgres_database: Database) -> None:
+def test_both_walls_allow_the_same(migrated: Database) -> None:
     """Invariant 10: what the examination of statements lets tenant work do is what PostgreSQL grants its role."""
     found = catalogue(
-        postgres_database,
+        migrated,
         "SELECT table_name, privilege_type FROM information_schema.role_table_grants "
         "WHERE table_schema = 'public' AND grantee = :role",
         role=schema.RUNTIME_ROLE,
@@ -173,10 +181,10 @@ def test_both_walls_allow_the_same(postgres_database: Database) -> None:
     assert {(row["table_name"], row["privilege_type"]) for row in found} == allowed
 
 
-def test_nobody_may_truncate_or_reference_or_trigger(postgres_database: Database) -> None:
+def test_nobody_may_truncate_or_reference_or_trigger(migrated: Database) -> None:
     """Invariant 10: TRUNCATE, foreign keys and triggers do not ask policies, so no role of ours has them."""
     found = catalogue(
-        postgres_database,
+        migrated,
         "SELECT grantee, table_name, privilege_type FROM information_schema.role_table_grants "
         "WHERE table_schema = 'public' AND grantee IN (:runtime, :platform, 'PUBLIC') "
         "AND (privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE') OR grantee = 'PUBLIC')",
@@ -186,10 +194,10 @@ def test_nobody_may_truncate_or_reference_or_trigger(postgres_database: Database
     assert found == []
 
 
-def test_no_function_or_view_of_ours_runs_with_its_owners_rights(postgres_database: Database) -> None:
+def test_no_function_or_view_of_ours_runs_with_its_owners_rights(migrated: Database) -> None:
     """Invariant 10: a SECURITY DEFINER function, or a view, would be a door in the wall."""
     found = catalogue(
-        postgres_database,
+        migrated,
         "SELECT proname AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
         "WHERE n.nspname = 'public' UNION ALL SELECT relname FROM pg_class c JOIN pg_namespace n "
         "ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('v', 'm')",

@@ -30,6 +30,7 @@ from payymo.db.schema import (
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.db.work import Work
 from payymo.errors import PayymoError
+from tests.conftest import Copied
 from tests.support.house import House
 from tests.support.two_tenants import Side, build_sides
 from tests.web.scene import contents
@@ -390,7 +391,16 @@ def test_a_question_names_its_tenant_too(house: House) -> None:
 # ── the unit of work, on both databases ──────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(request: pytest.FixtureRequest, copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One service on each kind of database for all tests here: what they try is refused, and undone."""
+    with copied(request.param, tmp_path_factory.mktemp("walls")) as database:
+        built = House(database)
+        yield built
+        built.close()
+
+
+@pytest.fixture(scope="module")
 def sides(house: House) -> tuple[Side, Side]:
     """Two tenants with rows in every tenant table."""
     return build_sides(house)

@@ -17,7 +17,8 @@ from payymo.keys.model import Purpose
 from payymo.tokens import Subject, TokenMinter, TokenPolicy
 from payymo_guard.testing import sign
 from payymo_guard.wire import encode_base64url
-from tests.support.house import Client, Database, House
+from tests.conftest import Copied
+from tests.support.house import Client, House
 
 INVALID = 'Bearer realm="payymo", error="invalid_token"'
 MISSING = 'Bearer realm="payymo"'
@@ -26,13 +27,27 @@ EC_KEY = ec.generate_private_key(ec.SECP256R1())
 RSA_KEY = rsa.generate_private_key(65_537, 2048)
 
 
+@pytest.fixture(scope="module")
+def standing(copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A service for all whose time stands still, on SQLite: tokens are judged before the database is asked."""
+    with copied("sqlite", tmp_path_factory.mktemp("tokens")) as database:
+        house = House(database)
+        house.user("alice")
+        yield house
+        house.close()
+
+
 @pytest.fixture
-def alice(sqlite_database: Database) -> Iterator["Holder"]:
-    """Alice, logged in, on SQLite: tokens are judged before the database is asked."""
-    house = House(sqlite_database)
-    house.user("alice")
-    yield Holder(house, house.logged_in())
-    house.close()
+def alice(standing: House) -> "Holder":
+    """Alice, logged in anew."""
+    return Holder(standing, standing.logged_in())
+
+
+@pytest.fixture
+def alone(sqlite_house: House) -> "Holder":
+    """Alice on a service of this test's own, where time may pass."""
+    sqlite_house.user("alice")
+    return Holder(sqlite_house, sqlite_house.logged_in())
 
 
 class Holder:
@@ -192,22 +207,22 @@ def test_tampered_token_is_refused(alice: Holder, purpose: Purpose, part: int) -
     assert alice.is_still_valid()
 
 
-def test_access_token_is_expired_at_exactly_its_exp(alice: Holder) -> None:
+def test_access_token_is_expired_at_exactly_its_exp(alone: Holder) -> None:
     """RFC 7519 §4.1.4: valid at exp - 1, refused at exp."""
-    life = alice.claims()["exp"] - alice.house.clock.now
-    alice.house.clock.advance(life - 1)
-    assert [answer.status_code for answer in alice.present(alice.access)[:2]] == [200, 200]
-    alice.house.clock.advance(0.999)
-    assert [answer.status_code for answer in alice.present(alice.access)[:2]] == [200, 200]
-    alice.house.clock.advance(0.001)
-    assert_refused(alice.present(alice.access))
+    life = alone.claims()["exp"] - alone.house.clock.now
+    alone.house.clock.advance(life - 1)
+    assert [answer.status_code for answer in alone.present(alone.access)[:2]] == [200, 200]
+    alone.house.clock.advance(0.999)
+    assert [answer.status_code for answer in alone.present(alone.access)[:2]] == [200, 200]
+    alone.house.clock.advance(0.001)
+    assert_refused(alone.present(alone.access))
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(-1, 200), (0, 401), (1, 401)])
-def test_refresh_token_is_expired_at_exactly_its_exp(alice: Holder, seconds: int, status: int) -> None:
+def test_refresh_token_is_expired_at_exactly_its_exp(alone: Holder, seconds: int, status: int) -> None:
     """The refresh token's own clock is as exact."""
-    alice.house.clock.now = alice.claims("refresh")["exp"] + seconds
-    assert alice.client.refresh().status_code == status
+    alone.house.clock.now = alone.claims("refresh")["exp"] + seconds
+    assert alone.client.refresh().status_code == status
 
 
 @pytest.mark.parametrize("name", ["nbf", "iat"])
@@ -219,11 +234,11 @@ def test_token_is_not_valid_before_it_begins(alice: Holder, name: str, seconds: 
     assert [answer.status_code for answer in alice.present(token)[:2]] == [status] * 2
 
 
-def test_time_going_back_revives_nothing_that_was_refused(alice: Holder) -> None:
+def test_time_going_back_revives_nothing_that_was_refused(alone: Holder) -> None:
     """Invariant 18: a session that ended stays ended on a clock that jumped back."""
-    alice.client.post("/api/auth/logout")
-    alice.house.clock.advance(-1)
-    assert_refused(alice.present(alice.access) + alice.present(alice.refresh))
+    alone.client.post("/api/auth/logout")
+    alone.house.clock.advance(-1)
+    assert_refused(alone.present(alone.access) + alone.present(alone.refresh))
 
 
 def test_access_and_refresh_tokens_do_not_stand_in_for_each_other(alice: Holder) -> None:

@@ -2,9 +2,7 @@
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +10,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from payymo.web.reading import MAX_BODY
 from payymo.web.routing import Route
-from tests.conftest import SERVICE_ROLE
-from tests.support import services
-from tests.support.house import PASSWORD, Database, House, fresh_name
+from tests.conftest import Copied
+from tests.support.house import PASSWORD, House
 from tests.web.scene import NEW_PASSWORD, ROUTES, TAKING, Scene, contents, faults_of, label, pointers_of, set_scene
 
 SURROGATE = "\ud800"
@@ -56,26 +53,15 @@ NULLABLE = {("ChangeUserBody", name) for name in ("status", "roles", "password")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def scene(
-    request: pytest.FixtureRequest, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Everybody in their place, on each kind of database in turn.
 
     One scene serves every test here, because each of them proves that it has changed nothing.
     """
-    data = tmp_path_factory.mktemp("scene")
-    if request.param == "sqlite":
-        shutil.copy(sqlite_template, data / "payymo.db")
-        url = f"sqlite:///{data / 'payymo.db'}"
-        database = Database("sqlite", url, url, data)
-    else:
-        server: services.Postgres = request.getfixturevalue("postgres_server")
-        name = fresh_name()
-        server.create_database(name, request.getfixturevalue("postgres_template"))
-        database = Database("postgresql", server.url(name, SERVICE_ROLE), server.url(name), data)
-    house = House(database)
-    yield set_scene(house)
-    house.close()
+    with copied(request.param, tmp_path_factory.mktemp("scene")) as database:
+        house = House(database)
+        yield set_scene(house)
+        house.close()
 
 
 each_route = pytest.mark.parametrize("route", TAKING, ids=label)

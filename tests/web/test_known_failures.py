@@ -4,11 +4,13 @@ Hostile texts, invalid tokens, rate limits and logs have files of their own; her
 """
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from payymo.logs import Trace
+from tests.conftest import Copied
 from tests.support.house import PASSWORD, Client, House
 from tests.web.scene import NOBODY, ROUTES, contents, faults_of, label, set_scene
 
@@ -111,16 +113,39 @@ def _two_tenants(house: House) -> tuple[Client, Client, dict[str, str]]:
     )
 
 
+Neighbours = tuple[House, Client, Client, dict[str, str]]
 BODIES: dict[str, dict[str, Any]] = {
     "ChangeUserBody": {"status": "disabled"},
     "RoleBody": {"permissions": ["users:read"]},
 }
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def neighbours(
+    request: pytest.FixtureRequest, copied: Copied, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Neighbours]:
+    """Two tenants for all attempts that are refused, since those leave nothing behind."""
+    with copied(request.param, tmp_path_factory.mktemp("neighbours")) as database:
+        house = House(database)
+        yield house, *_two_tenants(house)
+        house.close()
+
+
+@pytest.fixture(scope="module")
+def hosted(copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    """The same, and a third one with a host name of its own. On SQLite: tokens are judged before it is asked."""
+    with copied("sqlite", tmp_path_factory.mktemp("hosted")) as database:
+        house = House(database)
+        administration = house.services.administration
+        administration.create_tenant("hosted", "Hosted", host="hosted.example", by=None, trace=Trace())
+        yield house, *_two_tenants(house)
+        house.close()
+
+
 @pytest.mark.parametrize("route", [route for route in ROUTES if "<" in route.path], ids=label)
-def test_identifier_of_another_tenant_names_nothing_here(house: House, route: Any) -> None:
+def test_identifier_of_another_tenant_names_nothing_here(neighbours: Neighbours, route: Any) -> None:
     """CVE-2025-14777, CVE-2026-94215, CVE-2026-45808: no route reads, changes or ends what is another tenant's."""
-    alice, bob, theirs = _two_tenants(house)
+    house, alice, bob, theirs = neighbours
     before = contents(house)
     path = route.path
     for kind in ("uuid", "string"):
@@ -133,11 +158,9 @@ def test_identifier_of_another_tenant_names_nothing_here(house: House, route: An
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.authentication], ids=label)
-def test_token_of_one_tenant_is_refused_where_another_is_named(sqlite_house: House, route: Any) -> None:
+def test_token_of_one_tenant_is_refused_where_another_is_named(hosted: Neighbours, route: Any) -> None:
     """CVE-2026-9094: keys are shared by all tenants, so each token is held to its own, by header and by host name."""
-    alice, _bob, theirs = _two_tenants(sqlite_house)
-    administration = sqlite_house.services.administration
-    administration.create_tenant("hosted", "Hosted", host="hosted.example", by=None, trace=Trace())
+    _house, alice, _bob, theirs = hosted
     path = route.path
     for kind in ("uuid", "string"):
         for name, value in theirs.items():

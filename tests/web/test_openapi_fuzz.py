@@ -1,9 +1,7 @@
 """The OpenAPI document against the service: whatever a client makes of the document, the answers are as it says."""
 
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import schemathesis
@@ -19,7 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from payymo.web.routing import Route
-from tests.support.house import Database, House
+from tests.conftest import Copied
+from tests.support.house import House
 from tests.web.scene import ROUTES, Scene, label, set_scene
 
 CHECKS = [
@@ -45,14 +44,12 @@ BOUNDED = settings(
 
 
 @pytest.fixture(scope="module")
-def scene(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One service for every example."""
-    data = tmp_path_factory.mktemp("fuzz")
-    shutil.copy(sqlite_template, data / "payymo.db")
-    url = f"sqlite:///{data / 'payymo.db'}"
-    house = House(Database("sqlite", url, url, data))
-    yield set_scene(house)
-    house.close()
+    with copied("sqlite", tmp_path_factory.mktemp("fuzz")) as database:
+        house = House(database)
+        yield set_scene(house)
+        house.close()
 
 
 @pytest.fixture(scope="module")

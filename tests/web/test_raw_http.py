@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from payymo.logs import Trace
+from tests.conftest import Copied
 from tests.support.house import PASSWORD, Database, House
 from tests.support.processes import Server, bearer, log_in, servers
 
@@ -16,10 +17,10 @@ LOGIN = json.dumps({"email": "alice@example.com", "password": PASSWORD}).encode(
 WRONG = json.dumps({"email": "nobody@example.com", "password": PASSWORD}).encode()
 
 
-@pytest.fixture
-def server(sqlite_database: Database) -> Iterator[Server]:
-    """A server that trusts a proxy on the loopback, and lets three logins a minute through."""
-    house = House(sqlite_database)
+@contextlib.contextmanager
+def serving(database: Database, *, logins: str) -> Iterator[Server]:
+    """A server that trusts a proxy on the loopback."""
+    house = House(database)
     house.user("alice")
     acme = house.services.administration.create_tenant("acme", "Acme", host="acme.example", by=None, trace=Trace())
     house.user("alice", tenant=acme)
@@ -27,11 +28,32 @@ def server(sqlite_database: Database) -> Iterator[Server]:
     settings = {
         "PAYYMO_TRUSTED_PROXIES": '["127.0.0.1/32"]',
         "PAYYMO_LIMITS__ENABLED": "true",
-        "PAYYMO_LIMITS__LOGIN": "3/minute",
+        "PAYYMO_LIMITS__LOGIN": logins,
         "PAYYMO_SERVER__REQUEST_SECONDS": "2",
     }
-    with servers(sqlite_database, 1, **settings) as [started]:
+    with servers(database, 1, **settings) as [started]:
         yield started
+
+
+@pytest.fixture(scope="module")
+def server(copied: Copied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all: what one of them sends must not matter to the next."""
+    with copied("sqlite", tmp_path_factory.mktemp("raw")) as database, serving(database, logins="9999/minute") as found:
+        yield found
+
+
+@pytest.fixture
+def crowded(sqlite_database: Database) -> Iterator[Server]:
+    """A server of this test's own, which fills it with connections."""
+    with serving(sqlite_database, logins="9999/minute") as found:
+        yield found
+
+
+@pytest.fixture
+def limited(sqlite_database: Database) -> Iterator[Server]:
+    """A server of this test's own, which lets three logins a minute through."""
+    with serving(sqlite_database, logins="3/minute") as found:
+        yield found
 
 
 def send(server: Server, data: bytes) -> tuple[int, bytes]:
@@ -54,21 +76,21 @@ def post(
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
-def test_a_name_with_an_underscore_overrules_nothing(server: Server) -> None:
+def test_a_name_with_an_underscore_overrules_nothing(limited: Server) -> None:
     """RFC 9110 §17.10: whatever stands before or after it, the address is the one that the proxy has written."""
     statuses = []
     for number in range(5):
         mine, theirs = b"X-Forwarded-For: 192.0.2.1", b"X_Forwarded_For: 198.51.100.%d" % number
         order = (mine, theirs) if number % 2 else (theirs, mine)
-        statuses.append(send(server, post(WRONG, *order))[0])
+        statuses.append(send(limited, post(WRONG, *order))[0])
     assert statuses == [401, 401, 401, 429, 429]
-    assert send(server, post(LOGIN, b"X-Forwarded-For: 192.0.2.2", b"X_Tenant: nothing"))[0] == 200
+    assert send(limited, post(LOGIN, b"X-Forwarded-For: 192.0.2.2", b"X_Tenant: nothing"))[0] == 200
 
 
-def test_the_proxys_own_entry_is_the_last_of_several(server: Server) -> None:
+def test_the_proxys_own_entry_is_the_last_of_several(limited: Server) -> None:
     """A stranger's own X-Forwarded-For stands before the proxy's, in the same line or in one of its own."""
     real, more = b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: 198.51.100.7"
-    assert [send(server, post(WRONG, more, real))[0] for _ in range(4)] == [401, 401, 401, 429]
+    assert [send(limited, post(WRONG, more, real))[0] for _ in range(4)] == [401, 401, 401, 429]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +188,7 @@ def test_a_path_has_one_spelling(server: Server) -> None:
         assert send(server, post(LOGIN, target=target))[0] == 404
 
 
-def test_clients_that_do_not_read_are_let_go(server: Server) -> None:
+def test_clients_that_do_not_read_are_let_go(crowded: Server) -> None:
     """More of them than were once taken at a time, each with answers that nobody fetches."""
     _, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, at_most))
@@ -175,12 +197,12 @@ def test_clients_that_do_not_read_are_let_go(server: Server) -> None:
     for _ in range(1100):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-        connection.connect(("127.0.0.1", server.port))
+        connection.connect(("127.0.0.1", crowded.port))
         connection.settimeout(0)
         with contextlib.suppress(OSError):
             connection.send(asked)
         deaf.append(connection)
-    with server.client() as client:
+    with crowded.client() as client:
         assert client.get("/health/live").status_code == 200
     for connection in deaf:
         connection.close()
@@ -204,12 +226,12 @@ def test_less_than_was_announced_is_not_taken_for_the_whole(server: Server) -> N
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
-def test_slow_senders_keep_nobody_waiting(server: Server) -> None:
+def test_slow_senders_keep_nobody_waiting(crowded: Server) -> None:
     """More of them than there are threads, each with a body that never ends."""
-    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(20)]
+    slow = [socket.create_connection(("127.0.0.1", crowded.port), timeout=20) for _ in range(20)]
     for connection in slow:
         connection.sendall(post(LOGIN)[:-5])
-    with server.client() as client:
+    with crowded.client() as client:
         assert client.get("/health/ready").status_code == 200
         log_in(client)
     for connection in slow:
@@ -225,12 +247,12 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Server) -> None:
         assert (status, json.loads(body)["code"]) == (408, "request_timeout")
 
 
-def test_silent_connections_are_closed(server: Server) -> None:
+def test_silent_connections_are_closed(crowded: Server) -> None:
     """More of them than a server takes at a time: without an end they would shut everybody else out."""
     _, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (at_most, at_most))
-    silent = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(1200)]
-    with server.client() as client:
+    silent = [socket.create_connection(("127.0.0.1", crowded.port), timeout=20) for _ in range(1200)]
+    with crowded.client() as client:
         assert client.get("/health/ready").status_code == 200
     for connection in silent:
         connection.close()
