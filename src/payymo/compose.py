@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
+from sqlalchemy.pool import QueuePool
 
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
@@ -66,6 +67,14 @@ SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS, MAILS)
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """Of the pool: in use, and at most. What asks about revocations has connections of its own."""
+
+    in_use: int
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """Everything that the faces (HTTP, command line) talk to."""
 
@@ -88,6 +97,7 @@ class Services:
     development_authority: DevelopmentAuthority
     tenants: Tenants
     roles: Roles
+    passwords: Passwords
     users: Users
     sessions: Sessions
     revocations: Revocations
@@ -132,6 +142,13 @@ class Services:
     def lease(self, name: str, *, seconds: int) -> Lease:
         """What one process at a time does, as this process sees it."""
         return Lease(self.work, self.clock, name, self.entropy.token(16), seconds=seconds)
+
+    def connections(self) -> Connections:
+        """How many connections to the database this process uses, of how many it may."""
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool):
+            return Connections(0, 0)
+        return Connections(pool.checkedout(), pool.size())
 
     def close(self) -> None:
         """Give the connections back."""
@@ -186,7 +203,8 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age))
     tenants = _tenants(settings, work, clock, entropy)
     roles = Roles(work, clock, feed=feed, log=log)
-    users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)
+    passwords = Passwords()
+    users = Users(work, clock, entropy, passwords=passwords, roles=roles, log=log)
     revocations = Revocations(work, clock, feed, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     minter = TokenMinter(ring, entropy, token_policy(settings))
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
@@ -213,6 +231,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, log),
         tenants=tenants,
         roles=roles,
+        passwords=passwords,
         users=users,
         sessions=Sessions(
             work,

@@ -1,0 +1,136 @@
+"""What the processes of a node have counted, in files that they share; and its sum.
+
+Each process counts in a lane of its own. A lane belongs to whoever has locked it, and the lock ends with the process:
+the next one goes on in the same lane, from what stands there, so that counters never go back and no process leaves
+files behind. The files and their sum are prometheus-client's, whose own numbering by process id leaves as many files
+as there ever were processes, and which is chosen for a whole program by a variable of its environment.
+"""
+
+import fcntl
+import itertools
+import os
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.utils import floatToGoString
+
+from payymo.metrics.catalogue import COUNTED, SECONDS, Family, Kind
+
+ROOM_BYTES: Final = {"counter": 2 * 1024 * 1024, "histogram": 4 * 1024 * 1024, "gauge": 64 * 1024}
+"""Room for every series that there can be, taken at once: to write into a mapped file on a full disk ends a process."""
+_HELP: Final = {family.base: family.help for family in COUNTED}
+_ENDS: Final = tuple(floatToGoString(bound) for bound in SECONDS)
+
+
+class Lanes:
+    """The lanes of a node, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def claim(self) -> "Lane":
+        """A lane for this process, from now until it ends. Raises OSError: there is no room for it."""
+        for number in itertools.count():
+            lock = _lock(self._folder / f"{number}.lock")
+            if lock is not None:
+                mark_process_dead(number, str(self._folder))  # what its last owner was just doing
+                return Lane(self._folder, number, lock)
+        raise AssertionError("there is always another number")
+
+    def sum(self) -> Iterator[Metric]:
+        """What all processes have counted, those that are gone included."""
+        for path in self._folder.glob("*.lock"):
+            lock = _lock(path)
+            if lock is not None:  # its owner is gone, and nobody can claim it before what it was doing is forgotten
+                mark_process_dead(int(path.stem), str(self._folder))
+                os.close(lock)
+        for metric in MultiProcessCollector(None, str(self._folder)).collect():
+            metric.documentation = _HELP[metric.name]
+            yield metric
+
+
+class Lane:
+    """Where one process counts. Thread-safe."""
+
+    def __init__(self, folder: Path, number: int, lock: int) -> None:
+        self._folder = folder
+        self._number = number
+        self._held = lock
+        self._writing = threading.Lock()
+        self._files: dict[str, MmapedDict] = {}
+        self._keys: dict[tuple[str, tuple[str, ...], str], str] = {}
+        for family in COUNTED:
+            file = self._file(family)  # all room is taken now, and none in the midst of a request
+            if family.starts_at_zero:
+                self._begin(family, file)
+
+    def add(self, family: Family, *labels: str, amount: float = 1.0) -> None:
+        """Count."""
+        with self._writing:
+            self._add(family, family.name, family.told(labels), amount=amount)
+
+    def set(self, family: Family, *labels: str, value: float, moment: float = 0.0) -> None:
+        """Say how it is. `moment`: when that was, for what the most recent one is exported of."""
+        with self._writing:
+            self._file(family).write_value(self._key(family, family.name, family.told(labels)), value, moment)
+
+    def observe(self, family: Family, *labels: str, value: float) -> None:
+        """Count into a bucket."""
+        told, end = family.told(labels), _ENDS[bisect_left(SECONDS, value)]
+        with self._writing:
+            self._add(family, f"{family.name}_sum", told, amount=value)
+            self._add(family, f"{family.name}_bucket", told, end=end, amount=1.0)
+
+    def _begin(self, family: Family, file: MmapedDict) -> None:
+        """Each series at zero, or where the lane's last owner has left it."""
+        for labels in itertools.product(*(sorted(words or ()) for words in family.labels.values())):
+            file.read_value(self._key(family, family.name, labels))
+
+    def _add(self, family: Family, sample: str, labels: tuple[str, ...], *, end: str = "", amount: float) -> None:
+        file, key = self._file(family), self._key(family, sample, labels, end)
+        value, _ = file.read_value(key)
+        file.write_value(key, value + amount, 0.0)
+
+    def _key(self, family: Family, sample: str, labels: tuple[str, ...], end: str = "") -> str:
+        """As the library writes a series down. Remembered: there are no more than the vocabularies allow."""
+        found = self._keys.get((sample, labels, end))
+        if found is None:
+            names, values = [*family.labels], [*labels]
+            if end:
+                names, values = [*names, "le"], [*values, end]
+            found = self._keys[sample, labels, end] = mmap_key(family.base, sample, names, values, "")
+        return found
+
+    def _file(self, family: Family) -> MmapedDict:
+        prefix = f"gauge_{family.mode}" if family.kind == "gauge" else family.kind
+        found = self._files.get(prefix)
+        if found is None:
+            found = self._files[prefix] = _open(self._folder / f"{prefix}_{self._number}.db", family.kind)
+        return found
+
+
+def _open(path: Path, kind: Kind) -> MmapedDict:
+    """A file with room. It appears whole: readers don't take an empty one."""
+    if not path.exists():
+        draft = path.with_suffix(".draft")
+        with draft.open("wb") as file:
+            file.write(bytes(ROOM_BYTES[kind]))
+        draft.rename(path)
+    return MmapedDict(str(path))
+
+
+def _lock(path: Path) -> int | None:
+    """The lock of a lane, held until it is closed or this process ends; None: another process has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
