@@ -122,7 +122,11 @@ DUTIES_LAST: Final = Family(
     mode="max",
 )
 DUTIES_SECONDS: Final = Family(
-    "payymo_duties_last_duration_seconds", "gauge", "How long the last round of this node took.", mode="mostrecent"
+    "payymo_duties_last_duration_seconds",
+    "gauge",
+    "How long the last round of this node took.",
+    mode="mostrecent",
+    starts_at_zero=False,
 )
 LISTENER_EXPIRY: Final = Family(
     "payymo_listener_certificate_expiry_timestamp_seconds",

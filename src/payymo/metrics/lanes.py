@@ -13,7 +13,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
@@ -22,9 +22,10 @@ from prometheus_client.utils import floatToGoString
 
 from payymo.metrics.catalogue import COUNTED, SECONDS, Family, Kind
 
-ROOM_BYTES: Final = {"counter": 2 * 1024 * 1024, "histogram": 4 * 1024 * 1024, "gauge": 64 * 1024}
+ROOM_BYTES: Final = {"counter": 1024 * 1024, "histogram": 2 * 1024 * 1024, "gauge": 64 * 1024}
 """Room for every series that there can be, taken at once: to write into a mapped file on a full disk ends a process."""
 _HELP: Final = {family.base: family.help for family in COUNTED}
+Series: TypeAlias = tuple[MmapedDict, str]
 _ENDS: Final = tuple(floatToGoString(bound) for bound in SECONDS)
 
 
@@ -64,48 +65,66 @@ class Lane:
         self._held = lock
         self._writing = threading.Lock()
         self._files: dict[str, MmapedDict] = {}
-        self._keys: dict[tuple[str, tuple[str, ...], str], str] = {}
+        self._known: dict[tuple[str, tuple[str, ...], str], Series] = {}
         for family in COUNTED:
-            file = self._file(family)  # all room is taken now, and none in the midst of a request
+            self._file(family)  # all room is taken now, and none in the midst of a request
             if family.starts_at_zero:
-                self._begin(family, file)
+                self._begin(family)
+
+    def close(self) -> None:
+        """Give the lane to whoever comes next. The end of the process does that, too."""
+        with self._writing:
+            for file in self._files.values():
+                file.close()
+            os.close(self._held)
 
     def add(self, family: Family, *labels: str, amount: float = 1.0) -> None:
         """Count."""
         with self._writing:
-            self._add(family, family.name, family.told(labels), amount=amount)
+            self._add(family, family.name, labels, amount=amount)
 
     def set(self, family: Family, *labels: str, value: float, moment: float = 0.0) -> None:
         """Say how it is. `moment`: when that was, for what the most recent one is exported of."""
         with self._writing:
-            self._file(family).write_value(self._key(family, family.name, family.told(labels)), value, moment)
+            file, key = self._series(family, family.name, labels)
+            file.write_value(key, value, moment)
 
     def observe(self, family: Family, *labels: str, value: float) -> None:
         """Count into a bucket."""
-        told, end = family.told(labels), _ENDS[bisect_left(SECONDS, value)]
+        end = _ENDS[bisect_left(SECONDS, value)]
         with self._writing:
-            self._add(family, f"{family.name}_sum", told, amount=value)
-            self._add(family, f"{family.name}_bucket", told, end=end, amount=1.0)
+            self._add(family, f"{family.name}_sum", labels, amount=value)
+            self._add(family, f"{family.name}_bucket", labels, end=end, amount=1.0)
 
-    def _begin(self, family: Family, file: MmapedDict) -> None:
+    def _begin(self, family: Family) -> None:
         """Each series at zero, or where the lane's last owner has left it."""
         for labels in itertools.product(*(sorted(words or ()) for words in family.labels.values())):
-            file.read_value(self._key(family, family.name, labels))
+            file, key = self._series(family, family.name, labels)
+            file.read_value(key)
 
     def _add(self, family: Family, sample: str, labels: tuple[str, ...], *, end: str = "", amount: float) -> None:
-        file, key = self._file(family), self._key(family, sample, labels, end)
+        file, key = self._series(family, sample, labels, end)
         value, _ = file.read_value(key)
         file.write_value(key, value + amount, 0.0)
 
-    def _key(self, family: Family, sample: str, labels: tuple[str, ...], end: str = "") -> str:
-        """As the library writes a series down. Remembered: there are no more than the vocabularies allow."""
-        found = self._keys.get((sample, labels, end))
+    def _series(self, family: Family, sample: str, labels: tuple[str, ...], end: str = "") -> Series:
+        """Where a series is, and what the library calls it. What was told by its vocabulary once is found at once."""
+        found = self._known.get((sample, labels, end))
         if found is None:
-            names, values = [*family.labels], [*labels]
-            if end:
-                names, values = [*names, "le"], [*values, end]
-            found = self._keys[sample, labels, end] = mmap_key(family.base, sample, names, values, "")
+            told = family.told(labels)
+            found = self._known.get((sample, told, end)) or self._name(family, sample, told, end)
+            self._known[sample, told, end] = found  # and not what a stranger has said: there is no end of that
         return found
+
+    def _name(self, family: Family, sample: str, labels: tuple[str, ...], end: str) -> Series:
+        """A new series. With a bucket come all the others: OpenMetrics asks for the last one."""
+        names, file = [*family.labels], self._file(family)
+        if not end:
+            return file, mmap_key(family.base, sample, names, [*labels], "")
+        buckets = {one: mmap_key(family.base, sample, [*names, "le"], [*labels, one], "") for one in _ENDS}
+        for key in buckets.values():
+            file.read_value(key)
+        return file, buckets[end]
 
     def _file(self, family: Family) -> MmapedDict:
         prefix = f"gauge_{family.mode}" if family.kind == "gauge" else family.kind
