@@ -13,7 +13,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
@@ -25,8 +25,28 @@ from payymo.metrics.catalogue import COUNTED, SECONDS, Family, Kind
 ROOM_BYTES: Final = {"counter": 1024 * 1024, "histogram": 2 * 1024 * 1024, "gauge": 64 * 1024}
 """Room for every series that there can be, taken at once: to write into a mapped file on a full disk ends a process."""
 _HELP: Final = {family.base: family.help for family in COUNTED}
-Series: TypeAlias = tuple[MmapedDict, str]
 _ENDS: Final = tuple(floatToGoString(bound) for bound in SECONDS)
+
+
+class Series:
+    """One series of a lane. Nobody else writes it, so what it stands at is known here."""
+
+    __slots__ = ("_file", "_key", "_value")
+
+    def __init__(self, file: MmapedDict, key: str) -> None:
+        self._file = file
+        self._key = key
+        self._value: float = file.read_value(key)[0]
+
+    def add(self, amount: float) -> None:
+        """Count."""
+        self._value += amount
+        self._file.write_value(self._key, self._value, 0.0)
+
+    def set(self, value: float, moment: float) -> None:
+        """Say how it is."""
+        self._value = value
+        self._file.write_value(self._key, value, moment)
 
 
 class Lanes:
@@ -81,50 +101,42 @@ class Lane:
     def add(self, family: Family, *labels: str, amount: float = 1.0) -> None:
         """Count."""
         with self._writing:
-            self._add(family, family.name, labels, amount=amount)
+            self._series(family, family.name, labels).add(amount)
 
     def set(self, family: Family, *labels: str, value: float, moment: float = 0.0) -> None:
         """Say how it is. `moment`: when that was, for what the most recent one is exported of."""
         with self._writing:
-            file, key = self._series(family, family.name, labels)
-            file.write_value(key, value, moment)
+            self._series(family, family.name, labels).set(value, moment)
 
     def observe(self, family: Family, *labels: str, value: float) -> None:
         """Count into a bucket."""
         end = _ENDS[bisect_left(SECONDS, value)]
         with self._writing:
-            self._add(family, f"{family.name}_sum", labels, amount=value)
-            self._add(family, f"{family.name}_bucket", labels, end=end, amount=1.0)
+            self._series(family, f"{family.name}_sum", labels).add(value)
+            self._series(family, f"{family.name}_bucket", labels, end).add(1.0)
 
     def _begin(self, family: Family) -> None:
         """Each series at zero, or where the lane's last owner has left it."""
         for labels in itertools.product(*(sorted(words or ()) for words in family.labels.values())):
-            file, key = self._series(family, family.name, labels)
-            file.read_value(key)
-
-    def _add(self, family: Family, sample: str, labels: tuple[str, ...], *, end: str = "", amount: float) -> None:
-        file, key = self._series(family, sample, labels, end)
-        value, _ = file.read_value(key)
-        file.write_value(key, value + amount, 0.0)
+            self._series(family, family.name, labels)
 
     def _series(self, family: Family, sample: str, labels: tuple[str, ...], end: str = "") -> Series:
-        """Where a series is, and what the library calls it. What was told by its vocabulary once is found at once."""
+        """A series. What was told by its vocabulary once is found at once."""
         found = self._known.get((sample, labels, end))
         if found is None:
             told = family.told(labels)
-            found = self._known.get((sample, told, end)) or self._name(family, sample, told, end)
-            self._known[sample, told, end] = found  # and not what a stranger has said: there is no end of that
+            found = self._known.get((sample, told, end)) or self._new(family, sample, told, end)
+            # Under what was told, and not under what a stranger has said: there is no end of that.
+            self._known[sample, told, end] = found
         return found
 
-    def _name(self, family: Family, sample: str, labels: tuple[str, ...], end: str) -> Series:
-        """A new series. With a bucket come all the others: OpenMetrics asks for the last one."""
+    def _new(self, family: Family, sample: str, labels: tuple[str, ...], end: str) -> Series:
+        """A series. With a bucket come all the others: OpenMetrics asks for the last one."""
         names, file = [*family.labels], self._file(family)
         if not end:
-            return file, mmap_key(family.base, sample, names, [*labels], "")
+            return Series(file, mmap_key(family.base, sample, names, [*labels], ""))
         buckets = {one: mmap_key(family.base, sample, [*names, "le"], [*labels, one], "") for one in _ENDS}
-        for key in buckets.values():
-            file.read_value(key)
-        return file, buckets[end]
+        return {one: Series(file, key) for one, key in buckets.items()}[end]
 
     def _file(self, family: Family) -> MmapedDict:
         prefix = f"gauge_{family.mode}" if family.kind == "gauge" else family.kind
