@@ -61,7 +61,11 @@ class Lanes:
             lock = _lock(self._folder / f"{number}.lock")
             if lock is not None:
                 mark_process_dead(number, str(self._folder))  # what its last owner was just doing
-                return Lane(self._folder, number, lock)
+                try:
+                    return Lane(self._folder, number, lock)
+                except OSError:
+                    os.close(lock)
+                    raise
         raise AssertionError("there is always another number")
 
     def sum(self) -> Iterator[Metric]:
@@ -150,8 +154,12 @@ def _open(path: Path, kind: Kind) -> MmapedDict:
     """A file with room. It appears whole: readers don't take an empty one."""
     if not path.exists():
         draft = path.with_suffix(".draft")
-        with draft.open("wb") as file:
-            file.write(bytes(ROOM_BYTES[kind]))
+        try:
+            with draft.open("wb") as file:
+                file.write(bytes(ROOM_BYTES[kind]))
+        except OSError:
+            draft.unlink()  # a full disk is not to be any fuller for it
+            raise
         draft.rename(path)
     return MmapedDict(str(path))
 
