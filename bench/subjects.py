@@ -4,7 +4,7 @@ import os
 import statistics
 from collections.abc import Callable
 
-from bench import feed, floors, guard, hardware, rotation, sealing
+from bench import counting, feed, floors, guard, hardware, rotation, sealing
 from bench.filling import fill
 from bench.measure import (
     Act,
@@ -174,6 +174,7 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "protected": protected,
     "server": server,
     "revocations": revocations,
+    "counting": counting.counting,
     "rotation": rotation.rotation,
     "field": sealing.field,
     "reencryption": sealing.reencryption,

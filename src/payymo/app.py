@@ -6,12 +6,16 @@ from werkzeug.exceptions import HTTPException
 from payymo.compose import Services, compose
 from payymo.config import Settings
 from payymo.web.headers import add_security_headers
+from payymo.web.measuring import Observe, measure
 from payymo.web.mount import mount_services
 from payymo.web.reading import MAX_BODY, refuse_unreadable
 
 
-def create_app(settings: Settings, *, services: Services | None = None) -> Flask:
-    """The application. Raises Misconfigured with every reason why it can't run like this."""
+def create_app(settings: Settings, *, services: Services | None = None, observe: Observe | None = None) -> Flask:
+    """The application. Raises Misconfigured with every reason why it can't run like this.
+
+    `observe` hears of every answer.
+    """
     services = services or compose(settings)
     app = Flask("payymo", static_folder=None)
     app.config.update(
@@ -26,6 +30,8 @@ def create_app(settings: Settings, *, services: Services | None = None) -> Flask
     blueprint = Blueprint("payymo", "payymo")
     mount = mount_services(services, blueprint)
     app.register_blueprint(blueprint)
+    if observe is not None:
+        measure(app, observe)
     app.before_request(refuse_unreadable)
     app.after_request(mount.add_request_id)
     app.after_request(add_security_headers(is_https=settings.issuer.startswith("https://")))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
+from sqlalchemy.pool import QueuePool
 
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
@@ -66,6 +67,14 @@ SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS, MAILS)
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """Of the pool: in use, and at most. What asks about revocations has connections of its own."""
+
+    in_use: int
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """Everything that the faces (HTTP, command line) talk to."""
 
@@ -88,6 +97,7 @@ class Services:
     development_authority: DevelopmentAuthority
     tenants: Tenants
     roles: Roles
+    passwords: Passwords
     users: Users
     sessions: Sessions
     revocations: Revocations
@@ -132,6 +142,13 @@ class Services:
     def lease(self, name: str, *, seconds: int) -> Lease:
         """What one process at a time does, as this process sees it."""
         return Lease(self.work, self.clock, name, self.entropy.token(16), seconds=seconds)
+
+    def connections(self) -> Connections:
+        """How many connections to the database this process uses, of how many it may."""
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool):
+            return Connections(0, 0)
+        return Connections(pool.checkedout(), pool.size())
 
     def close(self) -> None:
         """Give the connections back."""
@@ -216,6 +233,7 @@ def _build(
         development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, log),
         tenants=tenants,
         roles=roles,
+        passwords=passwords,
         users=users,
         sessions=Sessions(
             work,

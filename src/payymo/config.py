@@ -32,6 +32,7 @@ from payymo.sections import (
     Limits,
     Lockout,
     Mail,
+    Metrics,
     Network,
     Pkcs11,
     Redis,
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     keys: Keys = Keys()
     certificates: Certificates = Certificates()
     feed: Feed = Feed()
+    metrics: Metrics = Metrics()
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
     registration: Registration = Registration()

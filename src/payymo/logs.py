@@ -7,12 +7,16 @@ and e-mail addresses have no place in the signature, so they can't end in a log 
 import logging
 import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 import structlog
 
 Outcome = Literal["success", "refused", "error"]
+OUTCOMES: tuple[Outcome, ...] = ("success", "refused", "error")
+Observe = Callable[[str, Outcome], None]
+"""Hears of every event: its name and its outcome, and nothing about whom it concerns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class SecurityLog:
             processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         )
+        self._observers: list[Observe] = []
+
+    def observe(self, observe: Observe) -> None:
+        """Let somebody hear of every event from now on."""
+        self._observers.append(observe)
 
     def event(  # the allow-list *is* the signature
         self,
@@ -80,6 +89,8 @@ class SecurityLog:
             "address": trace.address,
         }
         self._logger.info(name, **{key: str(value) for key, value in members.items() if value is not None})
+        for observe in self._observers:
+            observe(name, outcome)
 
     def failure(self, error: BaseException, *, trace: Trace, private: str | None = None) -> None:
         """Write an error that strangers only learn the request id of.

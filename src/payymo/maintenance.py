@@ -5,6 +5,9 @@ Every process looks, the one that holds the lease does them; when it dies, anoth
 
 import math
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from payymo.compose import Services
 from payymo.errors import Misconfigured, PayymoError
@@ -15,11 +18,24 @@ LEASE = "maintenance"
 ROUNDS_PER_LEASE = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How one look went. `seconds`: how long the duties took; None: another process does them, or nobody could ask."""
+
+    is_leader: bool
+    has_failed: bool
+    seconds: float | None
+
+
 class Maintenance:
     """A thread that does what is due every `every_seconds`, until it is stopped or the process ends."""
 
-    def __init__(self, services: Services, *, every_seconds: float) -> None:
+    def __init__(
+        self, services: Services, *, every_seconds: float, observe: Callable[[Round], None] | None = None
+    ) -> None:
+        """`observe` hears of every round."""
         self._services = services
+        self._observe = observe
         self._every = every_seconds
         self._lease = services.lease(LEASE, seconds=math.ceil(every_seconds * ROUNDS_PER_LEASE))
         self._stopping = threading.Event()
@@ -37,11 +53,21 @@ class Maintenance:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
-            try:
-                if self._lease.take():
-                    self._services.do_duties(TRACE)
-            except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
-                self._services.log.failure(error, trace=TRACE, private=_reason_of(error))
+            done = self._look()
+            if self._observe is not None:
+                self._observe(done)
+
+    def _look(self) -> Round:
+        began: float | None = None
+        has_failed = False
+        try:
+            if self._lease.take():
+                began = time.monotonic()
+                self._services.do_duties(TRACE)
+        except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
+            has_failed = True
+            self._services.log.failure(error, trace=TRACE, private=_reason_of(error))
+        return Round(began is not None, has_failed, None if began is None else time.monotonic() - began)
 
 
 def _reason_of(error: Exception) -> str | None:

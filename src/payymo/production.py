@@ -23,6 +23,11 @@ def warnings_about(settings: Settings) -> tuple[str, ...]:
     ]
     if settings.database.owner_url:
         lifted.append("PAYYMO_DATABASE__OWNER_URL is known to the service: give it to `payymo db upgrade` alone")
+    if settings.metrics.address and not ipaddress.ip_address(settings.metrics.address[0]).is_loopback:
+        lifted.append(
+            f"PAYYMO_METRICS__BIND shows the metrics to whoever reaches {settings.metrics.bind}: "
+            "let a firewall admit your Prometheus alone"
+        )
     return tuple(lifted)
 
 

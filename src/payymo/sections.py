@@ -171,6 +171,25 @@ class Limits(Section):
         return value
 
 
+class Metrics(Section):
+    """Where the metrics are read, if anywhere."""
+
+    bind: str | None = None
+    """`ADDRESS:PORT`. An address and no name, and never only a port: it has to be said who may reach them."""
+
+    @field_validator("bind")
+    @classmethod
+    def _is_an_address_and_a_port(cls, value: str | None) -> str | None:
+        if value is not None and _address_and_port(value) is None:
+            raise ValueError("write 127.0.0.1:9464 or [::1]:9464: an address of this machine and a port")
+        return value
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Address and port."""
+        return None if self.bind is None else _address_and_port(self.bind)
+
+
 class Feed(Section):
     """Who may follow the revocation feed."""
 
@@ -239,3 +258,14 @@ def _is_origin(value: str) -> bool:
         return found["v6"] is None or bool(ipaddress.IPv6Address(found["v6"]))
     except ValueError:
         return False
+
+
+def _address_and_port(value: str) -> tuple[str, int] | None:
+    host, _, port = value.rpartition(":")
+    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        address = ipaddress.ip_address(inner)
+    except ValueError:
+        return None
+    is_sound = (address.version == 6) == (inner != host) and re.fullmatch("[0-9]{1,5}", port) is not None
+    return (str(address), int(port)) if is_sound and 0 < int(port) < 65536 else None

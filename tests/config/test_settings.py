@@ -238,3 +238,30 @@ def test_production_is_warned_about_lifted_limits(monkeypatch: pytest.MonkeyPatc
     set_all(monkeypatch, **SOUND, PAYYMO_LIMITS__LOGIN="")
     [warning] = warnings_about(read_settings())
     assert "PAYYMO_LIMITS__LOGIN" in warning
+
+
+@pytest.mark.parametrize("bind", ["9464", ":9464", "localhost:9464", "127.0.0.1", "127.0.0.1:0", "::1:9464", "[::1]"])
+def test_who_may_reach_the_metrics_has_to_be_said(monkeypatch: pytest.MonkeyPatch, bind: str) -> None:
+    """An address and a port: what leaves one of them open is refused."""
+    set_all(monkeypatch, PAYYMO_METRICS__BIND=bind)
+    with pytest.raises(Misconfigured) as refused:
+        read_settings()
+    assert "PAYYMO_METRICS__BIND" in refused.value.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("bind", "address", "is_open"),
+    [
+        ("127.0.0.1:9464", ("127.0.0.1", 9464), False),
+        ("[::1]:9464", ("::1", 9464), False),
+        ("10.0.0.11:9464", ("10.0.0.11", 9464), True),
+    ],
+)
+def test_production_is_warned_about_metrics_that_others_can_reach(
+    monkeypatch: pytest.MonkeyPatch, bind: str, address: tuple[str, int], *, is_open: bool
+) -> None:
+    """It may be meant, for a Prometheus on another host; nobody is to learn of it from a scan."""
+    set_all(monkeypatch, **SOUND, PAYYMO_METRICS__BIND=bind)
+    settings = read_settings()
+    assert settings.metrics.address == address
+    assert [bind in warning for warning in warnings_about(settings)] == [True] * is_open

@@ -10,7 +10,7 @@ from werkzeug.security import generate_password_hash
 from payymo.db.schema import users
 from payymo.errors import Overloaded
 from payymo.users import passwords
-from payymo.users.passwords import CURRENT_PREFIX, Passwords, needs_replacement, password_problems
+from payymo.users.passwords import CURRENT_PREFIX, Load, Passwords, needs_replacement, password_problems
 from tests.support.crew import Crew
 from tests.support.house import PASSWORD, House
 
@@ -72,14 +72,16 @@ def test_what_is_more_than_the_machine_can_hash_is_refused() -> None:
         holding = pool.submit(hold)
         assert inside.wait(30)
         waiting = pool.submit(gate.verify, PASSWORD, passwords._DUMMY)
-        while gate._queue._value:
+        while not gate.load().waiting:
             pass
         with pytest.raises(Overloaded):
             gate.verify(PASSWORD, passwords._DUMMY)
+        assert gate.load() == Load(running=1, waiting=1, shed=1)
         leave.set()
         assert waiting.result() is False
         holding.result()
     assert gate.verify(PASSWORD, passwords._DUMMY) is False
+    assert gate.load() == Load(running=0, waiting=0, shed=1)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import click
+from flask import Flask
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -32,13 +33,15 @@ from payymo.cli.listener import (
 )
 from payymo.cli.tls import ListenerTls, PairFiles, PairSource, StoredPair, watch
 from payymo.clock import system_clock
-from payymo.compose import compose
+from payymo.compose import Services, compose
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
 from payymo.db.revision import is_current
 from payymo.errors import Misconfigured
 from payymo.files import make_private_folder
 from payymo.logs import SecurityLog
 from payymo.maintenance import Maintenance
+from payymo.metrics.meter import Meter
+from payymo.metrics.node import Node, open_node
 from payymo.production import warnings_about
 from payymo.secrets.model import is_secret_name
 from payymo.start import require_production
@@ -68,7 +71,9 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         log.advise("configuration", warning)
     compose(settings, log=log).close()  # refuses now, before anything listens, and makes the first keys
     address = _address_of(settings.server.host)
+    node = None if settings.metrics.address is None else open_node(*settings.metrics.address, settings.data)
     _require_free_port(address, settings.server.port)
+    _count_in(node, log)
     tls = _tls(settings, log)
     _forget_environment()
     _greet(settings)
@@ -89,7 +94,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         websockets=False,
     )
     server.use(tls, log)
-    server.serve(target_loader=_Loader(settings, as_json, tls))
+    with closing(node) if node else nullcontext():
+        server.serve(target_loader=_Loader(settings, as_json, tls, node))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +105,51 @@ class _Loader:
     settings: Settings
     as_json: bool
     tls: ListenerTls | None
+    node: Node | None
 
     def __call__(self, _target: str) -> Bridge:
         forget_signals()
         leaving = Leaving()
         leaving.await_it()
         _end_with_parent()
-        services = compose(self.settings, log=_log(self.settings, as_json=self.as_json))
+        log = _log(self.settings, as_json=self.as_json)
+        meter = _count_in(self.node, log)
+        services = compose(self.settings, log=log)
         source = _tls_source(self.settings, lambda: nullcontext(services.certificates))
         if self.tls is not None and source is not None:
             watch(source, self.tls.mark)
-        Maintenance(services, every_seconds=self.settings.server.maintenance_seconds).start()
         services.courier.start()
+        every = self.settings.server.maintenance_seconds
+        if self.node is None or meter is None:
+            Maintenance(services, every_seconds=every).start()
+            return self._bridge(services, create_app(self.settings, services=services), leaving)
+        services.limiter.observe(meter.refusal)
+        meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
+        self.node.serve(services, meter)
+        Maintenance(services, every_seconds=every, observe=meter.round).start()
+        return self._bridge(services, create_app(self.settings, services=services, observe=meter.request), leaving)
+
+    def _bridge(self, services: Services, app: Flask, leaving: Leaving) -> Bridge:
         return Bridge(
-            create_app(self.settings, services=services),
+            app,
             threads=self.settings.server.threads,
             body_seconds=self.settings.server.request_seconds,
             leaving=leaving,
             watch=services.watch,
         )
+
+
+def _count_in(node: Node | None, log: SecurityLog) -> Meter | None:
+    """What this process counts with, if anybody is to read it. Without room for it the service goes on uncounted."""
+    if node is None:
+        return None
+    try:
+        meter = node.join(system_clock)
+    except OSError as error:
+        log.advise("metrics", f"this process is not counted: {error.strerror}")
+        return None
+    log.observe(meter.event)
+    return meter
 
 
 def _tls(settings: Settings, log: SecurityLog) -> ListenerTls | None:

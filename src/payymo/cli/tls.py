@@ -129,10 +129,11 @@ class ListenerTls:
         self._unusable, self._tried, self._tried_at = "", "", 0.0
         self.mark = source.look()
         self._shown = CheckedPair(source.read(), self.mark, clock())
+        self.expires_at = self._shown.expires_at
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to a worker that is not forked (macOS): all that it needs to know."""
-        return {"mark": self.mark}
+        return {"mark": self.mark, "expires_at": self.expires_at}
 
     @property
     def context(self) -> tuple[Any, ...]:
@@ -161,12 +162,13 @@ class ListenerTls:
     def show(self, pair: "CheckedPair") -> "CheckedPair":
         """Let this one be what workers are given when they begin. Answers the one that it was until now."""
         was, self._shown, self.mark = self._shown, pair, pair.mark
+        self.expires_at = pair.expires_at
         return was
 
     @property
     def expires_soon(self) -> bool:
         """Whether it has to be renewed by now."""
-        return self._shown.expires_at - self._clock() < WARN_SECONDS
+        return self.expires_at - self._clock() < WARN_SECONDS
 
     def _was_just_tried(self, mark: str) -> bool:
         """Each worker asks again by itself: without this, many workers would ask many times as often."""

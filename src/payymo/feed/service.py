@@ -97,6 +97,11 @@ class Feed:
         with self._work.platform(writes=False) as tx:
             return store.find_head(tx)
 
+    def last(self) -> tuple[int, int | None]:
+        """The number of the newest entry, and when it was made; None when it is gone, or there was none yet."""
+        with self._work.platform(writes=False) as tx:
+            return store.find_last(tx)
+
     def read(self, text: str | None, *, count: int = PAGE) -> Page:
         """What comes after a follower's place; from the beginning, when there is none or it is no place of ours.
 

@@ -72,6 +72,9 @@ _NONCES = sa.union_all(
     *(sa.select(table.c.nonce).where(table.c.seq == sa.bindparam("of_seq")) for table in (r, service_revocations)),
     *(sa.select(table.c.previous).where(table.c.seq == sa.bindparam("next")) for table in (r, service_revocations)),
 )
+_MADE_AT = sa.union_all(
+    *(sa.select(table.c.revoked_at).where(table.c.seq == sa.bindparam("of_seq")) for table in (r, service_revocations))
+)
 
 
 def _pruning(table: sa.Table) -> sa.Delete:
@@ -145,6 +148,12 @@ def find_head(tx: Transaction) -> Cursor:
     """Platform step: where the feed ends."""
     row = tx.execute(_HEAD).one()
     return Cursor(row.last_seq, row.nonce)
+
+
+def find_last(tx: Transaction) -> tuple[int, int | None]:
+    """Platform step: the newest number, and when its entry was made, if that is still there."""
+    seq: int = tx.execute(sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1)).scalar_one()
+    return seq, tx.execute(_MADE_AT, {"of_seq": seq}).scalar()
 
 
 def list_nonces(tx: Transaction, seq: int) -> tuple[str, ...]:

@@ -12,6 +12,11 @@ Scope = Literal["feed", "introspection"]
 SCOPES: tuple[Scope, ...] = ("feed", "introspection")
 """feed: may follow the revocations · introspection: may ask about tokens without being counted by address."""
 State = Literal["active", "expired", "revoked"]
+Standing = Literal["current", "behind", "silent"]
+"""current: has everything · behind: asks, and has not asked for the newest yet · silent: does not ask any more."""
+STANDINGS: tuple[Standing, ...] = ("current", "behind", "silent")
+SILENT_SECONDS = 60
+"""They ask every twenty seconds, and it is written down within five."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 FOLLOWER = re.compile(r"[0-9A-Za-z_-]{8,64}", re.ASCII)
 _KID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
@@ -69,6 +74,13 @@ class GuardPolicy:
         except ValueError:
             return False
         return any(parsed in network for network in self.open_to)
+
+
+def standing_of(follower: Follower, lag: int, now: float) -> Standing:
+    """How well a follower follows. `lag`: how many entries it has not asked for yet."""
+    if now - follower.last_seen_at > SILENT_SECONDS:
+        return "silent"
+    return "behind" if lag else "current"
 
 
 def is_follower_id(text: str) -> bool:

@@ -130,13 +130,18 @@ def seconds_until_known(key: SigningKey, now: int, calendar: Calendar, reports: 
     return max(0, PATIENCE * calendar.jwks_max_age - published)
 
 
+def due_at(active: SigningKey, calendar: Calendar) -> int:
+    """When the calendar asks for another key in the place of this one."""
+    since = active.created_at if active.activated_at is None else active.activated_at
+    return since + calendar.rotate_every
+
+
 def is_due(
     active: SigningKey, following: SigningKey, now: int, calendar: Calendar, reports: Sequence[Report] = ()
 ) -> bool:
     """Whether the calendar, another algorithm or another place asks for a rotation, and no verifier lacks the key."""
-    since = active.created_at if active.activated_at is None else active.activated_at
     is_other = (following.algorithm, following.place) != (active.algorithm, active.place)
-    is_wanted = is_other or now - since >= calendar.rotate_every
+    is_wanted = is_other or now >= due_at(active, calendar)
     return is_wanted and not seconds_until_known(following, now, calendar, reports)
 
 

@@ -22,6 +22,7 @@ from payymo.keys.keeper import KeyGone, KeyKeeper
 from payymo.keys.model import (
     DATABASE,
     PURPOSES,
+    Calendar,
     KeyPolicy,
     Purpose,
     Report,
@@ -132,6 +133,11 @@ class KeyRing:
     def jwks(self) -> bytes:
         """The public JWK set (RFC 7517 §5)."""
         return msgspec.json.encode({"keys": published(self._fresh().keys, int(self._clock()))})
+
+    @property
+    def calendar(self) -> Calendar:
+        """How often keys change."""
+        return self._policy.calendar
 
     def list_keys(self) -> tuple[SigningKey, ...]:
         """Every key that still does something."""

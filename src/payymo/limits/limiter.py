@@ -26,6 +26,8 @@ Strategy = SlidingWindowCounterRateLimiter
 Key = tuple[str, ...]
 T = TypeVar("T")
 Counted = Literal["address", "account", "credential"]
+Observe = Callable[[Tier], None]
+"""Hears of every try that is refused, by tier."""
 PREFIX = "payymo/sliding-window-counter"
 """The strategy is part of every key: another strategy would read another kind of value under it and fail."""
 RETRY_STORAGE_SECONDS = 1.0
@@ -87,12 +89,17 @@ class RateLimiter:
         self._policy = policy
         self._clock = clock
         self._away_until = 0.0
+        self._observers: list[Observe] = []
         self._lock = threading.Lock()
 
     @property
     def is_degraded(self) -> bool:
         """Whether the shared counters did not answer a moment ago."""
         return 0 < self._away_until - self._clock() <= RETRY_STORAGE_SECONDS  # also when the clock goes back
+
+    def observe(self, observe: Observe) -> None:
+        """Let somebody hear of every refusal from now on."""
+        self._observers.append(observe)
 
     def spend(self, tier: Tier, scope: Counted, who: str) -> Quota | None:
         """Count one try. Answers what is left of the tier's shortest limit, or None when the tier is lifted.
@@ -103,6 +110,8 @@ class RateLimiter:
         for item in self._policy.tiers.get(tier, ()):
             passed, quota = self._hit(tier, item, (PREFIX, tier, scope, who))
             if not passed:
+                for observe in self._observers:
+                    observe(tier)
                 raise TooManyRequests(
                     quota.reset_seconds, tier=tier, limit=quota.limit, window_seconds=quota.window_seconds
                 )

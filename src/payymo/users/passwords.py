@@ -10,6 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import argon2
@@ -33,6 +34,15 @@ _DUMMY: Final = CURRENT_PREFIX + "nEUfx/5abr+h2EABV2bUCg$5YkN3XAiUNCxb8gZQnWmn4S
 """The hash of nobody's password. Its parameters are the current ones, so verifying it takes as long as a real one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy this process is with hashing: hashes that run, callers that wait, and how many were sent away so far."""
+
+    running: int
+    waiting: int
+    shed: int
+
+
 class Passwords:
     """Hashes passwords, a bounded number at a time."""
 
@@ -40,6 +50,8 @@ class Passwords:
         self._running = threading.BoundedSemaphore(parallel or max(1, os.cpu_count() or 1))
         self._queue = threading.BoundedSemaphore(waiting)
         self._patience = patience_seconds
+        self._counting = threading.Lock()
+        self._inside = self._hashing = self._shed = 0
 
     def hash(self, password: str) -> str:
         """The PHC string of a new hash. Raises Overloaded."""
@@ -57,19 +69,36 @@ class Passwords:
         self.verify(password, _DUMMY)
         return False
 
+    def load(self) -> Load:
+        """How busy it is at this moment."""
+        with self._counting:
+            return Load(self._hashing, self._inside - self._hashing, self._shed)
+
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if not self._queue.acquire(blocking=False):
+            self._count(shed=1)
             raise Overloaded
+        self._count(inside=1)
         try:
             if not self._running.acquire(timeout=self._patience):
+                self._count(shed=1)
                 raise Overloaded
+            self._count(hashing=1)
             try:
                 yield
             finally:
                 self._running.release()
+                self._count(hashing=-1)
         finally:
             self._queue.release()
+            self._count(inside=-1)
+
+    def _count(self, *, inside: int = 0, hashing: int = 0, shed: int = 0) -> None:
+        with self._counting:
+            self._inside += inside
+            self._hashing += hashing
+            self._shed += shed
 
 
 def needs_replacement(stored: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
-from flask import Response
+from flask import Response, g
 from pydantic import Field
 
 from payymo.feed.model import CURSOR_MAX, Cursor, Entry, Page
@@ -75,6 +75,7 @@ class Waiting:
         park: Park | None = caller.request.environ.get(PARK)
         if park is not None:
             park(place, seconds)
+            g.payymo_is_parked = True
             return 0.0
         if not caller.request.is_multithread:  # PEP 3333: nobody else would be answered meanwhile
             return 0.0

@@ -1,0 +1,234 @@
+"""Every metric that there is: name, kind, help, labels. Pure.
+
+The values of a label are a closed vocabulary: whatever else is handed in is counted as `other`, so that nothing that a
+stranger chooses becomes a series. Names of certificates are the operator's own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from payymo.certificates.model import Usage
+from payymo.events import EVENTS
+from payymo.guards.model import STANDINGS
+from payymo.keys.model import PURPOSES
+from payymo.limits.limiter import Tier
+from payymo.logs import OUTCOMES
+from payymo.web.measuring import UNMATCHED
+from payymo.web.mount import list_routes
+
+Kind = Literal["counter", "gauge", "histogram"]
+Mode = Literal["livesum", "max", "mostrecent", "livemostrecent"]
+"""What the values of several processes come to. live…: only of processes that are there."""
+Vocabulary = frozenset[str]
+OTHER: Final = "other"
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
+"""Upper bounds of the buckets, in seconds: a check takes one millisecond, a login fifty and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric. `labels`: their vocabularies; None for what the operator has named."""
+
+    name: str
+    """As it is exported; a counter's ends with `_total`."""
+    kind: Kind
+    help: str
+    labels: Mapping[str, Vocabulary | None] = field(default_factory=dict)
+    mode: Mode = "livesum"
+    starts_at_zero: bool = True
+    """Whether every series is there from the beginning, so that its first increase is seen as one."""
+
+    @property
+    def base(self) -> str:
+        """The name without `_total`, as OpenMetrics calls the family of a counter."""
+        return self.name.removesuffix("_total")
+
+    def told(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The values of the labels, in their order, each from its vocabulary."""
+        known = zip(values, self.labels.values(), strict=True)
+        return tuple(value if words is None or value in words else OTHER for value, words in known)
+
+
+_ROUTE: Final = frozenset(route.path for route in list_routes()) | {UNMATCHED}
+_METHOD: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_STATUS: Final = frozenset({"1xx", "2xx", "3xx", "4xx", "5xx"})
+_PURPOSE: Final = frozenset(PURPOSES)
+_KEY_STATE: Final = frozenset({"next", "active", "retiring"})
+_CERTIFICATE: Final[Mapping[str, Vocabulary | None]] = {
+    "name": None,
+    "version": None,
+    "state": frozenset({"next", "active", "retiring"}),
+    "usage": frozenset(get_args(Usage)),
+}
+
+EVENTS_TOTAL: Final = Family(
+    "payymo_security_events_total",
+    "counter",
+    "Security events, as the log has them, by name and outcome.",
+    {"event": EVENTS, "outcome": frozenset(OUTCOMES)},
+)
+REQUESTS_TOTAL: Final = Family(
+    "payymo_http_requests_total",
+    "counter",
+    "Requests that were answered, by route, method and class of status.",
+    {"route": _ROUTE, "method": _METHOD, "status": _STATUS},
+    starts_at_zero=False,
+)
+REQUEST_SECONDS: Final = Family(
+    "payymo_http_request_duration_seconds",
+    "histogram",
+    "Seconds from when a thread takes a request until its answer is ready; without waiting for the revocation feed.",
+    {"route": _ROUTE, "method": _METHOD},
+    starts_at_zero=False,
+)
+LIMITED_TOTAL: Final = Family(
+    "payymo_rate_limit_refusals_total",
+    "counter",
+    "Tries that a rate limit or the lockout has refused, by tier.",
+    {"tier": frozenset(get_args(Tier))},
+)
+HASHES: Final = Family(
+    "payymo_password_hashes",
+    "gauge",
+    "Password hashes that run, and callers that wait for one.",
+    {"state": frozenset({"running", "waiting"})},
+)
+HASHES_SHED_TOTAL: Final = Family(
+    "payymo_password_hashes_shed_total", "counter", "Callers that were sent away because too many hashes were wanted."
+)
+CONNECTIONS: Final = Family("payymo_database_connections_in_use", "gauge", "Connections of the pool that are in use.")
+POOL_SIZE: Final = Family("payymo_database_pool_size", "gauge", "Connections that the pool may have.")
+WORKERS: Final = Family("payymo_workers", "gauge", "Worker processes that are there.")
+WORKER_STARTS_TOTAL: Final = Family(
+    "payymo_worker_starts_total", "counter", "Worker processes that have begun since the service was started."
+)
+DUTIES_LEADER: Final = Family(
+    "payymo_duties_leader", "gauge", "1 on the node that does the due duties of all nodes, otherwise 0."
+)
+DUTIES_INTERVAL: Final = Family(
+    "payymo_duties_interval_seconds", "gauge", "How often due duties are looked for.", mode="max"
+)
+DUTIES_ROUNDS_TOTAL: Final = Family(
+    "payymo_duties_rounds_total",
+    "counter",
+    "Rounds of duties that this node has done, by outcome.",
+    {"outcome": frozenset({"success", "error"})},
+)
+DUTIES_LAST: Final = Family(
+    "payymo_duties_last_success_timestamp_seconds",
+    "gauge",
+    "When this node has last done the duties, in seconds since 1970; 0: not since it was started.",
+    mode="max",
+)
+DUTIES_SECONDS: Final = Family(
+    "payymo_duties_last_duration_seconds",
+    "gauge",
+    "How long the last round of this node took.",
+    mode="mostrecent",
+    starts_at_zero=False,
+)
+LISTENER_EXPIRY: Final = Family(
+    "payymo_listener_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "When the certificate expires that this node's listener shows, in seconds since 1970.",
+    mode="livemostrecent",
+    starts_at_zero=False,
+)
+
+COUNTED: Final = (
+    EVENTS_TOTAL,
+    REQUESTS_TOTAL,
+    REQUEST_SECONDS,
+    LIMITED_TOTAL,
+    HASHES,
+    HASHES_SHED_TOTAL,
+    CONNECTIONS,
+    POOL_SIZE,
+    WORKERS,
+    WORKER_STARTS_TOTAL,
+    DUTIES_LEADER,
+    DUTIES_INTERVAL,
+    DUTIES_ROUNDS_TOTAL,
+    DUTIES_LAST,
+    DUTIES_SECONDS,
+    LISTENER_EXPIRY,
+)
+"""What processes write down while they work."""
+
+BUILD: Final = Family(
+    "payymo_build_info", "gauge", "1; the labels say which version runs.", {"version": None, "python": None}
+)
+DATABASE_UP: Final = Family(
+    "payymo_database_up", "gauge", "1 while the database answers; on 0, what is read from it is as it was."
+)
+DATABASE_READ: Final = Family(
+    "payymo_database_read_timestamp_seconds",
+    "gauge",
+    "When the facts were read from the database that stand here, in seconds since 1970.",
+)
+CERTIFICATE_EXPIRY: Final = Family(
+    "payymo_certificate_expiry_timestamp_seconds",
+    "gauge",
+    "The last second at which a certificate of the store and all of its chain is valid, in seconds since 1970.",
+    _CERTIFICATE,
+)
+CERTIFICATE_VALID: Final = Family(
+    "payymo_certificate_valid",
+    "gauge",
+    "1 while a certificate of the store is valid; 0 before its first and after its last second.",
+    _CERTIFICATE,
+)
+KEYS: Final = Family(
+    "payymo_signing_keys",
+    "gauge",
+    "Signing keys, by what they sign and their state.",
+    {"purpose": _PURPOSE, "state": _KEY_STATE},
+)
+KEY_CREATED: Final = Family(
+    "payymo_signing_key_created_timestamp_seconds",
+    "gauge",
+    "When the oldest key in this state was made, in seconds since 1970.",
+    {"purpose": _PURPOSE, "state": _KEY_STATE},
+)
+KEY_ACTIVATED: Final = Family(
+    "payymo_signing_key_activated_timestamp_seconds",
+    "gauge",
+    "Since when the active key signs, in seconds since 1970.",
+    {"purpose": _PURPOSE},
+)
+KEY_CHANGES: Final = Family(
+    "payymo_signing_key_next_change_timestamp_seconds",
+    "gauge",
+    "When the calendar rotates the active key (if it may), and when it retires the next retiring one, "
+    "in seconds since 1970.",
+    {"purpose": _PURPOSE, "state": frozenset({"active", "retiring"})},
+)
+FEED_POSITION: Final = Family("payymo_feed_position", "gauge", "The number of the newest entry of the revocation feed.")
+FEED_LAST: Final = Family(
+    "payymo_feed_last_entry_timestamp_seconds",
+    "gauge",
+    "When the newest entry of the revocation feed was made, in seconds since 1970; absent when it has expired.",
+)
+FOLLOWERS: Final = Family(
+    "payymo_feed_followers",
+    "gauge",
+    "Who follows the revocation feed, by how well.",
+    {"state": frozenset(STANDINGS)},
+)
+
+READ: Final = (
+    BUILD,
+    DATABASE_UP,
+    DATABASE_READ,
+    CERTIFICATE_EXPIRY,
+    CERTIFICATE_VALID,
+    KEYS,
+    KEY_CREATED,
+    KEY_ACTIVATED,
+    KEY_CHANGES,
+    FEED_POSITION,
+    FEED_LAST,
+    FOLLOWERS,
+)
+"""What the process that is asked knows, or reads from the database: all nodes tell the same."""
