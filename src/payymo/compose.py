@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
 
+from payymo.attempts.service import Attempts
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
 from payymo.certificates.lifecycle import Lifecycle
@@ -34,6 +35,7 @@ from payymo.mail.outbox import SEALED as MAILS
 from payymo.mail.outbox import Outbox
 from payymo.policies import (
     certificate_policy,
+    guessing_policy,
     key_policy,
     limit_policy,
     mail_policy,
@@ -96,6 +98,7 @@ class Services:
     administration: Administration
     outbox: Outbox
     courier: Courier
+    attempts: Attempts
     limiter: RateLimiter
     counters: Storage | None
     minter: TokenMinter
@@ -117,7 +120,7 @@ class Services:
             total += self.counters.prune()
         while pruned := self.outbox.prune():
             total += pruned
-        return total + self.guards.prune() + self.keeper.retire_expired()
+        return total + self.attempts.prune() + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
@@ -189,6 +192,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     users = Users(work, clock, entropy, passwords=Passwords(), roles=roles, log=log)
     revocations = Revocations(work, clock, feed, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     minter = TokenMinter(ring, entropy, token_policy(settings))
+    attempts = Attempts(work, clock, entropy, policy=guessing_policy(settings.lockout), log=log)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = _counters(settings, engine, clock)
     mail = mail_policy(settings.mail)
@@ -230,7 +234,15 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
         feed=feed,
         watch=Watch(feed),
         administration=Administration(
-            work, tenants=tenants, users=users, roles=roles, revocations=revocations, feed=feed, ring=ring, log=log
+            work,
+            tenants=tenants,
+            users=users,
+            roles=roles,
+            revocations=revocations,
+            attempts=attempts,
+            feed=feed,
+            ring=ring,
+            log=log,
         ),
         outbox=outbox,
         courier=Courier(
@@ -243,7 +255,8 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
             errands={},
             log=log,
         ),
-        limiter=RateLimiter(counters, limit_policy(settings.limits, settings.lockout), clock),
+        attempts=attempts,
+        limiter=RateLimiter(counters, limit_policy(settings.limits), clock),
         counters=counters,
         minter=minter,
         verifier=_access_verifier(settings, ring, clock),

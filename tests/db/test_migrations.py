@@ -122,7 +122,7 @@ def test_a_difference_is_told(database: Database) -> None:
         engine.dispose()
 
 
-PARTS = 6
+PARTS = 10
 """A whole migration for each of its statements takes long, and there are more with each table."""
 
 

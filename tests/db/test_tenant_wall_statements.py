@@ -264,6 +264,10 @@ PLATFORM = (
             *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),
         )
     }
+    | {
+        ("payymo.attempts.store", f"_PRUNE_{name}")
+        for name in ("ATTEMPTS", "FAILURES", "MINUTES", "DEVICES", "NOTICES")
+    }
     | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_NONCES", "_PRUNE", "_READ")}
     | {
         ("payymo.guards.store", name)

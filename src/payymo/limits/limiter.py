@@ -21,7 +21,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from payymo.clock import Clock
 from payymo.errors import TooManyRequests
 
-Tier = Literal["login", "refresh", "verify", "registration", "default", "service", "lockout"]
+Tier = Literal["login", "refresh", "verify", "registration", "default", "service"]
 Strategy = SlidingWindowCounterRateLimiter
 Key = tuple[str, ...]
 T = TypeVar("T")
