@@ -1,6 +1,7 @@
 """The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from payymo.db.lease import Lease
 from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, PayymoError
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.model import GuardPolicy
@@ -28,7 +29,9 @@ from payymo.keys.model import Report
 from payymo.keys.places import KeyPlaces
 from payymo.keys.service import KeyRing
 from payymo.limits.limiter import RateLimiter
+from payymo.limits.overrides import Overrides
 from payymo.limits.storage import SqlStorage, counters_engine
+from payymo.limits.usage import Usage
 from payymo.logs import SecurityLog, Trace
 from payymo.mail.courier import Courier
 from payymo.mail.outbox import SEALED as MAILS
@@ -100,6 +103,8 @@ class Services:
     courier: Courier
     attempts: Attempts
     limiter: RateLimiter
+    limit_usage: Usage
+    limit_overrides: Overrides
     counters: Storage | None
     minter: TokenMinter
     verifier: Verifier[Claims]
@@ -120,7 +125,8 @@ class Services:
             total += self.counters.prune()
         while pruned := self.outbox.prune():
             total += pruned
-        return total + self.attempts.prune() + self.guards.prune() + self.keeper.retire_expired()
+        total += self.attempts.prune() + self.limit_usage.prune()
+        return total + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
@@ -137,7 +143,9 @@ class Services:
         return Lease(self.work, self.clock, name, self.entropy.token(16), seconds=seconds)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Write down what is only in memory, if the database takes it, and give the connections back."""
+        with suppress(PayymoError):
+            self.limit_usage.flush()
         self.work.close()
         if isinstance(self.counters, SqlStorage):
             self.counters.close()
@@ -197,6 +205,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     counters = _counters(settings, engine, clock)
     mail = mail_policy(settings.mail)
     outbox = Outbox(work, envelope, clock, entropy, policy=mail, log=log)
+    usage, overrides = Usage(work, clock), Overrides(work, clock, log)
     return Services(
         settings=settings,
         engine=engine,
@@ -256,7 +265,9 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
             log=log,
         ),
         attempts=attempts,
-        limiter=RateLimiter(counters, limit_policy(settings.limits), clock),
+        limiter=RateLimiter(counters, limit_policy(settings.limits), clock, overrides=overrides, usage=usage),
+        limit_usage=usage,
+        limit_overrides=overrides,
         counters=counters,
         minter=minter,
         verifier=_access_verifier(settings, ring, clock),

@@ -38,6 +38,7 @@ class Maintenance:
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
             try:
+                self._services.limit_usage.flush()
                 if self._lease.take():
                     self._services.do_duties(TRACE)
             except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it

@@ -10,7 +10,8 @@ from payymo.entropy import Entropy
 from payymo.errors import InvalidInput, Misconfigured
 from payymo.keys.model import Calendar, KeyPolicy
 from payymo.keys.places import require_place
-from payymo.limits.limiter import LimitPolicy, Tier, parse_limits
+from payymo.limits.limiter import LimitPolicy
+from payymo.limits.model import Tier, parse_limits
 from payymo.mail.model import MailPolicy, Sender
 from payymo.mail.transports import (
     ConsoleTransport,

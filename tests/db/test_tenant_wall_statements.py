@@ -268,6 +268,13 @@ PLATFORM = (
         ("payymo.attempts.store", f"_PRUNE_{name}")
         for name in ("ATTEMPTS", "FAILURES", "MINUTES", "DEVICES", "NOTICES")
     }
+    | {
+        ("payymo.limits.store", name)
+        for name in (
+            *("_ADD_USAGE", "_USAGE", "_PRUNE_USAGE", "_HOW_MANY", "_OF_CLIENTS", "_OF_TENANTS"),
+            *("_SET_CLIENT", "_SET_TENANT", "_UNSET_CLIENT", "_UNSET_TENANT"),
+        )
+    }
     | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_NONCES", "_PRUNE", "_READ")}
     | {
         ("payymo.guards.store", name)

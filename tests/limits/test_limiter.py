@@ -13,7 +13,8 @@ from limits.storage import RedisStorage, Storage
 from payymo.clock import system_clock
 from payymo.compose import compose
 from payymo.errors import TooManyRequests
-from payymo.limits.limiter import LimitPolicy, RateLimiter, Tier, account_key, address_key, parse_limits
+from payymo.limits.limiter import LimitPolicy, RateLimiter, account_key, address_key
+from payymo.limits.model import Tier, parse_limits
 from tests.support import services
 from tests.support.crew import Crew
 from tests.support.house import PASSWORD, Database, FakeClock, House, fresh_name, settings_for

@@ -71,7 +71,7 @@ class Door:
     def let_in(self, attempt: Attempt, user_id: uuid.UUID, answer: BaseModel) -> Response:
         """The answer to a login. It takes back what the right password proves, and makes the device known."""
         cookie = self._attempts.succeeded(attempt, user_id)
-        self._limiter.forgive(("login",), "account", attempt.origin.account)
+        self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
         return self._keep(render(answer, 200), attempt.tenant_id, cookie)
 
     def remember(
@@ -91,12 +91,12 @@ class Door:
         tokens = self._tokens_of(caller, attempt.tenant_id)
         cookie = self._attempts.remember(attempt.tenant_id, user_id, tokens, unlocks=unlocked)
         for account in unlocked:
-            self._limiter.forgive(("login",), "account", account)
+            self._limiter.forgive(("login",), "account", account, tenant_id=attempt.tenant_id)
         return self._keep(render(answer, 200), attempt.tenant_id, cookie)
 
     def _spend(self, attempt: Attempt) -> None:
         try:
-            self._limiter.spend("login", "account", attempt.origin.account)
+            self._limiter.spend("login", "account", attempt.origin.account, tenant=lambda: attempt.tenant_id)
         except TooManyRequests:
             self._attempts.give_back(attempt)
             raise
