@@ -76,27 +76,9 @@ def test_a_suggestion_is_round_and_has_room() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(
-            "",
-            "20",
-            "20/",
-            "/minute",
-            "0/minute",
-            "-1/minute",
-            "20/fortnight",
-            "20 per minute",
-            "20/minute ",
-            "20/MINUTE",
-        ),
-        *(
-            "20/minute;",
-            ";20/minute",
-            "20/minute,5/hour",
-            "99999999/minute",
-            "1e3/hour",
-            "exempt",
-            "\u0662\u0660/minute",
-        ),
+        *("", "20", "20/", "/minute", "0/minute", "-1/minute", "20/fortnight", "20 per minute", "20/minute "),
+        *("20/MINUTE", "20/minute;", ";20/minute", "20/minute,5/hour", "99999999/minute", "1e3/hour", "exempt"),
+        "\u0662\u0660/minute",
     ],
 )
 def test_a_limit_has_one_spelling(text: str) -> None:

@@ -49,6 +49,7 @@ _ADD_PAIR = {
         failed_at=_MOMENT,
     )
     .on_conflict_do_nothing()
+    .returning(f.c.account)
     for name, insert in _INSERTS
 }
 _COUNT_PAIR = sa.update(f).where(*_PAIR).values(failures=f.c.failures + 1, failed_at=_MOMENT)
@@ -158,7 +159,7 @@ def forget_accounts(tx: Transaction, accounts: Sequence[str]) -> bool:
 def count_failure(tx: Transaction, account: str, network: str, around: str, now: int) -> bool:
     """One more failure of a network at an account. Whether it is the first that is remembered."""
     values = {"of_account": account, "of_network": network, "moment": now}
-    is_first = tx.execute(_ADD_PAIR[tx.dialect], {**values, "around": around}).rowcount == 1
+    is_first = tx.execute(_ADD_PAIR[tx.dialect], {**values, "around": around}).scalar() is not None
     tx.execute(_COUNT_PAIR, values)
     return is_first
 
