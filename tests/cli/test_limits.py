@@ -23,7 +23,6 @@ def test_limits_are_reported_proposed_set_listed_and_unset(sqlite_database: Data
     house = House(sqlite_database, limits={"enabled": True, "verify": "10/minute"})
     for _ in range(12):
         house.client().post("/api/auth/token/verify", {"token": "x"})
-    now = house.clock
     house.services.limit_usage.flush()
     house.close()
     [row] = run(sqlite_database, "limits", "report", "--tier", "verify", "--propose", "4/minute")
