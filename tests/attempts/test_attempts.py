@@ -127,7 +127,8 @@ def test_a_cookie_that_is_not_ours_changes_nothing(database: Database) -> None:
     guess(house, 5)
     before = contents(house)
     for value in (bobs, theirs, "A" * 43, "", "x" * 4000, f"{'A' * 43}.{bobs}"):
-        client = house.client(headers={"X-Forwarded-For": "198.51.100.1", "Cookie": f"{name}={value}"})
+        client = from_address(house)
+        client.http.set_cookie(name, value)
         answer = client.log_in()
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
         assert "Set-Cookie" not in answer.headers

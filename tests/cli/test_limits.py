@@ -46,7 +46,7 @@ def test_limits_are_reported_proposed_set_listed_and_unset(sqlite_database: Data
         (("report", "--propose", "many"), 1),
         (("report", "--days", "0"), 2),
     ],
-    ids=" ".join,
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else str(part),
 )
 def test_what_is_not_meant_is_refused(sqlite_database: Database, words: tuple[str, ...], code: int) -> None:
     """Misuse is 2, a refusal is 1, and neither changes anything."""

@@ -94,7 +94,7 @@ def test_use_is_added_up_over_processes_in_one_row_for_each_hour_and_limit(datab
     houses = [limited(database, verify="5/minute", store="database") for _ in range(2)]
     for number, house in enumerate(houses):
         for client in range(3):
-            passed(house.client(), 7, **{"X-Forwarded-For": f"192.0.2.{number}{client}"})
+            passed(house.client(), 7, **{"X-Forwarded-For": f"192.0.2.{number * 10 + client + 1}"})
         house.services.limit_usage.flush()
         house.services.limit_usage.flush()
     assert len(contents(houses[0])["limit_usage"]) == 1
