@@ -53,6 +53,7 @@ from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
 from payymo.sessions.administration import Administration
+from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
@@ -102,6 +103,7 @@ class Services:
     outbox: Outbox
     courier: Courier
     attempts: Attempts
+    lockouts: Lockouts
     limiter: RateLimiter
     limit_usage: Usage
     limit_overrides: Overrides
@@ -131,6 +133,7 @@ class Services:
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
         self.prune()
+        self.lockouts.tell_due()
         self.certificate_rotation.do_duties(trace)  # before what may wait for a token that does not answer
         if self.settings.keys.rotate_automatically:
             for kid in self.ring.rotate_due():
@@ -205,6 +208,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
     counters = _counters(settings, engine, clock)
     mail = mail_policy(settings.mail)
     outbox = Outbox(work, envelope, clock, entropy, policy=mail, log=log)
+    lockouts = Lockouts(work, attempts=attempts, users=users, outbox=outbox)
     usage, overrides = Usage(work, clock), Overrides(work, clock, log)
     return Services(
         settings=settings,
@@ -248,7 +252,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
             users=users,
             roles=roles,
             revocations=revocations,
-            attempts=attempts,
+            lockouts=lockouts,
             feed=feed,
             ring=ring,
             log=log,
@@ -265,6 +269,7 @@ def _build(settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy
             log=log,
         ),
         attempts=attempts,
+        lockouts=lockouts,
         limiter=RateLimiter(counters, limit_policy(settings.limits), clock, overrides=overrides, usage=usage),
         limit_usage=usage,
         limit_overrides=overrides,

@@ -265,8 +265,10 @@ PLATFORM = (
         )
     }
     | {
-        ("payymo.attempts.store", f"_PRUNE_{name}")
-        for name in ("ATTEMPTS", "FAILURES", "MINUTES", "DEVICES", "NOTICES")
+        ("payymo.attempts.store", name)
+        for name in (
+            *("_PRUNE_ATTEMPTS", "_PRUNE_FAILURES", "_PRUNE_MINUTES", "_PRUNE_DEVICES", "_PRUNE_NOTICES", "_UNTOLD"),
+        )
     }
     | {
         ("payymo.limits.store", name)

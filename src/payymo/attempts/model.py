@@ -163,6 +163,15 @@ class Attempt:
     """The token of the known device that it comes from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a user is to hear of: that a wait, or the stop, has begun."""
+
+    tenant_id: uuid.UUID
+    user_id: uuid.UUID
+    kind: Step
+
+
 def read_tokens(text: str | None) -> tuple[str, ...]:
     """The tokens in a cookie; none when it has another shape."""
     parts = (text or "").split(".", TOKENS_AT_MOST)

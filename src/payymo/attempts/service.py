@@ -15,6 +15,7 @@ from payymo.attempts.model import (
     TOKEN_BYTES,
     Attempt,
     GuessingPolicy,
+    Notice,
     Origin,
     Refused,
     decide,
@@ -150,6 +151,15 @@ class Attempts:
         """Step: admit tries at these accounts of a user again, as if none had failed. Whether any had."""
         store.forget_notices(tx, user_id)
         return store.forget_accounts(tx, accounts)
+
+    def list_untold(self, *, count: int) -> Sequence[Notice]:
+        """What users have not heard of yet, the oldest first; `count` at most."""
+        with self._work.platform(writes=False) as tx:
+            return store.list_untold(tx, count=count)
+
+    def take_notice(self, tx: Transaction, notice: Notice) -> int | None:
+        """Step: the user is told now. Answers since when there is something to tell; None: somebody has told them."""
+        return store.take_notice(tx, notice.user_id, notice.kind, int(self._clock()))
 
     def prune(self) -> int:
         """Forget what has run out. Answers how many rows."""

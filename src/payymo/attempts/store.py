@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from payymo.attempts.model import DAY_SECONDS, Standing, Step
+from payymo.attempts.model import DAY_SECONDS, Notice, Standing, Step
 from payymo.db.schema import TENANT, users
 from payymo.db.schema import known_devices as d
 from payymo.db.schema import lockout_notices as n
@@ -125,6 +125,24 @@ _NOTE = {
 }
 _FORGET_NOTICES = sa.delete(n).where(n.c.tenant_id == TENANT, n.c.user_id == sa.bindparam("of_user"))
 
+_UNTOLD = (
+    sa.select(n.c.tenant_id, n.c.user_id, n.c.kind)
+    .where(n.c.told_at.is_(None))
+    .order_by(n.c.noted_at)
+    .limit(sa.bindparam("count"))
+)
+_TAKE_NOTICE = (
+    sa.update(n)
+    .where(
+        n.c.tenant_id == TENANT,
+        n.c.user_id == sa.bindparam("of_user"),
+        n.c.kind == sa.bindparam("of_kind"),
+        n.c.told_at.is_(None),
+    )
+    .values(told_at=_MOMENT)
+    .returning(n.c.noted_at)
+)
+
 _PRUNE_ATTEMPTS = sa.delete(a).where(a.c.expires_at <= _MOMENT)
 _PRUNE_FAILURES = sa.delete(f).where(f.c.failed_at <= _MOMENT - DAY_SECONDS)
 _PRUNE_MINUTES = sa.delete(m).where(m.c.minute <= _MOMENT // 60 - DAY_SECONDS // 60)
@@ -227,6 +245,18 @@ def note(tx: Transaction, email_key: str, kind: Step, now: int) -> uuid.UUID | N
 def forget_notices(tx: Transaction, user_id: uuid.UUID) -> None:
     """What happens to this user next is news again."""
     tx.execute(_FORGET_NOTICES, {"of_user": user_id})
+
+
+def list_untold(tx: Transaction, *, count: int) -> Sequence[Notice]:
+    """Platform step: what users have not heard of yet, the oldest first."""
+    return [Notice(*row) for row in tx.execute(_UNTOLD, {"count": count})]
+
+
+def take_notice(tx: Transaction, user_id: uuid.UUID, kind: Step, now: int) -> int | None:
+    """Mark that the user is told now. Answers since when there is something to tell; None: somebody has told them."""
+    values = {"of_user": user_id, "of_kind": kind, "moment": now}
+    found: int | None = tx.execute(_TAKE_NOTICE, values).scalar()
+    return found
 
 
 def prune(tx: Transaction, now: int) -> int:

@@ -6,21 +6,20 @@ The change and the end of what it covers commit together, so that nothing slips 
 import uuid
 from collections.abc import Callable, Sequence
 
-from payymo.attempts.service import Attempts
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.feed.service import Feed
 from payymo.keys.service import KeyRing
-from payymo.limits.limiter import account_key
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import covers
 from payymo.roles.service import Actor, Roles, authority_of
 from payymo.secrets.envelope import shred
 from payymo.sessions import store
+from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant, TenantStatus
 from payymo.tenants.service import Tenants
-from payymo.users.model import UserStatus, canonical_email
+from payymo.users.model import UserStatus
 from payymo.users.service import Users
 
 
@@ -35,7 +34,7 @@ class Administration:
         users: Users,
         roles: Roles,
         revocations: Revocations,
-        attempts: Attempts,
+        lockouts: Lockouts,
         feed: Feed,
         ring: KeyRing,
         log: SecurityLog,
@@ -45,7 +44,7 @@ class Administration:
         self._users = users
         self._roles = roles
         self._revocations = revocations
-        self._attempts = attempts
+        self._lockouts = lockouts
         self._feed = feed
         self._ring = ring
         self._log = log
@@ -82,7 +81,7 @@ class Administration:
                 self._users.change_status(tx, user_id, status)
             if new_hash is not None:
                 self._users.change_password(tx, user_id, new_hash)
-                self._unlock(tx, user_id)
+                self._lockouts.unlock(tx, user_id)
             if status == "disabled":
                 self._revocations.end_of_user(tx, user_id, reason="user-disabled")
             elif new_hash is not None:
@@ -107,15 +106,10 @@ class Administration:
         """
         with self._work(tenant_id) as tx:
             self._require_authority(tx, user_id, by)
-            self._unlock(tx, user_id)
+            self._lockouts.unlock(tx, user_id)
         self._log.event(
             "user.unlocked", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, reason="by-administrator"
         )
-
-    def _unlock(self, tx: Transaction, user_id: uuid.UUID) -> None:
-        user = self._users.get_in(tx, user_id)
-        names = canonical_email(user.email) or "-", str(user_id)  # of logins, and of changes of the password
-        self._attempts.unlock(tx, user_id, *(account_key(user.tenant_id, name) for name in names))
 
     def end_session(
         self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, by: Actor | None, trace: Trace
