@@ -1,12 +1,14 @@
 """The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
 from sqlalchemy.pool import QueuePool
 
+from payymo.attempts.service import Attempts
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
 from payymo.certificates.lifecycle import Lifecycle
@@ -18,7 +20,7 @@ from payymo.db.lease import Lease
 from payymo.db.revision import is_current
 from payymo.db.work import Work, connect
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured
+from payymo.errors import Misconfigured, PayymoError
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.model import GuardPolicy
@@ -28,13 +30,16 @@ from payymo.keys.model import Report
 from payymo.keys.places import KeyPlaces
 from payymo.keys.service import KeyRing
 from payymo.limits.limiter import RateLimiter
+from payymo.limits.overrides import Overrides
 from payymo.limits.storage import SqlStorage, counters_engine
+from payymo.limits.usage import Usage
 from payymo.logs import SecurityLog, Trace
 from payymo.mail.courier import Courier
 from payymo.mail.outbox import SEALED as MAILS
 from payymo.mail.outbox import Outbox
 from payymo.policies import (
     certificate_policy,
+    guessing_policy,
     key_policy,
     limit_policy,
     mail_policy,
@@ -49,6 +54,7 @@ from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
 from payymo.sessions.administration import Administration
+from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
@@ -106,7 +112,11 @@ class Services:
     administration: Administration
     outbox: Outbox
     courier: Courier
+    attempts: Attempts
+    lockouts: Lockouts
     limiter: RateLimiter
+    limit_usage: Usage
+    limit_overrides: Overrides
     counters: Storage | None
     minter: TokenMinter
     verifier: Verifier[Claims]
@@ -127,11 +137,13 @@ class Services:
             total += self.counters.prune()
         while pruned := self.outbox.prune():
             total += pruned
+        total += self.attempts.prune() + self.limit_usage.prune()
         return total + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
         self.prune()
+        self.lockouts.tell_due()
         self.certificate_rotation.do_duties(trace)  # before what may wait for a token that does not answer
         if self.settings.keys.rotate_automatically:
             for kid in self.ring.rotate_due():
@@ -151,7 +163,9 @@ class Services:
         return Connections(pool.checkedout(), pool.size())
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Write down what is only in memory, if the database takes it, and give the connections back."""
+        with suppress(PayymoError):
+            self.limit_usage.flush()
         self.work.close()
         if isinstance(self.counters, SqlStorage):
             self.counters.close()
@@ -209,10 +223,13 @@ def _build(
     users = Users(work, clock, entropy, passwords=passwords, roles=roles, log=log)
     revocations = Revocations(work, clock, feed, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     minter = TokenMinter(ring, entropy, token_policy(settings))
+    attempts = Attempts(work, clock, entropy, policy=guessing_policy(settings.lockout), log=log)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = _counters(settings, engine, clock)
     mail = mail_policy(settings.mail)
     outbox = Outbox(work, envelope, clock, entropy, policy=mail, log=log)
+    lockouts = Lockouts(work, attempts=attempts, users=users, outbox=outbox)
+    usage, overrides = Usage(work, clock), Overrides(work, clock, log)
     return Services(
         settings=settings,
         engine=engine,
@@ -251,7 +268,15 @@ def _build(
         feed=feed,
         watch=Watch(feed),
         administration=Administration(
-            work, tenants=tenants, users=users, roles=roles, revocations=revocations, feed=feed, ring=ring, log=log
+            work,
+            tenants=tenants,
+            users=users,
+            roles=roles,
+            revocations=revocations,
+            lockouts=lockouts,
+            feed=feed,
+            ring=ring,
+            log=log,
         ),
         outbox=outbox,
         courier=Courier(
@@ -264,7 +289,11 @@ def _build(
             errands={},
             log=log,
         ),
-        limiter=RateLimiter(counters, limit_policy(settings.limits, settings.lockout), clock),
+        attempts=attempts,
+        lockouts=lockouts,
+        limiter=RateLimiter(counters, limit_policy(settings.limits), clock, overrides=overrides, usage=usage),
+        limit_usage=usage,
+        limit_overrides=overrides,
         counters=counters,
         minter=minter,
         verifier=_access_verifier(settings, ring, clock),

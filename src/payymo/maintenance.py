@@ -61,6 +61,7 @@ class Maintenance:
         began: float | None = None
         has_failed = False
         try:
+            self._services.limit_usage.flush()
             if self._lease.take():
                 began = time.monotonic()
                 self._services.do_duties(TRACE)

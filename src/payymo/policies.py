@@ -3,13 +3,15 @@
 import sys
 from pathlib import Path
 
+from payymo.attempts.model import GuessingPolicy
 from payymo.certificates.model import CertificatePolicy
 from payymo.config import Settings, reveal
 from payymo.entropy import Entropy
 from payymo.errors import InvalidInput, Misconfigured
 from payymo.keys.model import Calendar, KeyPolicy
 from payymo.keys.places import require_place
-from payymo.limits.limiter import LimitPolicy, Tier, parse_limits
+from payymo.limits.limiter import LimitPolicy
+from payymo.limits.model import Tier, parse_limits
 from payymo.mail.model import MailPolicy, Sender
 from payymo.mail.transports import (
     ConsoleTransport,
@@ -59,7 +61,12 @@ def refresh_policy(settings: Settings) -> RefreshPolicy:
     )
 
 
-def limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
+def guessing_policy(lockout: Lockout) -> GuessingPolicy | None:
+    """What guessing costs; None: nothing."""
+    return GuessingPolicy(**lockout.model_dump(exclude={"enabled"})) if lockout.enabled else None
+
+
+def limit_policy(limits: Limits) -> LimitPolicy:
     """Which limits there are."""
     tiers: dict[Tier, str] = {}
     if limits.enabled:
@@ -71,8 +78,6 @@ def limit_policy(limits: Limits, lockout: Lockout) -> LimitPolicy:
             "default": limits.default,
             "service": limits.service,
         }
-    if lockout.enabled:
-        tiers["lockout"] = f"{lockout.failures}/{lockout.window_seconds} second"
     return LimitPolicy({tier: parse_limits(text) for tier, text in tiers.items()}, limits.fallback_percent)
 
 

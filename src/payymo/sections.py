@@ -198,11 +198,32 @@ class Feed(Section):
 
 
 class Lockout(Section):
-    """After too many failed logins an account refuses further tries for a while, right password or not."""
+    """Whoever tries passwords in vain has to wait, right password or not; known devices don't wait for strangers."""
 
     enabled: bool = True
-    failures: int = Field(default=30, ge=5, le=10_000)
-    window_seconds: int = Field(default=3600, ge=60, le=86_400)
+    failures: int = Field(default=5, ge=1, le=100)
+    """Failures of an account before its waits begin."""
+    first_wait_seconds: int = Field(default=30, ge=1, le=3600)
+    """The first wait; each further one is twice as long."""
+    longest_wait_seconds: int = Field(default=3600, ge=1, le=86_400)
+    stop: int = Field(default=100, ge=2, le=100)
+    """Failures in a row after which an account is stopped, until somebody unlocks it (NIST SP 800-63B §3.2.2)."""
+    device_failures: int = Field(default=10, ge=1, le=100)
+    """Failures in a row after which a known device is unknown."""
+    network_accounts: int = Field(default=50, ge=0, le=100_000)
+    """Accounts that a /24 or /48 may try in vain within `network_seconds`; 0: any number."""
+    network_seconds: int = Field(default=3600, ge=60, le=86_400)
+    tenant_failures: int = Field(default=1000, ge=0, le=10_000_000)
+    """Logins of a tenant that may fail within `tenant_seconds`; 0: any number."""
+    tenant_seconds: int = Field(default=600, ge=60, le=86_400)
+
+    @model_validator(mode="after")
+    def _steps_follow_each_other(self) -> Self:
+        if self.failures >= self.stop:
+            raise ValueError("failures < stop has to hold")
+        if self.first_wait_seconds > self.longest_wait_seconds:
+            raise ValueError("first_wait_seconds <= longest_wait_seconds has to hold")
+        return self
 
 
 class Registration(Section):

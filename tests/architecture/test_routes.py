@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from payymo.limits.limiter import Tier
+from payymo.limits.model import Tier
 from payymo.web.mount import list_routes
 from payymo.web.routing import Route
 from tests.conftest import Copied

@@ -150,7 +150,7 @@ def test_a_difference_is_told(database: Database) -> None:
         engine.dispose()
 
 
-PARTS = 4
+PARTS = 6
 """A migration for each of its statements takes long, and there are more with each table."""
 
 

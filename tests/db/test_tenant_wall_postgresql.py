@@ -22,7 +22,10 @@ from tests.web.scene import contents
 ENTER = sa.text("SELECT set_config('role', :role, true), set_config('payymo.tenant', :tenant, true)")
 LEFT_OVER = sa.text("SELECT session_user = current_user, coalesce(current_setting('payymo.tenant', true), '')")
 NAMES = [table.name for table in schema.TENANT_TABLES]
-HIDDEN = ("signing_keys", "service_secrets", "certificates", "service_credentials", "followers", "rate_limits")
+HIDDEN = (
+    *("signing_keys", "service_secrets", "certificates", "service_credentials", "followers"),
+    *("rate_limits", "client_limits", "limit_usage"),
+)
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 NEEDED = "23503"
 """SQLSTATE of a row that others refer to: it was met, and stays."""

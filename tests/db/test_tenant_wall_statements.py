@@ -265,6 +265,19 @@ PLATFORM = (
             *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),
         )
     }
+    | {
+        ("payymo.attempts.store", name)
+        for name in (
+            *("_PRUNE_ATTEMPTS", "_PRUNE_FAILURES", "_PRUNE_MINUTES", "_PRUNE_DEVICES", "_PRUNE_NOTICES", "_UNTOLD"),
+        )
+    }
+    | {
+        ("payymo.limits.store", name)
+        for name in (
+            *("_ADD_USAGE", "_USAGE", "_PRUNE_USAGE", "_HOW_MANY", "_OF_CLIENTS", "_OF_TENANTS"),
+            *("_SET_CLIENT", "_SET_TENANT", "_UNSET_CLIENT", "_UNSET_TENANT"),
+        )
+    }
     | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_NONCES", "_PRUNE", "_READ")}
     | {
         ("payymo.guards.store", name)

@@ -3,6 +3,12 @@
 import uuid
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
+from payymo.attempts.model import GuessingPolicy, Origin
+from payymo.attempts.service import Attempts
+from payymo.db.schema import tenant_limits
+from payymo.limits.limiter import account_key
 from payymo.logs import Trace
 from payymo.mail.model import MailPolicy, Message, Sender
 from payymo.mail.outbox import Outbox
@@ -46,5 +52,26 @@ def _side(house: House, slug: str) -> Side:
     ended = house.logged_in("alice", tenant=tenant)
     assert ended.post("/api/auth/logout").status_code == 200  # leaves a revocation behind
     alice = house.logged_in("alice", tenant=tenant)
+    _guess(house, tenant, alice_user.id)
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
     return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role)
+
+
+def _guess(house: House, tenant: Tenant, user_id: uuid.UUID) -> None:
+    """A device that is known, a failure that a wait begins with, and a limit of the tenant's own."""
+    apart = 0 if tenant.slug == "a" else 3600  # no minute, and no tier, is one of both
+    services = house.services
+    attempts = Attempts(
+        services.work,
+        lambda: house.clock() + apart,
+        services.entropy,
+        policy=GuessingPolicy(failures=1),
+        log=services.log,
+    )
+    attempts.remember(tenant.id, user_id, ())
+    account = account_key(tenant.id, "alice@example.com")
+    attempt = attempts.admit(tenant.id, Origin(account, "alice@example.com", "192.0.2.1"), trace=Trace())
+    attempts.failed(attempt, trace=Trace())
+    with services.work.platform() as tx:
+        tier = "login" if tenant.slug == "a" else "refresh"
+        tx.execute(sa.insert(tenant_limits), {"tenant_id": tenant.id, "tier": tier, "limits": "7/minute"})

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "db": "payymo.cli.db:db",
     "guard": "payymo.cli.guard:guard",
     "key": "payymo.cli.key:key",
+    "limits": "payymo.cli.limits:limits",
     "mail": "payymo.cli.mail:mail",
     "openapi": "payymo.cli.openapi:openapi",
     "role": "payymo.cli.role:role",

@@ -125,6 +125,20 @@ def enable(*, name: str, tenant_slug: str | None, as_json: bool) -> None:
 
 @user.command()
 @click.argument("name")
+@of_tenant
+@as_json
+@politely
+def unlock(*, name: str, tenant_slug: str | None, as_json: bool) -> None:
+    """Let a user log in again who has to wait because of failed logins."""
+    with services() as opened:
+        tenant = find_tenant(opened, tenant_slug)
+        user_id = find_user_id(opened, tenant, name)
+        opened.administration.unlock_user(tenant.id, user_id, by=None, trace=CONSOLE)
+        show(_facts(*opened.users.get(tenant.id, user_id)), json_wanted=as_json)
+
+
+@user.command()
+@click.argument("name")
 @click.option("--role", "roles", multiple=True, required=True, help="May be repeated: the user gets exactly these.")
 @of_tenant
 @as_json

@@ -427,6 +427,124 @@ mail_senders = sa.Table(
     sa.UniqueConstraint("tenant_id"),
 )
 """In whose name a tenant's mail goes out, where it is not the service's."""
+login_attempts = sa.Table(
+    "login_attempts",
+    metadata,
+    _tenant_column(),
+    # Whom a login name stands for, without keeping the name: somebody or nobody.
+    sa.Column("account", sa.String(32), nullable=False),
+    sa.Column("failures", sa.Integer(), nullable=False),
+    sa.Column("wait_until", sa.BigInteger(), nullable=False),
+    # NULL: stopped for good, until somebody unlocks it.
+    sa.Column("expires_at", sa.BigInteger()),
+    sa.PrimaryKeyConstraint("tenant_id", "account"),
+)
+"""How often each account was tried in vain. Its row is locked while a try is decided on."""
+sa.Index("ix_login_attempts_expires_at", login_attempts.c.expires_at)
+
+login_failures = sa.Table(
+    "login_failures",
+    metadata,
+    _tenant_column(),
+    sa.Column("account", sa.String(32), nullable=False),
+    sa.Column("network", sa.String(45), nullable=False),
+    sa.Column("neighbourhood", sa.String(45), nullable=False),
+    sa.Column("failures", sa.Integer(), nullable=False),
+    sa.Column("failed_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "account", "network"),
+)
+"""From where each account was tried in vain: what a login from there takes back, and which networks try many."""
+sa.Index(
+    "ix_login_failures_tenant_id_neighbourhood_failed_at",
+    login_failures.c.tenant_id,
+    login_failures.c.neighbourhood,
+    login_failures.c.failed_at,
+)
+sa.Index("ix_login_failures_failed_at", login_failures.c.failed_at)
+
+login_minutes = sa.Table(
+    "login_minutes",
+    metadata,
+    _tenant_column(),
+    sa.Column("minute", sa.BigInteger(), nullable=False),
+    sa.Column("failures", sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "minute"),
+)
+"""How many logins of a tenant failed in each minute."""
+sa.Index("ix_login_minutes_minute", login_minutes.c.minute)
+
+known_devices = sa.Table(
+    "known_devices",
+    metadata,
+    _tenant_column(),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    # As it was when the device logged in: a device of another password is none.
+    sa.Column("password_changed_at", sa.BigInteger(), nullable=False),
+    sa.Column("failures", sa.Integer(), nullable=False),
+    sa.Column("last_used_at", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "digest"),
+    sa.ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
+)
+"""Where a user has logged in before: strangers who try passwords don't keep them out there."""
+sa.Index("ix_known_devices_tenant_id_user_id", known_devices.c.tenant_id, known_devices.c.user_id)
+sa.Index("ix_known_devices_expires_at", known_devices.c.expires_at)
+
+lockout_notices = sa.Table(
+    "lockout_notices",
+    metadata,
+    _tenant_column(),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("kind", sa.String(4), sa.CheckConstraint("kind in ('wait', 'stop')", "kind"), nullable=False),
+    sa.Column("noted_at", sa.BigInteger(), nullable=False),
+    sa.Column("told_at", sa.BigInteger()),
+    sa.PrimaryKeyConstraint("tenant_id", "user_id", "kind"),
+    sa.ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
+)
+"""What a user is to hear of: that somebody tries their password. A row keeps the next one away for a day."""
+sa.Index("ix_lockout_notices_noted_at", lockout_notices.c.noted_at)
+
+tenant_limits = sa.Table(
+    "tenant_limits",
+    metadata,
+    _tenant_column(),
+    sa.Column("tier", sa.String(16), nullable=False),
+    sa.Column("limits", sa.String(200), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "tier"),
+)
+"""Rate limits that a tenant has instead of the configured ones."""
+
+client_limits = sa.Table(
+    "client_limits",
+    metadata,
+    # `network:192.0.2.0/24` or `service:name`.
+    sa.Column("client", sa.String(80), nullable=False),
+    sa.Column("tier", sa.String(16), nullable=False),
+    sa.Column("limits", sa.String(200), nullable=False),
+    sa.PrimaryKeyConstraint("client", "tier"),
+)
+"""Rate limits that a network or a service has instead of the configured ones. Empty: none."""
+
+USAGE_STEPS: Final = 20
+"""Into how many steps a limit is divided, to tell how far it is used."""
+
+limit_usage = sa.Table(
+    "limit_usage",
+    metadata,
+    sa.Column("hour", sa.BigInteger(), nullable=False),
+    sa.Column("tier", sa.String(16), nullable=False),
+    sa.Column("scope", sa.String(10), nullable=False),
+    sa.Column("amount", sa.Integer(), nullable=False),
+    sa.Column("window_seconds", sa.Integer(), nullable=False),
+    # Tries that were the first of their window: how many windows of clients there were.
+    sa.Column("windows", sa.BigInteger(), nullable=False),
+    sa.Column("refused", sa.BigInteger(), nullable=False),
+    # Tries that were let through, by the share of the limit that was used with them.
+    *(sa.Column(f"step_{number}", sa.BigInteger(), nullable=False) for number in range(1, USAGE_STEPS + 1)),
+    sa.PrimaryKeyConstraint("hour", "tier", "scope", "amount", "window_seconds"),
+)
+"""How near clients come to the rate limits. One row for each hour and limit, whoever came and how often."""
 
 TENANT_TABLES: Final = tuple(table for table in metadata.sorted_tables if "tenant_id" in table.c)
 """The tables that hold what belongs to a tenant."""

@@ -27,6 +27,7 @@ ALLOWED: Final[dict[sa.Table, frozenset[Act]]] = dict.fromkeys(schema.TENANT_TAB
     schema.master_keys: frozenset[Act]({"SELECT"}),
     schema.token_revocations: frozenset[Act]({"SELECT", "INSERT"}),
     schema.revocation_counter: frozenset[Act]({"SELECT", "UPDATE"}),
+    schema.tenant_limits: frozenset[Act]({"SELECT"}),
 }
 """What tenant work may do to which table. A test holds it to what PostgreSQL grants the runtime role."""
 

@@ -12,20 +12,21 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from limits import RateLimitItem, parse_many
+from limits import RateLimitItem
 from limits.storage import MemoryStorage, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from payymo.clock import Clock
 from payymo.errors import TooManyRequests
+from payymo.limits.model import Counted, Tier
+from payymo.limits.overrides import Overrides
+from payymo.limits.usage import Usage
 
-Tier = Literal["login", "refresh", "verify", "registration", "default", "service", "lockout"]
 Strategy = SlidingWindowCounterRateLimiter
 Key = tuple[str, ...]
 T = TypeVar("T")
-Counted = Literal["address", "account", "credential"]
 Observe = Callable[[Tier], None]
 """Hears of every try that is refused, by tier."""
 PREFIX = "payymo/sliding-window-counter"
@@ -52,11 +53,6 @@ class Quota:
     reset_seconds: int
 
 
-def parse_limits(text: str) -> tuple[RateLimitItem, ...]:
-    """The limits that `5/hour;20/day` stands for; none for an empty text."""
-    return tuple(parse_many(text)) if text else ()
-
-
 def address_key(address: str) -> str:
     """Whom an address stands for: itself, or its /64, because one IPv6 user has 2^64 addresses."""
     try:
@@ -78,7 +74,15 @@ def account_key(tenant_id: uuid.UUID, name: str) -> str:
 class RateLimiter:
     """Counts tries. Thread-safe."""
 
-    def __init__(self, storage: Storage | None, policy: LimitPolicy, clock: Clock) -> None:
+    def __init__(
+        self,
+        storage: Storage | None,
+        policy: LimitPolicy,
+        clock: Clock,
+        *,
+        overrides: Overrides | None = None,
+        usage: Usage | None = None,
+    ) -> None:
         self._shared = None if storage is None else Strategy(storage)
         self._failures: tuple[type[Exception], ...] = (OSError, ValueError)
         """A counter that somebody else wrote over can't be read as a number: no reason to answer 500, or to count."""
@@ -88,6 +92,8 @@ class RateLimiter:
         self._own = Strategy(MemoryStorage())
         self._policy = policy
         self._clock = clock
+        self._overrides = overrides
+        self._usage = usage
         self._away_until = 0.0
         self._observers: list[Observe] = []
         self._lock = threading.Lock()
@@ -101,14 +107,25 @@ class RateLimiter:
         """Let somebody hear of every refusal from now on."""
         self._observers.append(observe)
 
-    def spend(self, tier: Tier, scope: Counted, who: str) -> Quota | None:
+    def spend(
+        self,
+        tier: Tier,
+        scope: Counted,
+        who: str,
+        *,
+        tenant: Callable[[], uuid.UUID | None] = lambda: None,
+        service: str | None = None,
+    ) -> Quota | None:
         """Count one try. Answers what is left of the tier's shortest limit, or None when the tier is lifted.
 
-        Raises TooManyRequests.
+        `tenant`: asked for when a tenant has limits of its own. `service`: the name of the credential. Raises
+        TooManyRequests.
         """
         tightest: Quota | None = None
-        for item in self._policy.tiers.get(tier, ()):
-            passed, quota = self._hit(tier, item, (PREFIX, tier, scope, who))
+        items, key = self._limits_of(tier, scope, who, tenant, service)
+        for item in items:
+            passed, quota = self._hit(tier, item, key)
+            self._record(tier, scope, item, quota, passed=passed)
             if not passed:
                 for observe in self._observers:
                     observe(tier)
@@ -119,11 +136,38 @@ class RateLimiter:
                 tightest = quota
         return tightest
 
-    def forgive(self, tiers: Iterable[Tier], scope: Counted, who: str) -> None:
+    def forgive(self, tiers: Iterable[Tier], scope: Counted, who: str, *, tenant_id: uuid.UUID | None = None) -> None:
         """Forget the tries of an account that has now proven itself. Never done for addresses."""
         for tier in tiers:
-            for item in self._policy.tiers.get(tier, ()):
-                self._run(_clear, item, (PREFIX, tier, scope, who))
+            items, key = self._limits_of(tier, scope, who, lambda: tenant_id, None)
+            for item in items:
+                self._run(_clear, item, key)
+
+    def _limits_of(
+        self, tier: Tier, scope: Counted, who: str, tenant: Callable[[], uuid.UUID | None], service: str | None
+    ) -> tuple[Iterable[RateLimitItem], Key]:
+        """What holds for them: their own limits, their tenant's, or the usual ones; and what they are counted by.
+
+        A lifted tier, and limits that are switched off, stay so.
+        """
+        usual = self._policy.tiers.get(tier, ())
+        key: Key = (PREFIX, tier, scope, who)
+        if self._overrides is None or not usual:
+            return usual, key
+        own = None
+        if service is not None:
+            own = self._overrides.of_service(service, tier)
+        elif scope == "address":
+            own = self._overrides.of_address(who, tier)
+        if own is None and self._overrides.are_for_tenants and (tenant_id := tenant()) is not None:
+            own = self._overrides.of_tenant(tenant_id, tier)
+            key = key if own is None else (*key, tenant_id.hex)  # what is done elsewhere is counted there
+        return usual if own is None else own, key
+
+    def _record(self, tier: Tier, scope: Counted, item: RateLimitItem, quota: Quota, *, passed: bool) -> None:
+        if self._usage is not None and quota.limit == item.amount:  # else the shared counters are away
+            used = item.amount - quota.remaining if passed else None
+            self._usage.record(tier, scope, amount=item.amount, window_seconds=item.get_expiry(), used=used)
 
     def _hit(self, tier: Tier, item: RateLimitItem, key: Key) -> tuple[bool, Quota]:
         passed, amount, remaining, reset_time = self._run(_count, item, key)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from email_validator import EmailNotValidError, validate_email
@@ -19,6 +20,7 @@ Kind = Literal[
     "new-sign-in",
     "password-changed",
     "password-forced",
+    "password-tried",
     "reset-password",
     "test",
     "username-taken",
@@ -115,6 +117,11 @@ class Waiting:
     attempts: int
     failed_at: int | None
     reason: str | None
+
+
+def moment_text(now: float) -> str:
+    """A time as letters say it."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def wait_seconds(attempts: int, share: float) -> int:

@@ -15,6 +15,7 @@ from payymo.roles.model import covers
 from payymo.roles.service import Actor, Roles, authority_of
 from payymo.secrets.envelope import shred
 from payymo.sessions import store
+from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant, TenantStatus
 from payymo.tenants.service import Tenants
@@ -33,6 +34,7 @@ class Administration:
         users: Users,
         roles: Roles,
         revocations: Revocations,
+        lockouts: Lockouts,
         feed: Feed,
         ring: KeyRing,
         log: SecurityLog,
@@ -42,6 +44,7 @@ class Administration:
         self._users = users
         self._roles = roles
         self._revocations = revocations
+        self._lockouts = lockouts
         self._feed = feed
         self._ring = ring
         self._log = log
@@ -78,6 +81,7 @@ class Administration:
                 self._users.change_status(tx, user_id, status)
             if new_hash is not None:
                 self._users.change_password(tx, user_id, new_hash)
+                self._lockouts.unlock(tx, user_id)
             if status == "disabled":
                 self._revocations.end_of_user(tx, user_id, reason="user-disabled")
             elif new_hash is not None:
@@ -94,6 +98,18 @@ class Administration:
                 user_id=user_id,
                 reason="by-administrator",
             )
+
+    def unlock_user(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> None:
+        """Admit logins of a user again who has to wait because of failed ones. Unlocking who is not locked succeeds.
+
+        Raises NotFound, InsufficientScope.
+        """
+        with self._work(tenant_id) as tx:
+            self._require_authority(tx, user_id, by)
+            self._lockouts.unlock(tx, user_id)
+        self._log.event(
+            "user.unlocked", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, reason="by-administrator"
+        )
 
     def end_session(
         self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, by: Actor | None, trace: Trace

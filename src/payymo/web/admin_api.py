@@ -84,6 +84,19 @@ class UsersApi:
         return UserOut.of(*self._users.get(who.tenant_id, user_id))
 
     @route(
+        "POST",
+        "/api/admin/users/<uuid:user_id>/unlock",
+        limit="default",
+        authentication="bearer",
+        permission="users:write",
+    )
+    def unlock_user(self, caller: Caller, user_id: uuid.UUID) -> Nothing:
+        """Let a user log in again who has to wait because of failed logins."""
+        tenant_id = caller.principal.tenant_id
+        self._administration.unlock_user(tenant_id, user_id, by=caller.actor, trace=caller.trace)
+        return Nothing()
+
+    @route(
         "GET",
         "/api/admin/users/<uuid:user_id>/sessions",
         limit="default",

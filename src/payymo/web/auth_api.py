@@ -2,12 +2,13 @@
 
 import uuid
 
+from flask import Response
+
 from payymo.errors import FieldError, InvalidInput, RegistrationClosed, TenantSuspended
-from payymo.limits.limiter import RateLimiter, Tier, account_key
 from payymo.sessions.service import Sessions
-from payymo.users.model import canonical_email
 from payymo.users.service import Users
 from payymo.web.caller import Caller, Gate
+from payymo.web.door import Door
 from payymo.web.models import (
     ChangePasswordBody,
     LoginBody,
@@ -26,23 +27,19 @@ from payymo.web.models import (
 )
 from payymo.web.routing import Nothing, route
 
-ACCOUNT_TIERS: tuple[Tier, ...] = ("login", "lockout")
-
 
 class AuthApi:
     """First-party authentication."""
 
-    def __init__(
-        self, *, sessions: Sessions, users: Users, gate: Gate, limiter: RateLimiter, registration_is_open: bool
-    ) -> None:
+    def __init__(self, *, sessions: Sessions, users: Users, gate: Gate, door: Door, registration_is_open: bool) -> None:
         self._sessions = sessions
         self._users = users
         self._gate = gate
-        self._limiter = limiter
+        self._door = door
         self._registration_is_open = registration_is_open
 
-    @route("POST", "/api/auth/register", limit="registration", authentication=None, status=201)
-    def register(self, caller: Caller, body: RegisterBody) -> LoginOut:
+    @route("POST", "/api/auth/register", limit="registration", authentication=None, status=201, shape=LoginOut)
+    def register(self, caller: Caller, body: RegisterBody) -> Response:
         """Register a new user and log them in."""
         if not self._registration_is_open:
             raise RegistrationClosed
@@ -54,22 +51,20 @@ class AuthApi:
             device=caller.device,
             trace=caller.trace,
         )
-        return LoginOut.of_login(made)
+        return self._door.remember(caller, caller.tenant.id, made.user.id, LoginOut.of_login(made), 201)
 
-    @route("POST", "/api/auth/login", limit="login", authentication=None)
-    def login(self, caller: Caller, body: LoginBody) -> LoginOut:
+    @route("POST", "/api/auth/login", limit="login", authentication=None, shape=LoginOut)
+    def login(self, caller: Caller, body: LoginBody) -> Response:
         """Log in with e-mail address and password."""
         tenant = caller.tenant
         if not tenant.is_active:
             raise TenantSuspended
-        account = account_key(tenant.id, canonical_email(body.email) or body.email.lower())
-        for tier in ACCOUNT_TIERS:
-            self._limiter.spend(tier, "account", account)
-        done = self._sessions.log_in(
-            tenant.id, email=body.email, password=body.password, device=caller.device, trace=caller.trace
-        )
-        self._limiter.forgive(ACCOUNT_TIERS, "account", account)
-        return LoginOut.of_login(done)
+        attempt = self._door.admit(caller, body.email)
+        with self._door.trying(caller, attempt):
+            done = self._sessions.log_in(
+                tenant.id, email=body.email, password=body.password, device=caller.device, trace=caller.trace
+            )
+        return self._door.let_in(attempt, done.user.id, LoginOut.of_login(done))
 
     @route("POST", "/api/auth/refresh", limit="refresh", authentication=None)
     def refresh(self, caller: Caller, body: RefreshBody) -> TokensOut:
@@ -113,24 +108,20 @@ class AuthApi:
         )
         return VerifyOut(token_info=info)
 
-    @route("POST", "/api/auth/password", limit="login", authentication="bearer")
-    def change_password(self, caller: Caller, body: ChangePasswordBody) -> Nothing:
+    @route("POST", "/api/auth/password", limit="login", authentication="bearer", shape=Nothing)
+    def change_password(self, caller: Caller, body: ChangePasswordBody) -> Response:
         """Change one's password. Ends every session of the user, this one too."""
         who = caller.principal
         user, _ = self._users.get(who.tenant_id, who.user_id)
-        # Counted apart from logins: a stranger who locks the account there must not keep its owner from acting here.
-        changes = account_key(who.tenant_id, str(who.user_id))
-        for tier in ACCOUNT_TIERS:
-            self._limiter.spend(tier, "account", changes)
+        attempt = self._door.admit_change(caller)
         try:
-            self._sessions.change_password(
-                who.tenant_id, who.user_id, current=body.current_password, new=body.new_password, trace=caller.trace
-            )
+            with self._door.trying(caller, attempt):
+                self._sessions.change_password(
+                    who.tenant_id, who.user_id, current=body.current_password, new=body.new_password, trace=caller.trace
+                )
         except InvalidInput as refused:  # the rule for passwords doesn't know that there are two of them here
             raise InvalidInput([FieldError("/new_password", found.detail) for found in refused.errors]) from None
-        for proven in (changes, account_key(who.tenant_id, canonical_email(user.email) or "-")):
-            self._limiter.forgive(ACCOUNT_TIERS, "account", proven)
-        return Nothing()
+        return self._door.let_change(caller, attempt, user.email, Nothing())
 
     @route("GET", "/api/auth/sessions", limit="default", authentication="bearer")
     def list_sessions(self, caller: Caller) -> SessionsOut:

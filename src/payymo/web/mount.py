@@ -11,6 +11,7 @@ from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
 from payymo.web.discovery import DiscoveryApi
+from payymo.web.door import Door
 from payymo.web.event_api import EventApi
 from payymo.web.feed_api import FeedApi, Waiting
 from payymo.web.routing import Mount, Route, routes_of
@@ -63,7 +64,11 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
             sessions=services.sessions,
             users=services.users,
             gate=gate,
-            limiter=services.limiter,
+            door=Door(
+                attempts=services.attempts,
+                limiter=services.limiter,
+                is_https=settings.issuer.startswith("https://"),
+            ),
             registration_is_open=settings.registration.enabled,
         ),
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),

@@ -6,6 +6,7 @@ request is read is in `payymo.web.reading`.
 
 import inspect
 import typing
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,9 +17,10 @@ from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import HTTPException
 
 from payymo.entropy import Entropy
-from payymo.errors import InsufficientScope, InvalidToken, PayymoError, TooManyRequests
+from payymo.errors import InsufficientScope, InvalidToken, PayymoError, TenantUnknown, TooManyRequests
 from payymo.guards.model import Scope
-from payymo.limits.limiter import Quota, RateLimiter, Tier, address_key
+from payymo.limits.limiter import Quota, RateLimiter, address_key
+from payymo.limits.model import Tier
 from payymo.logs import SecurityLog
 from payymo.roles.service import Actor, Grants
 from payymo.web import problems
@@ -199,7 +201,7 @@ class Mount:
         if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
             quota = self._enter_service(caller, declared.scope)
         elif declared.limit is not None:
-            quota = self._limiter.spend(declared.limit, "address", address_key(caller.address))
+            quota = self._spend(caller, declared.limit)
         if declared.authentication == "bearer":
             caller.user = self._gate.authenticate(caller)
         if declared.permission is not None:
@@ -215,7 +217,7 @@ class Mount:
         try:
             caller.service = self._gate.admit(caller, scope)
         except PayymoError as refusal:
-            self._limiter.spend(SERVICE_TIER, "address", address_key(caller.address))
+            self._spend(caller, SERVICE_TIER)
             if isinstance(refusal, InsufficientScope):
                 reason = refusal.private
                 self._log.event("permission.required", "refused", trace=caller.trace, reason=reason)
@@ -223,8 +225,11 @@ class Mount:
         if caller.comes_again:
             return None
         if caller.service is None:
-            return self._limiter.spend(SERVICE_TIER, "address", address_key(caller.address))
-        return self._limiter.spend(SERVICE_TIER, "credential", caller.service.id.hex)
+            return self._spend(caller, SERVICE_TIER)
+        return self._limiter.spend(SERVICE_TIER, "credential", caller.service.id.hex, service=caller.service.name)
+
+    def _spend(self, caller: Caller, tier: Tier) -> Quota | None:
+        return self._limiter.spend(tier, "address", address_key(caller.address), tenant=lambda: _tenant_of(caller))
 
     def admit(self, guarded: Guarded) -> tuple[Response | None, Caller | None]:
         """The caller of a view that is not ours, or the refusal."""
@@ -269,6 +274,14 @@ class Mount:
             return response
 
         return view
+
+
+def _tenant_of(caller: Caller) -> uuid.UUID | None:
+    """The tenant of a request; None: it names one that does not exist."""
+    try:
+        return caller.tenant.id
+    except TenantUnknown:
+        return None
 
 
 def render(answer: BaseModel, status: int) -> Response:

@@ -26,6 +26,12 @@ ROLES = {
         "secrets": "SELECT, INSERT, UPDATE, DELETE",
         "mails": "SELECT, INSERT, UPDATE, DELETE",
         "mail_senders": "SELECT, INSERT, UPDATE, DELETE",
+        "login_attempts": "SELECT, INSERT, UPDATE, DELETE",
+        "login_failures": "SELECT, INSERT, UPDATE, DELETE",
+        "login_minutes": "SELECT, INSERT, UPDATE, DELETE",
+        "known_devices": "SELECT, INSERT, UPDATE, DELETE",
+        "lockout_notices": "SELECT, INSERT, UPDATE, DELETE",
+        "tenant_limits": "SELECT",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -50,6 +56,14 @@ ROLES = {
             "followers",
             "mails",
             "mail_senders",
+            "login_attempts",
+            "login_failures",
+            "login_minutes",
+            "known_devices",
+            "lockout_notices",
+            "tenant_limits",
+            "client_limits",
+            "limit_usage",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -57,6 +71,7 @@ ROLES = {
 }
 KEY_STATES = ("next", "active", "retiring", "retired", "revoked")
 CERTIFICATE_STATES = ("requested", *KEY_STATES)
+GUESSING = ("login_attempts", "login_failures", "login_minutes", "known_devices", "lockout_notices", "tenant_limits")
 WALLED = {"tenants": "id"} | dict.fromkeys(
     (
         *("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"),
@@ -64,6 +79,7 @@ WALLED = {"tenants": "id"} | dict.fromkeys(
     ),
     "tenant_id",
 )
+WALLED |= dict.fromkeys(GUESSING, "tenant_id")
 
 
 def upgrade() -> None:
@@ -74,6 +90,8 @@ def upgrade() -> None:
     _certificates()
     _guards()
     _mail()
+    _guessing()
+    _limits()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
@@ -86,6 +104,9 @@ def downgrade() -> None:
     for table in (
         "mail_senders",
         "mails",
+        "limit_usage",
+        "client_limits",
+        *reversed(GUESSING),
         "followers",
         "service_credentials",
         "leases",
@@ -470,4 +491,99 @@ def _mail() -> None:
         sa.Column("name", sa.String(100), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "address"),
         sa.UniqueConstraint("tenant_id"),
+    )
+
+
+def _count(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.Integer(), nullable=False)
+
+
+def _guessing() -> None:
+    op.create_table(
+        "login_attempts",
+        _tenant(),
+        sa.Column("account", sa.String(32), nullable=False),
+        _count("failures"),
+        _moment("wait_until"),
+        _moment("expires_at", nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "account"),
+    )
+    op.create_index("ix_login_attempts_expires_at", "login_attempts", ["expires_at"])
+    op.create_table(
+        "login_failures",
+        _tenant(),
+        sa.Column("account", sa.String(32), nullable=False),
+        sa.Column("network", sa.String(45), nullable=False),
+        sa.Column("neighbourhood", sa.String(45), nullable=False),
+        _count("failures"),
+        _moment("failed_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "account", "network"),
+    )
+    op.create_index(
+        "ix_login_failures_tenant_id_neighbourhood_failed_at",
+        "login_failures",
+        ["tenant_id", "neighbourhood", "failed_at"],
+    )
+    op.create_index("ix_login_failures_failed_at", "login_failures", ["failed_at"])
+    op.create_table(
+        "login_minutes",
+        _tenant(),
+        _moment("minute"),
+        _count("failures"),
+        sa.PrimaryKeyConstraint("tenant_id", "minute"),
+    )
+    op.create_index("ix_login_minutes_minute", "login_minutes", ["minute"])
+    op.create_table(
+        "known_devices",
+        _tenant(),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        _moment("password_changed_at"),
+        _count("failures"),
+        _moment("last_used_at"),
+        _moment("expires_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "digest"),
+        _own_user("known_devices"),
+    )
+    op.create_index("ix_known_devices_tenant_id_user_id", "known_devices", ["tenant_id", "user_id"])
+    op.create_index("ix_known_devices_expires_at", "known_devices", ["expires_at"])
+    op.create_table(
+        "lockout_notices",
+        _tenant(),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(4), _one_of("kind", "wait", "stop"), nullable=False),
+        _moment("noted_at"),
+        _moment("told_at", nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "user_id", "kind"),
+        _own_user("lockout_notices"),
+    )
+    op.create_index("ix_lockout_notices_noted_at", "lockout_notices", ["noted_at"])
+
+
+def _limits() -> None:
+    op.create_table(
+        "tenant_limits",
+        _tenant(),
+        sa.Column("tier", sa.String(16), nullable=False),
+        sa.Column("limits", sa.String(200), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "tier"),
+    )
+    op.create_table(
+        "client_limits",
+        sa.Column("client", sa.String(80), nullable=False),
+        sa.Column("tier", sa.String(16), nullable=False),
+        sa.Column("limits", sa.String(200), nullable=False),
+        sa.PrimaryKeyConstraint("client", "tier"),
+    )
+    op.create_table(
+        "limit_usage",
+        _moment("hour"),
+        sa.Column("tier", sa.String(16), nullable=False),
+        sa.Column("scope", sa.String(10), nullable=False),
+        _count("amount"),
+        _count("window_seconds"),
+        _moment("windows"),
+        _moment("refused"),
+        *(_moment(f"step_{number}") for number in range(1, 21)),
+        sa.PrimaryKeyConstraint("hour", "tier", "scope", "amount", "window_seconds"),
     )

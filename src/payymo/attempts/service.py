@@ -1,0 +1,222 @@
+"""Admits tries at passwords, and settles them: before the password is looked at, and after.
+
+What an account can take is counted in the database, one locked row for each try, so that it holds over threads,
+processes and nodes. Nobody existing behind an account makes no difference: the same statements run. When the database
+does not answer, nobody is admitted (Unavailable).
+"""
+
+import uuid
+from collections.abc import Sequence
+
+from payymo.attempts import store
+from payymo.attempts.model import (
+    DEVICE_SECONDS,
+    DEVICES_AT_MOST,
+    TOKEN_BYTES,
+    Attempt,
+    GuessingPolicy,
+    Notice,
+    Origin,
+    Refused,
+    decide,
+    digest,
+    give_back,
+    make_token,
+    neighbourhood,
+    succeed,
+    write_tokens,
+)
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.errors import TooManyRequests
+from payymo.logs import SecurityLog, Trace
+
+MINUTE_SECONDS = 60
+
+
+class Attempts:
+    """Tries at passwords. Without a policy all are admitted, and nothing is remembered."""
+
+    def __init__(
+        self, work: Work, clock: Clock, entropy: Entropy, *, policy: GuessingPolicy | None, log: SecurityLog
+    ) -> None:
+        self._work = work
+        self._clock = clock
+        self._entropy = entropy
+        self._policy = policy
+        self._log = log
+
+    def admit(self, tenant_id: uuid.UUID, origin: Origin, *, trace: Trace) -> Attempt:
+        """Count a login before the password is looked at. Raises TooManyRequests, Unavailable.
+
+        From a device that is known for this account it is counted there alone, and strangers are in nobody's way.
+        """
+        policy = self._policy
+        if policy is None:
+            return Attempt(tenant_id, origin)
+        with self._work(tenant_id) as tx:
+            known, lost = self._admit_device(tx, origin, policy)
+            attempt: Attempt | Refused
+            if known is not None:
+                attempt = Attempt(tenant_id, origin, device=known)
+            else:
+                suspected = self._suspect(tx, origin, policy)
+                attempt = suspected or self._count(tx, tenant_id, origin, policy)
+        if lost:
+            self._log.event("device.forgotten", "refused", trace=trace, tenant_id=tenant_id, reason="failures")
+        return _admitted(attempt, policy)
+
+    def admit_again(self, tenant_id: uuid.UUID, origin: Origin) -> Attempt:
+        """Count a try of somebody who is logged in. Raises TooManyRequests, Unavailable."""
+        if self._policy is None:
+            return Attempt(tenant_id, origin)
+        with self._work(tenant_id) as tx:
+            attempt = self._count(tx, tenant_id, origin, self._policy)
+        return _admitted(attempt, self._policy)
+
+    def failed(self, attempt: Attempt, *, trace: Trace) -> None:
+        """The password was wrong. The account has counted it already; its network and its tenant do now."""
+        policy, origin = self._policy, attempt.origin
+        if policy is None or attempt.device is not None:
+            return
+        now = int(self._clock())
+        around, user_id, suspected = neighbourhood(origin.network), None, []
+        with self._work(attempt.tenant_id) as tx:
+            is_new = store.count_failure(tx, origin.account, origin.network, around, now)
+            store.count_minute(tx, now // MINUTE_SECONDS)
+            tried = store.list_tried_around(
+                tx, around, since=now - policy.network_seconds, count=policy.network_accounts + 1
+            )
+            if is_new and len(tried) == policy.network_accounts:
+                suspected.append("network")
+            if store.count_since(tx, _minutes_ago(now, policy))[0] == policy.tenant_failures:
+                suspected.append("tenant")
+            if attempt.began is not None:
+                user_id = store.note(tx, origin.email_key, attempt.began, now)
+        for reason in suspected:
+            self._log.event("login.stuffing", "refused", trace=trace, tenant_id=attempt.tenant_id, reason=reason)
+        if attempt.began is not None:
+            name = {"wait": "login.waits", "stop": "login.stopped"}[attempt.began]
+            self._log.event(name, "refused", trace=trace, tenant_id=attempt.tenant_id, user_id=user_id)
+
+    def give_back(self, attempt: Attempt) -> None:
+        """The password was never looked at: the try does not count."""
+        if self._policy is None:
+            return
+        with self._work(attempt.tenant_id) as tx:
+            if attempt.device is not None:
+                store.give_back_device(tx, digest(attempt.device))
+            elif attempt.counted:
+                account, now = attempt.origin.account, int(self._clock())
+                standing = store.lock_account(tx, account)
+                left = give_back(standing, attempt.counted, now=now, policy=self._policy)
+                store.save_account(tx, account, left)
+
+    def succeeded(self, attempt: Attempt, user_id: uuid.UUID) -> str | None:
+        """The password was right: take back what that proves, and know the device from now on.
+
+        Answers the cookie for it; None: there is no policy.
+        """
+        policy, origin, now = self._policy, attempt.origin, int(self._clock())
+        if policy is None:
+            return None
+        token = attempt.device or self._new_token()
+        with self._work(attempt.tenant_id) as tx:
+            standing = store.lock_account(tx, origin.account)
+            own_failures = store.take_failures(tx, origin.account, origin.network, now)
+            own_try = 1 if attempt.counted else 0
+            left = succeed(standing, own_try=own_try, own_failures=own_failures, now=now, policy=policy)
+            store.save_account(tx, origin.account, left)
+            self._save_device(tx, token, user_id, now)
+        return write_tokens(token, origin.tokens)
+
+    def remember(
+        self, tenant_id: uuid.UUID, user_id: uuid.UUID, tokens: tuple[str, ...], *, unlocks: Sequence[str] = ()
+    ) -> str | None:
+        """Know the device of a user who has just proven themselves otherwise. Answers the cookie for it, or None.
+
+        `unlocks`: accounts of theirs where earlier failures mean nothing any more.
+        """
+        if self._policy is None:
+            return None
+        token = self._new_token()
+        with self._work(tenant_id) as tx:
+            if unlocks:
+                self.unlock(tx, user_id, *unlocks)
+            self._save_device(tx, token, user_id, int(self._clock()))
+        return write_tokens(token, tokens)
+
+    def unlock(self, tx: Transaction, user_id: uuid.UUID, *accounts: str) -> bool:
+        """Step: admit tries at these accounts of a user again, as if none had failed. Whether any had."""
+        store.forget_notices(tx, user_id)
+        return store.forget_accounts(tx, accounts)
+
+    def list_untold(self, *, count: int) -> Sequence[Notice]:
+        """What users have not heard of yet, the oldest first; `count` at most."""
+        with self._work.platform(writes=False) as tx:
+            return store.list_untold(tx, count=count)
+
+    def take_notice(self, tx: Transaction, notice: Notice) -> int | None:
+        """Step: the user is told now. Answers since when there is something to tell; None: somebody has told them."""
+        return store.take_notice(tx, notice.user_id, notice.kind, int(self._clock()))
+
+    def prune(self) -> int:
+        """Forget what has run out. Answers how many rows."""
+        with self._work.platform() as tx:
+            return store.prune(tx, int(self._clock()))
+
+    def _admit_device(self, tx: Transaction, origin: Origin, policy: GuessingPolicy) -> tuple[str | None, bool]:
+        """The token of the known device, with this try counted; and whether one has just used up its tries."""
+        if not origin.tokens:
+            return None, False
+        named = {digest(token): token for token in origin.tokens}
+        found = store.find_device(tx, list(named), origin.email_key, int(self._clock()))
+        if found is None:
+            return None, False
+        if store.count_device(tx, found, at_most=policy.device_failures):
+            return named[found], False
+        return None, True
+
+    def _suspect(self, tx: Transaction, origin: Origin, policy: GuessingPolicy) -> Refused | None:
+        """Whether a stranger from there has to wait because many accounts are tried, from there or in the tenant."""
+        now = int(self._clock())
+        around, since = neighbourhood(origin.network), now - policy.network_seconds
+        tried = store.list_tried_around(tx, around, since=since, count=policy.network_accounts)
+        if 0 < policy.network_accounts <= len(tried):
+            return Refused(tried[-1] + policy.network_seconds - now)
+        count, first = store.count_since(tx, _minutes_ago(now, policy))
+        if 0 < policy.tenant_failures <= count:
+            return Refused(first * MINUTE_SECONDS + policy.tenant_seconds - now)
+        return None
+
+    def _count(
+        self, tx: Transaction, tenant_id: uuid.UUID, origin: Origin, policy: GuessingPolicy
+    ) -> Attempt | Refused:
+        standing = store.lock_account(tx, origin.account)
+        # Only now: whoever waited for the lock would decide by an older time than the one before them.
+        decision = decide(standing, int(self._clock()), policy)
+        if isinstance(decision, Refused):
+            return decision
+        store.save_account(tx, origin.account, decision.standing)
+        return Attempt(tenant_id, origin, counted=decision.standing.failures, began=decision.began)
+
+    def _save_device(self, tx: Transaction, token: str, user_id: uuid.UUID, now: int) -> None:
+        until = now + DEVICE_SECONDS
+        store.save_device(tx, digest(token), user_id, now=now, until=until, at_most=DEVICES_AT_MOST)
+
+    def _new_token(self) -> str:
+        return make_token(self._entropy.bytes(TOKEN_BYTES))
+
+
+def _admitted(attempt: Attempt | Refused, policy: GuessingPolicy) -> Attempt:
+    """Raises TooManyRequests: after the commit, so that what was counted stays counted."""
+    if isinstance(attempt, Refused):
+        raise TooManyRequests(
+            attempt.retry_after, tier="lockout", limit=policy.failures, window_seconds=policy.longest_wait_seconds
+        )
+    return attempt
+
+
+def _minutes_ago(now: int, policy: GuessingPolicy) -> int:
+    return (now - policy.tenant_seconds) // MINUTE_SECONDS

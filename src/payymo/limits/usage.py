@@ -1,0 +1,71 @@
+"""Takes down how rate limits are used: added up in memory, written once a minute, a row for each hour and limit.
+
+It is for the operator to choose limits by, so it is never in a request's way, and what can't be written is tried again.
+"""
+
+import threading
+
+from payymo.clock import Clock
+from payymo.db.work import Work
+from payymo.limits import store
+from payymo.limits.model import Counted, Tally, Tier, UsageKey
+
+HOUR_SECONDS = 3600
+KEEP_DAYS = 35
+LIMITS_AT_MOST = 500
+"""Limits in as many hours that a process keeps in memory while it can't write."""
+
+
+class Usage:
+    """The use of rate limits, as this process sees it. Thread-safe."""
+
+    def __init__(self, work: Work, clock: Clock) -> None:
+        self._work = work
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tallies: dict[UsageKey, Tally] = {}
+
+    def record(self, tier: Tier, scope: Counted, *, amount: int, window_seconds: int, used: int | None) -> None:
+        """A try was number `used` of a window; None: it was refused."""
+        key = UsageKey(int(self._clock()) // HOUR_SECONDS, tier, scope, amount, window_seconds)
+        with self._lock:
+            tally = self._tallies.get(key)
+            if tally is None:
+                if len(self._tallies) >= LIMITS_AT_MOST:
+                    return
+                tally = self._tallies[key] = Tally()
+            if used is None:
+                tally.refused += 1
+            else:
+                tally.count(used, amount)
+
+    def flush(self) -> None:
+        """Write down what was added up. Raises Unavailable: then it is kept for the next time."""
+        with self._lock:
+            taken, self._tallies = self._tallies, {}
+        if not taken:
+            return
+        try:
+            with self._work.platform() as tx:
+                store.add_usage(tx, taken)
+        except BaseException:
+            with self._lock:
+                for key, tally in taken.items():
+                    self._tallies.setdefault(key, Tally()).add(tally)
+            raise
+
+    def read(self, *, days: int) -> dict[UsageKey, Tally]:
+        """How each limit was used in the last `days` days, all hours together (hour 0)."""
+        since = int(self._clock()) // HOUR_SECONDS - days * 24
+        whole: dict[UsageKey, Tally] = {}
+        with self._work.platform(writes=False) as tx:
+            found = store.read_usage(tx, since_hour=since)
+        for key, tally in found.items():
+            together = UsageKey(0, key.tier, key.scope, key.amount, key.window_seconds)
+            whole.setdefault(together, Tally()).add(tally)
+        return whole
+
+    def prune(self) -> int:
+        """Forget what is older than 35 days. Answers how many rows."""
+        with self._work.platform() as tx:
+            return store.prune_usage(tx, before_hour=int(self._clock()) // HOUR_SECONDS - KEEP_DAYS * 24)

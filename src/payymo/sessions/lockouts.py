@@ -1,0 +1,52 @@
+"""Tells users that somebody tries their password, and forgets what was tried.
+
+Telling is a duty, so that a failed login takes the same time for somebody and for nobody.
+"""
+
+import uuid
+from typing import Final
+
+from payymo.attempts.model import Notice
+from payymo.attempts.service import Attempts
+from payymo.db.work import Transaction, Work
+from payymo.limits.limiter import account_key
+from payymo.mail.model import Kind, Message, moment_text
+from payymo.mail.outbox import Outbox
+from payymo.users.model import canonical_email
+from payymo.users.service import Users
+
+AT_ONCE: Final = 100
+LETTERS: Final[dict[str, Kind]] = {"wait": "password-tried", "stop": "account-locked"}
+
+
+class Lockouts:
+    """Guesses at the passwords of users, as far as it is known whose they are."""
+
+    def __init__(self, work: Work, *, attempts: Attempts, users: Users, outbox: Outbox) -> None:
+        self._work = work
+        self._attempts = attempts
+        self._users = users
+        self._outbox = outbox
+
+    def unlock(self, tx: Transaction, user_id: uuid.UUID) -> None:
+        """Step: admit logins of a user, and changes of their password, as if none had failed. Raises NotFound.
+
+        For whoever may say so; and whenever the password has changed, for what was tried was tried at another one.
+        """
+        user = self._users.get_in(tx, user_id)
+        names = canonical_email(user.email) or "-", str(user_id)
+        self._attempts.unlock(tx, user_id, *(account_key(user.tenant_id, name) for name in names))
+
+    def tell_due(self) -> int:
+        """Have a letter sent to each user who has not heard of it, and answer how many. Safe to do in parallel."""
+        return sum(self._tell(notice) for notice in self._attempts.list_untold(count=AT_ONCE))
+
+    def _tell(self, notice: Notice) -> bool:
+        with self._work(notice.tenant_id) as tx:
+            since = self._attempts.take_notice(tx, notice)
+            if since is None:  # another process has told them, or an unlocking made it old news
+                return False
+            user = self._users.get_in(tx, notice.user_id)
+            facts = {"when": moment_text(since)}
+            self._outbox.put(tx, Message(LETTERS[notice.kind], user.email, facts, user_id=user.id))
+        return True

@@ -1,0 +1,122 @@
+"""The door for passwords: what a try costs before it is looked at, and the cookie that knows a device again.
+
+The cookie proves nobody. It says that somebody has logged in from here before, so that a stranger's failures don't keep
+them out; whoever steals it gets a few tries that are counted apart. (OWASP: "Slow Down Online Guessing Attacks with
+Device Cookies".)
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flask import Response
+from pydantic import BaseModel
+
+from payymo.attempts.model import DEVICE_SECONDS, Attempt, Origin, read_tokens
+from payymo.attempts.service import Attempts
+from payymo.errors import InvalidCredentials, InvalidInput, Overloaded, TooManyRequests
+from payymo.limits.limiter import RateLimiter, account_key, address_key
+from payymo.users.model import canonical_email
+from payymo.web.caller import Caller
+from payymo.web.routing import render
+
+COOKIE: Final = "payymo-device"
+PREFIX: Final = "__Host-"
+"""Nobody but this host sets a cookie of this name (RFC 6265bis §4.1.3.2). For https alone."""
+
+
+class Door:
+    """Admits tries at passwords, and lets in who got one right."""
+
+    def __init__(self, *, attempts: Attempts, limiter: RateLimiter, is_https: bool) -> None:
+        self._attempts = attempts
+        self._limiter = limiter
+        self._is_https = is_https
+
+    def admit(self, caller: Caller, email: str) -> Attempt:
+        """Count a login before the password is looked at. Raises TooManyRequests, Unavailable."""
+        tenant_id = caller.tenant.id
+        key = canonical_email(email)
+        account = account_key(tenant_id, key or email.lower())
+        origin = Origin(account, key or "-", address_key(caller.address), self._tokens_of(caller, tenant_id))
+        attempt = self._attempts.admit(tenant_id, origin, trace=caller.trace)
+        if attempt.device is None:
+            self._spend(attempt)
+        return attempt
+
+    def admit_change(self, caller: Caller) -> Attempt:
+        """Count a try of somebody who is logged in at their own password. Raises TooManyRequests, Unavailable.
+
+        Apart from logins: a stranger who locks the account there must not keep its owner from acting here.
+        """
+        who = caller.principal
+        origin = Origin(account_key(who.tenant_id, str(who.user_id)), "-", address_key(caller.address))
+        attempt = self._attempts.admit_again(who.tenant_id, origin)
+        self._spend(attempt)
+        return attempt
+
+    @contextmanager
+    def trying(self, caller: Caller, attempt: Attempt) -> Iterator[None]:
+        """While the password is looked at: a failure counts, and what never came to that does not."""
+        try:
+            yield
+        except InvalidCredentials:
+            self._attempts.failed(attempt, trace=caller.trace)
+            raise
+        except (Overloaded, InvalidInput):  # or it was right, and the new one is not acceptable
+            self._attempts.give_back(attempt)
+            raise
+
+    def let_in(self, attempt: Attempt, user_id: uuid.UUID, answer: BaseModel) -> Response:
+        """The answer to a login. It takes back what the right password proves, and makes the device known."""
+        cookie = self._attempts.succeeded(attempt, user_id)
+        self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
+        return self._keep(render(answer, 200), attempt.tenant_id, cookie)
+
+    def remember(
+        self, caller: Caller, tenant_id: uuid.UUID, user_id: uuid.UUID, answer: BaseModel, status: int
+    ) -> Response:
+        """The answer to somebody who has proven themselves otherwise. It makes the device known."""
+        cookie = self._attempts.remember(tenant_id, user_id, self._tokens_of(caller, tenant_id))
+        return self._keep(render(answer, status), tenant_id, cookie)
+
+    def let_change(self, caller: Caller, attempt: Attempt, email: str, answer: BaseModel) -> Response:
+        """The answer to a user who has changed their password: what was tried before is tried at another one.
+
+        Every device of theirs is forgotten by it, except this one.
+        """
+        user_id = caller.principal.user_id
+        unlocked = (attempt.origin.account, account_key(attempt.tenant_id, canonical_email(email) or "-"))
+        tokens = self._tokens_of(caller, attempt.tenant_id)
+        cookie = self._attempts.remember(attempt.tenant_id, user_id, tokens, unlocks=unlocked)
+        for account in unlocked:
+            self._limiter.forgive(("login",), "account", account, tenant_id=attempt.tenant_id)
+        return self._keep(render(answer, 200), attempt.tenant_id, cookie)
+
+    def _spend(self, attempt: Attempt) -> None:
+        try:
+            self._limiter.spend("login", "account", attempt.origin.account, tenant=lambda: attempt.tenant_id)
+        except TooManyRequests:
+            self._attempts.give_back(attempt)
+            raise
+
+    def _tokens_of(self, caller: Caller, tenant_id: uuid.UUID) -> tuple[str, ...]:
+        return read_tokens(caller.request.cookies.get(self._name(tenant_id)))
+
+    def _keep(self, response: Response, tenant_id: uuid.UUID, cookie: str | None) -> Response:
+        if cookie is not None:
+            response.set_cookie(
+                self._name(tenant_id),
+                cookie,
+                max_age=DEVICE_SECONDS,
+                path="/",
+                secure=self._is_https,
+                httponly=True,
+                samesite="Strict",
+            )
+        return response
+
+    def _name(self, tenant_id: uuid.UUID) -> str:
+        """One for each tenant: tenants of one host have nothing of each other's devices."""
+        return f"{PREFIX if self._is_https else ''}{COOKIE}-{tenant_id.hex[:12]}"

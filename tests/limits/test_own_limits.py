@@ -1,0 +1,108 @@
+"""Limits of one's own, and how limits are used: on both databases, between processes, over HTTP."""
+
+from typing import Any
+
+import pytest
+
+from payymo.errors import Conflict, InvalidInput, NotFound
+from payymo.limits import overrides
+from payymo.limits.model import UsageKey
+from payymo.logs import Trace
+from tests.support.house import Client, Database, House
+from tests.web.scene import contents
+
+VERIFY = "/api/auth/token/verify"
+
+
+def limited(database: Database, **limits: Any) -> House:
+    """A house with two verifications a minute, on a proxy that tells addresses."""
+    return House(
+        database,
+        limits={"enabled": True, "verify": "2/minute", "service": "2/minute", **limits},
+        trusted_proxies=("127.0.0.0/8",),
+    )
+
+
+def passed(client: Client, tries: int = 8, **headers: str) -> int:
+    """How many of so many verifications are not refused by a limit."""
+    return [client.call("POST", VERIFY, {"token": "x"}, headers=headers).status_code for _ in range(tries)].count(401)
+
+
+def test_a_tenant_a_network_and_a_service_have_limits_of_their_own(database: Database) -> None:
+    """The narrowest network counts before the tenant, the tenant before what is configured; a service may have none."""
+    house = limited(database)
+    acme = house.tenant("acme")
+    own = house.services.limit_overrides
+    own.set("verify", "3/minute", tenant_id=acme.id, trace=Trace())
+    own.set("verify", "4/minute", client="192.0.2.0/24", trace=Trace())
+    own.set("verify", "5/minute", client="192.0.2.7", trace=Trace())
+    own.set("service", "exempt", service="asker", trace=Trace())
+    anybody, at_acme = house.client(), house.client(tenant="acme")
+    assert passed(anybody, **{"X-Forwarded-For": "203.0.113.1"}) == 2
+    assert passed(at_acme, **{"X-Forwarded-For": "203.0.113.1"}) == 3
+    assert passed(at_acme, **{"X-Forwarded-For": "192.0.2.1"}) == 4
+    assert passed(anybody, **{"X-Forwarded-For": "192.0.2.7"}) == 5
+    for name, expected in (("asker", 8), ("other", 2)):
+        text = house.services.guards.create(name, scopes=["introspection"], trace=Trace()).text
+        house.clock.advance(2)
+        assert passed(house.client(), Authorization=f"Bearer {text}") == expected
+    own.unset("verify", tenant_id=acme.id, trace=Trace())
+    assert passed(at_acme, **{"X-Forwarded-For": "203.0.113.3"}) == 2
+    assert [one.whose for one in own.list_all()] == ["network:192.0.2.0/24", "network:192.0.2.7/32", "service:asker"]
+    house.close()
+
+
+def test_a_running_process_takes_up_what_another_one_sets(database: Database) -> None:
+    """Within two seconds, and not a moment of no limit in between."""
+    house = limited(database)
+    client = house.client()
+    assert passed(client) == 2
+    other = House(database)
+    other.services.limit_overrides.set("verify", "6/minute", client="127.0.0.1", trace=Trace())
+    other.close()
+    assert passed(client) == 0
+    house.clock.advance(2)
+    assert passed(client) == 6
+    house.close()
+
+
+def test_exceptions_are_spelt_strictly_and_are_a_bounded_number(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit that nobody can read, or one for nobody, is refused; only a service can be exempt."""
+    own = sqlite_house.services.limit_overrides
+    before = contents(sqlite_house)
+    for tier, limits, client in (
+        ("login", "20 per minute", "192.0.2.1"),
+        ("login", "exempt", "192.0.2.1"),
+        ("everything", "20/minute", "192.0.2.1"),
+        ("login", "20/minute", "somewhere"),
+    ):
+        with pytest.raises(InvalidInput):
+            own.set(tier, limits, client=client, trace=Trace())
+    with pytest.raises(NotFound):
+        own.unset("login", client="192.0.2.1", trace=Trace())
+    assert contents(sqlite_house) == before
+    monkeypatch.setattr(overrides, "AT_MOST", 1)
+    own.set("login", "20/minute", client="192.0.2.1", trace=Trace())
+    with pytest.raises(Conflict):
+        own.set("login", "20/minute", client="192.0.2.2", trace=Trace())
+
+
+def test_use_is_added_up_over_processes_in_one_row_for_each_hour_and_limit(database: Database) -> None:
+    """However many clients come: two processes, one row; what could not be written is written later."""
+    houses = [limited(database, verify="5/minute", store="database") for _ in range(2)]
+    for number, house in enumerate(houses):
+        for client in range(3):
+            passed(house.client(), 7, **{"X-Forwarded-For": f"192.0.2.{number * 10 + client + 1}"})
+        house.services.limit_usage.flush()
+        house.services.limit_usage.flush()
+    assert len(contents(houses[0])["limit_usage"]) == 1
+    found = houses[0].services.limit_usage.read(days=1)
+    tally = found[UsageKey(0, "verify", "address", 5, 60)]
+    assert (tally.windows, sum(tally.steps), tally.refused) == (6, 30, 12)
+    houses[0].clock.advance(36 * 86_400)
+    houses[0].services.prune()
+    assert contents(houses[0])["limit_usage"] == []
+    for house in houses:
+        house.close()

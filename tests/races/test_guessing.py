@@ -1,0 +1,74 @@
+"""Many tries at one password at once: no more are admitted than one after the other would be."""
+
+import threading
+from collections import Counter
+
+from tests.support.crew import Crew
+from tests.support.house import Database, House
+from tests.support.processes import servers
+
+WRONG = {"email": "alice@example.com", "password": "wrong password 1"}
+
+
+def test_fifty_tries_at_once_are_five_in_one_process(database: Database) -> None:
+    """Invariant 23: counted before the password is looked at, whether there is such an account or not."""
+    house = House(database, lockout={"enabled": True})
+    house.user("alice")
+    for email in ("alice@example.com", "nobody@example.com"):
+        start = threading.Barrier(50)
+
+        def attempt(_: int, email: str = email, start: threading.Barrier = start) -> int:
+            start.wait()
+            return house.client().log_in(email, "wrong password 1").status_code
+
+        with Crew(50) as crew:
+            assert Counter(crew.map(attempt, range(50))) == {401: 5, 429: 45}
+    house.close()
+
+
+def test_parallel_logins_with_the_right_password_leave_nothing_counted(house: House) -> None:
+    """What is counted first is given back in the end, however the tries overlap."""
+    guarded = House(house.database, lockout={"enabled": True})
+    guarded.user("alice")
+    for _ in range(3):
+        with Crew(4) as crew:
+            assert set(crew.map(lambda _: guarded.client().log_in().status_code, range(4))) == {200}
+    with Crew(8) as crew:
+        statuses = crew.map(lambda _: guarded.client().log_in(password="wrong password 1").status_code, range(8))
+        assert Counter(statuses) == {401: 5, 429: 3}
+    guarded.close()
+
+
+def test_a_device_has_its_tries_once(database: Database) -> None:
+    """Forty at once with one stolen cookie: its own ten, and then the five that any stranger has."""
+    house = House(database, lockout={"enabled": True})
+    house.user("alice")
+    client = house.client()
+    [cookie] = client.log_in().headers.getlist("Set-Cookie")
+    name, _, value = cookie.partition(";")[0].partition("=")
+
+    def attempt(_: int) -> int:
+        thief = house.client()
+        thief.http.set_cookie(name, value)
+        return thief.log_in(password="wrong password 1").status_code
+
+    with Crew(20) as crew:
+        assert Counter(crew.map(attempt, range(40))) == {401: 15, 429: 25}
+    house.close()
+
+
+def test_fifty_tries_at_once_are_five_on_two_nodes(database: Database) -> None:
+    """Invariant 23: processes on one database count together."""
+    house = House(database)
+    house.user("alice")
+    house.close()
+    with servers(database, 2, PAYYMO_LOCKOUT__ENABLED="true") as nodes:
+        start = threading.Barrier(50)
+
+        def attempt(number: int) -> int:
+            with nodes[number % 2].client() as client:
+                start.wait()
+                return client.post("/api/auth/login", json=WRONG).status_code
+
+        with Crew(50) as crew:
+            assert Counter(crew.map(attempt, range(50))) == {401: 5, 429: 45}

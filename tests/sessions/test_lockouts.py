@@ -1,0 +1,27 @@
+"""What users hear of guesses at their password, by mail."""
+
+from payymo.logs import Trace
+from tests.support.house import Database, House
+from tests.support.mail import deliver, mail_server, text_of
+
+
+def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Database) -> None:
+    """One letter for the waits of a day, one for the stop; nobody hears of guesses at what does not exist."""
+    with mail_server() as server:
+        house = House(database, lockout={"enabled": True, "failures": 1, "stop": 4}, mail=server.settings())
+        house.user("alice")
+        for _ in range(3):
+            for email in ("alice@example.com", "nobody@example.com"):
+                assert house.client().log_in(email, "wrong password 1").status_code == 401
+            house.services.do_duties(Trace())
+            house.clock.advance(3600)
+        deliver(house)
+        assert [mail["Subject"] for mail in server.received] == ["Somebody tries passwords on your account"]
+        house.client().log_in(password="wrong password 1")
+        for _ in range(2):
+            house.services.do_duties(Trace())
+            deliver(house)
+        assert server.recipients == ["alice@example.com"] * 2
+        assert server.received[1]["Subject"] == "Your account is locked"
+        assert "2027-01-15 11:00 UTC" in text_of(server.received[1])
+        house.close()
