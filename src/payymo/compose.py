@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
@@ -38,6 +39,8 @@ from payymo.policies import (
     limit_policy,
     mail_policy,
     mail_transport,
+    password_cost,
+    password_policy,
     refresh_policy,
     token_policy,
 )
@@ -54,6 +57,7 @@ from payymo.start import access_of, find_next_master_key, require_master_key
 from payymo.tenants.service import Tenants
 from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter
 from payymo.users.passwords import Passwords
+from payymo.users.policies import PasswordPolicies
 from payymo.users.service import Users
 from payymo_guard import Claims, RefreshClaims, Verifier
 
@@ -89,6 +93,7 @@ class Services:
     tenants: Tenants
     roles: Roles
     users: Users
+    password_policies: PasswordPolicies
     sessions: Sessions
     revocations: Revocations
     feed: Feed
@@ -165,7 +170,8 @@ def compose(
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
-        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords or Passwords())
+        passwords = passwords or Passwords(cost=password_cost(settings))
+        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords)
         if signs:
             built.ring.ensure()
         else:
@@ -189,7 +195,10 @@ def _build(
     ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age))
     tenants = _tenants(settings, work, clock, entropy)
     roles = Roles(work, clock, feed=feed, log=log)
-    users = Users(work, clock, entropy, passwords=passwords, roles=roles, log=log)
+    policies = PasswordPolicies(
+        work, default=password_policy(settings), words=("payymo", urlsplit(settings.issuer).hostname or ""), log=log
+    )
+    users = Users(work, clock, entropy, passwords=passwords, policies=policies, roles=roles, log=log)
     revocations = Revocations(work, clock, feed, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     minter = TokenMinter(ring, entropy, token_policy(settings))
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
@@ -217,6 +226,7 @@ def _build(
         tenants=tenants,
         roles=roles,
         users=users,
+        password_policies=policies,
         sessions=Sessions(
             work,
             clock,

@@ -33,6 +33,7 @@ from payymo.sections import (
     Lockout,
     Mail,
     Network,
+    Passwords,
     Pkcs11,
     Redis,
     Registration,
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     feed: Feed = Feed()
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
+    passwords: Passwords = Passwords()
     registration: Registration = Registration()
     mail: Mail = Mail()
 
