@@ -56,6 +56,7 @@ from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
 from payymo.tenants.service import Tenants
 from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter
+from payymo.users.imports import UserImport
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
 from payymo.users.service import Users
@@ -94,6 +95,7 @@ class Services:
     roles: Roles
     users: Users
     password_policies: PasswordPolicies
+    user_import: UserImport
     sessions: Sessions
     revocations: Revocations
     feed: Feed
@@ -227,6 +229,7 @@ def _build(
         roles=roles,
         users=users,
         password_policies=policies,
+        user_import=UserImport(work, clock, entropy, passwords=passwords, roles=roles, log=log),
         sessions=Sessions(
             work,
             clock,

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "key": "payymo.cli.key:key",
     "mail": "payymo.cli.mail:mail",
     "openapi": "payymo.cli.openapi:openapi",
+    "password": "payymo.cli.password:password",
     "role": "payymo.cli.role:role",
     "secret": "payymo.cli.secret:secret",
     "serve": "payymo.cli.serve:serve",
