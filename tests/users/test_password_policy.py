@@ -124,6 +124,7 @@ def test_the_tenant_adds_words_and_sets_the_score() -> None:
         {"words": ("ab",)},
         {"words": ("w" * 51,)},
         {"words": ("word",) * 101},
+        {"words": ("two\nlines",)},
     ],
 )
 def test_a_policy_that_would_harm_is_none(wrong: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ import click
 from payymo.cli.common import CONSOLE, as_json, find_tenant, of_tenant, politely, services
 from payymo.cli.output import show
 from payymo.errors import InvalidInput
-from payymo.users.calibration import Measured, calibrate
+from payymo.users.calibration import Measured, calibrate, stopwatch
 from payymo.users.password_policy import PROFILES, PasswordPolicy
 
 NOBODY = "-"
@@ -96,10 +96,9 @@ def calibrate_command(*, target_ms: int, memory_mib: int, cores: int | None, as_
 
     try:
         best, is_within = calibrate(
+            stopwatch(used, time.perf_counter),
             target_seconds=target_ms / 1000,
-            memory_kib=memory_mib * 1024,
-            cores=used,
-            timer=time.perf_counter,
+            memory_kib=memory_mib * 1024 // used,
             told=told,
         )
     except ValueError as error:

@@ -23,22 +23,21 @@ class Measured:
 
 
 def calibrate(
-    *, target_seconds: float, memory_kib: int, cores: int, timer: Callable[[], float], told: Callable[[Measured], None]
+    measure: Callable[[Argon2Cost], float], *, target_seconds: float, memory_kib: int, told: Callable[[Measured], None]
 ) -> tuple[Measured, bool]:
     """The dearest cost within the target, and whether there is one; otherwise the cheapest that OWASP allows.
 
-    `memory_kib`: what all hashes together may take, one per core. `told` hears of each measurement.
+    `memory_kib`: what one hash may take. `told` hears of each measurement. Raises ValueError: that is too little.
     """
     best = None
-    for cost in _ladder(memory_kib // cores):
-        found = Measured(cost, _measure(cost, cores, timer))
+    for cost in _ladder(memory_kib):
+        found = Measured(cost, measure(cost))
         told(found)
         if found.seconds > target_seconds:
             return best or found, best is not None
         best = found
     if best is None:
-        least = min(ARGON2_LINES.values())
-        raise ValueError(f"{memory_kib} KiB for {cores} cores: OWASP's lines begin at {least} KiB for each")
+        raise ValueError(f"{memory_kib} KiB for a hash: OWASP's lines begin at {min(ARGON2_LINES.values())} KiB")
     return best, True
 
 
@@ -56,13 +55,16 @@ def _ladder(memory_kib: int) -> Iterator[Argon2Cost]:
         yield Argon2Cost(most, passes)
 
 
-def _measure(cost: Argon2Cost, cores: int, timer: Callable[[], float]) -> float:
-    """The median, in seconds, of hashes of which as many run at once as there are cores: that is when it matters."""
+def stopwatch(cores: int, timer: Callable[[], float]) -> Callable[[Argon2Cost], float]:
+    """What measures: the median, in seconds, while as many hashes run at once as there are cores."""
 
-    def once(_: int) -> float:
-        begun = timer()
-        cost.hash(_PASSWORD)
-        return timer() - begun
+    def measure(cost: Argon2Cost) -> float:
+        def once(_: int) -> float:
+            begun = timer()
+            cost.hash(_PASSWORD)
+            return timer() - begun
 
-    with ThreadPoolExecutor(cores) as pool:
-        return median(pool.map(once, range(cores * ROUNDS)))
+        with ThreadPoolExecutor(cores) as pool:
+            return median(pool.map(once, range(cores * ROUNDS)))
+
+    return measure

@@ -51,8 +51,8 @@ class PasswordPolicy:
             for name, (least, most) in bounds.items()
             if not least <= getattr(self, name) <= most
         ]
-        if len(self.words) > MAX_WORDS or any(not 3 <= len(word) <= 50 for word in self.words):
-            problems.append(FieldError("/words", f"at most {MAX_WORDS} words of 3 to 50 characters"))
+        if len(self.words) > MAX_WORDS or any(not 3 <= len(w) <= 50 or not w.isprintable() for w in self.words):
+            problems.append(FieldError("/words", f"at most {MAX_WORDS} words of 3 to 50 printable characters"))
         if problems:
             raise InvalidInput(problems)
 
