@@ -47,7 +47,8 @@ def run(house: House, file: io.BytesIO, form: Format = "json", **more: Any) -> t
 
 def counts(summary: Summary) -> tuple[int, int, int, int]:
     """Imported, already there, changed since, failed."""
-    return summary.imported, summary.already_there, summary.changed_since, summary.failed
+    lines = summary.lines
+    return lines["imported"], lines["already_there"], lines["changed_since"], lines["failed"]
 
 
 def stored(house: House) -> dict[str, tuple[str, str]]:

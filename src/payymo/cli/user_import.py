@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 import click
 
@@ -13,7 +13,7 @@ from payymo.cli.common import CONSOLE, as_json, find_tenant, of_tenant, politely
 from payymo.cli.output import counted, harmless, show
 from payymo.errors import InvalidInput, Misconfigured
 from payymo.users.import_file import Format, Line, LineRefused, header_of, read_lines
-from payymo.users.imports import Summary
+from payymo.users.imports import Outcome, Summary
 
 SHOWN = 100
 """Failed lines that the JSON answer holds. All of them are in the file of `--rejects`."""
@@ -66,19 +66,14 @@ def import_users(
 
 
 def _conclude(summary: Summary, shown: list[dict[str, object]], *, dry_run: bool, as_json: bool) -> None:
-    counts = {
-        "imported": summary.imported,
-        "already_there": summary.already_there,
-        "changed_since": summary.changed_since,
-        "failed": summary.failed,
-        "dry_run": dry_run,
-    }
+    facts: dict[str, object] = {name: summary.lines[name] for name in (*get_args(Outcome), "failed")}
+    facts["dry_run"] = dry_run
     if as_json:
-        show({**counts, "schemes": summary.schemes, "errors": shown}, json_wanted=True)
+        facts |= {"schemes": summary.schemes, "errors": shown}
     else:
-        schemes = [f"{scheme} ({count})" for scheme, count in summary.schemes.most_common()]
-        show({**counts, "schemes": schemes}, json_wanted=False)
-    sys.exit(1 if summary.failed else 0)
+        facts["schemes"] = [f"{scheme} ({count})" for scheme, count in summary.schemes.most_common()]
+    show(facts, json_wanted=as_json)
+    sys.exit(1 if summary.lines["failed"] else 0)
 
 
 @contextmanager

@@ -29,14 +29,11 @@ Outcome = Literal["imported", "already_there", "changed_since"]
 Judged = tuple[Line, Outcome | LineRefused]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of the lines; `schemes`: of those who were imported."""
+    """How many lines came to what, and the schemes of those who were imported."""
 
-    imported: int = 0
-    already_there: int = 0
-    changed_since: int = 0
-    failed: int = 0
+    lines: Counter[Outcome | Literal["failed"]] = field(default_factory=Counter)
     schemes: Counter[str] = field(default_factory=Counter)
 
 
@@ -71,17 +68,17 @@ class UserImport:
         """
         summary, waiting = Summary(), iter(lines)
         while batch := list(islice(waiting, AT_A_TIME)):
-            before = summary.imported
+            before = summary.lines["imported"]
             for line, outcome in self._import(tenant_id, batch, by=by, dry_run=dry_run):
                 if isinstance(outcome, LineRefused):
-                    summary.failed += 1
+                    summary.lines["failed"] += 1
                     refuse(line, outcome)
                     continue
-                setattr(summary, outcome, getattr(summary, outcome) + 1)
+                summary.lines[outcome] += 1
                 if outcome == "imported" and isinstance(line.found, Newcomer):
                     summary.schemes[line.found.scheme] += 1
-            if summary.imported > before and not dry_run:
-                count = summary.imported - before
+            count = summary.lines["imported"] - before
+            if count and not dry_run:
                 self._log.event("users.imported", "success", trace=trace, tenant_id=tenant_id, count=count)
             progress(batch[-1].number)
         return summary
