@@ -227,17 +227,20 @@ def test_csv_is_read_as_it_is_written() -> None:
         f'"dave"x,dave@example.com,,{HASH},\r\n'
         f"erin,erin@example.com,{HASH}\r\n"
         "\r\n"
+        f'"{"g" * LONGEST_LINE}",grace@example.com,,{HASH},\r\n'
         f"frank,frank@example.com,active,{HASH},member"
     )
     lines: dict[int, Line] = {line.number: line for line in read_lines(io.BytesIO(text.encode()), "csv")}
-    assert list(lines) == [2, 3, 5, 6, 7, 9]
-    alice, bob, frank = (lines[number].found for number in (2, 3, 9))
+    assert list(lines) == [2, 3, 5, 6, 7, 9, 10]
+    alice, bob, frank = (lines[number].found for number in (2, 3, 10))
     assert isinstance(alice, Newcomer)
     assert isinstance(bob, Newcomer)
     assert isinstance(frank, Newcomer)
     assert (alice.roles, alice.status) == (("member",), "active")
     assert (bob.roles, bob.status, bob.password_hash) == (("member", "clerk"), "disabled", HASH)
-    assert [str(lines[number].found)[:9] for number in (5, 6, 7)] == ["username:", "not CSV (", "3 fields,"]
+    assert [str(lines[number].found)[:9] for number in (5, 6, 7, 9)] == [
+        *("username:", "not CSV (", "3 fields,", "longer th"),
+    ]
     assert lines[5].text.count(b"\n") == 2
 
 

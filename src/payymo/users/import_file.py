@@ -2,9 +2,10 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Literal, get_args
+from functools import partial
+from typing import Any, BinaryIO, Final, Literal, TypeVar, get_args
 
 from payymo.errors import InvalidInput
 from payymo.roles.model import MEMBER
@@ -12,7 +13,9 @@ from payymo.users.hashes import HashRefused, scheme_of
 from payymo.users.model import UserStatus, require_names
 
 Format = Literal["json", "csv"]
+T = TypeVar("T")
 LONGEST_LINE: Final = 16 * 1024
+TOO_LONG: Final = f"longer than {LONGEST_LINE} bytes"
 REQUIRED: Final = ("email", "username", "password_hash")
 OPTIONAL: Final = ("roles", "status")
 MAX_ROLES: Final = 20
@@ -61,7 +64,7 @@ def header_of(file: BinaryIO, form: Format) -> bytes:
 def _read_json(file: BinaryIO) -> Iterator[Line]:
     for number, text in _numbered(file):
         if text.strip():
-            yield Line(number, text, _judged(lambda text=text: _newcomer(_object(text))))
+            yield Line(number, text, _judged(partial(_from_json, text)))
 
 
 def _read_csv(file: BinaryIO) -> Iterator[Line]:
@@ -77,9 +80,11 @@ def _read_csv(file: BinaryIO) -> Iterator[Line]:
         raise InvalidInput(detail=f"The first line has to name the columns: {names}, and maybe {', '.join(OPTIONAL)}.")
     consumed.clear()
     while True:
-        found = _judged(lambda: _next_row(rows, columns))
+        found = _judged(partial(_next_row, rows, columns))
         if found is None:
             return
+        if any(len(piece) > LONGEST_LINE for piece in consumed):
+            found = LineRefused(TOO_LONG)
         text = b"".join(consumed)
         consumed.clear()
         if text.strip():
@@ -102,7 +107,7 @@ def _next_row(rows: Any, columns: Sequence[str]) -> Newcomer | None:
     return _newcomer(given)
 
 
-def _judged(find: Any) -> Any:
+def _judged(find: Callable[[], T]) -> T | LineRefused:
     try:
         return find()
     except LineRefused as refused:
@@ -124,12 +129,17 @@ def _decoded(file: BinaryIO, consumed: list[bytes]) -> Iterator[str]:
     """The lines as text. What is not UTF-8 stays recognisable, and is then in no name and no hash that we take."""
     for number, text in _numbered(file):
         consumed.append(text)
-        yield text.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
+        kept = b"\n" if len(text) > LONGEST_LINE else text
+        yield kept.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
+
+
+def _from_json(text: bytes) -> Newcomer:
+    return _newcomer(_object(text))
 
 
 def _object(text: bytes) -> Mapping[str, Any]:
     if len(text) > LONGEST_LINE:
-        raise LineRefused(f"longer than {LONGEST_LINE} bytes")
+        raise LineRefused(TOO_LONG)
     try:
         found = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:

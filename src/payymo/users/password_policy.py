@@ -81,12 +81,10 @@ def _problem(detail: str) -> FieldError:
 
 
 def _about_length(length: int, policy: PasswordPolicy) -> str:
+    asked = f"{policy.min_length} to {policy.max_length} characters; these are {length}"
     if length > policy.max_length:
-        return f"{policy.min_length} to {policy.max_length} characters; these are {length}"
-    return (
-        f"{policy.min_length} to {policy.max_length} characters; these are {length}. A few words that don't belong "
-        "together are long and easy to remember"
-    )
+        return asked
+    return f"{asked}. A few words that don't belong together are long and easy to remember"
 
 
 def _missing_kinds(password: str, policy: PasswordPolicy) -> Iterator[str]:
