@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from limits.storage import RedisStorage, Storage
@@ -44,6 +45,8 @@ from payymo.policies import (
     limit_policy,
     mail_policy,
     mail_transport,
+    password_cost,
+    password_policy,
     refresh_policy,
     token_policy,
 )
@@ -60,7 +63,9 @@ from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
 from payymo.tenants.service import Tenants
 from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter
+from payymo.users.imports import UserImport
 from payymo.users.passwords import Passwords
+from payymo.users.policies import PasswordPolicies
 from payymo.users.service import Users
 from payymo_guard import Claims, RefreshClaims, Verifier
 
@@ -105,6 +110,8 @@ class Services:
     roles: Roles
     passwords: Passwords
     users: Users
+    password_policies: PasswordPolicies
+    user_import: UserImport
     sessions: Sessions
     revocations: Revocations
     feed: Feed
@@ -196,7 +203,8 @@ def compose(
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
-        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords or Passwords())
+        passwords = passwords or Passwords(cost=password_cost(settings))
+        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords)
         if signs:
             built.ring.ensure()
         else:
@@ -220,7 +228,10 @@ def _build(
     ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age))
     tenants = _tenants(settings, work, clock, entropy)
     roles = Roles(work, clock, feed=feed, log=log)
-    users = Users(work, clock, entropy, passwords=passwords, roles=roles, log=log)
+    policies = PasswordPolicies(
+        work, default=password_policy(settings), words=("payymo", urlsplit(settings.issuer).hostname or ""), log=log
+    )
+    users = Users(work, clock, entropy, passwords=passwords, policies=policies, roles=roles, log=log)
     revocations = Revocations(work, clock, feed, access_ttl_seconds=settings.tokens.access_ttl_seconds)
     minter = TokenMinter(ring, entropy, token_policy(settings))
     attempts = Attempts(work, clock, entropy, policy=guessing_policy(settings.lockout), log=log)
@@ -252,6 +263,8 @@ def _build(
         roles=roles,
         passwords=passwords,
         users=users,
+        password_policies=policies,
+        user_import=UserImport(work, clock, entropy, passwords=passwords, roles=roles, log=log),
         sessions=Sessions(
             work,
             clock,

@@ -34,6 +34,7 @@ from payymo.sections import (
     Mail,
     Metrics,
     Network,
+    Passwords,
     Pkcs11,
     Redis,
     Registration,
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
+    passwords: Passwords = Passwords()
     registration: Registration = Registration()
     mail: Mail = Mail()
 

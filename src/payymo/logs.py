@@ -63,13 +63,15 @@ class SecurityLog:
         service: str | None = None,
         mail: str | None = None,
         version: int | None = None,
+        count: int | None = None,
         reason: str | None = None,
     ) -> None:
         """Write one event.
 
         `user_id`: whom it is about. `role`: a role's name. `kid`: a key's public identifier. `secret`: the name of a
         named secret, never its value. `certificate`: the name of one of ours. `service`: the name of a service
-        credential. `mail`: the kind of a message. `reason`: a code from our own vocabulary, never input.
+        credential. `mail`: the kind of a message. `count`: of how many. `reason`: a code from our own vocabulary, never
+        input.
         """
         members = {
             "outcome": outcome,
@@ -83,6 +85,7 @@ class SecurityLog:
             "service": service,
             "mail": mail,
             "version": version,
+            "count": count,
             "reason": reason,
             "actor_id": trace.actor_id,
             "request_id": trace.request_id,

@@ -24,6 +24,8 @@ from payymo.mail.transports import (
 from payymo.sections import Limits, Lockout, Mail
 from payymo.sessions.model import RefreshPolicy
 from payymo.tokens import TokenPolicy
+from payymo.users.hashes import Argon2Cost
+from payymo.users.password_policy import PROFILES, PasswordPolicy
 
 
 def key_policy(settings: Settings) -> KeyPolicy:
@@ -64,6 +66,26 @@ def refresh_policy(settings: Settings) -> RefreshPolicy:
 def guessing_policy(lockout: Lockout) -> GuessingPolicy | None:
     """What guessing costs; None: nothing."""
     return GuessingPolicy(**lockout.model_dump(exclude={"enabled"})) if lockout.enabled else None
+
+
+def password_policy(settings: Settings) -> PasswordPolicy:
+    """What is asked of new passwords where a tenant has no policy of its own."""
+    given = settings.passwords
+    return PasswordPolicy(
+        given.min_length or PROFILES[given.profile].min_length,
+        given.max_length,
+        given.min_score,
+        given.complexity_classes,
+        given.words,
+    )
+
+
+def password_cost(settings: Settings) -> Argon2Cost:
+    """What new hashes cost. Raises Misconfigured: less than OWASP asks for."""
+    try:
+        return Argon2Cost(settings.passwords.argon2_memory_kib, settings.passwords.argon2_iterations)
+    except ValueError as error:
+        raise Misconfigured([f"PAYYMO_PASSWORDS__ARGON2_MEMORY_KIB, __ARGON2_ITERATIONS: {error}"]) from None
 
 
 def limit_policy(limits: Limits) -> LimitPolicy:

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from limits import parse_many
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -224,6 +224,21 @@ class Lockout(Section):
         if self.first_wait_seconds > self.longest_wait_seconds:
             raise ValueError("first_wait_seconds <= longest_wait_seconds has to hold")
         return self
+
+
+class Passwords(Section):
+    """What is asked of new passwords where a tenant has no policy of its own, and what their hashes cost."""
+
+    profile: Literal["standard", "strict"] = "standard"
+    min_length: int | None = Field(default=None, ge=8, le=64)
+    """Without it, the profile's: 12, or 15 in the strict one."""
+    max_length: int = Field(default=128, ge=64, le=256)
+    min_score: int = Field(default=3, ge=0, le=4)
+    complexity_classes: int = Field(default=0, ge=0, le=4)
+    words: tuple[Annotated[str, Field(min_length=3, max_length=50)], ...] = Field(default=(), max_length=100)
+    argon2_memory_kib: int = 19_456
+    argon2_iterations: int = 2
+    """Both are held to OWASP's lines for Argon2id (see `payymo.users.hashes`)."""
 
 
 class Registration(Section):

@@ -13,6 +13,7 @@ from payymo.logs import Trace
 from payymo.mail.model import MailPolicy, Message, Sender
 from payymo.mail.outbox import Outbox
 from payymo.tenants.model import Tenant
+from payymo.users.password_policy import PasswordPolicy
 from tests.support.house import Client, House
 
 
@@ -46,6 +47,7 @@ def _side(house: House, slug: str) -> Side:
     outbox.set_sender(tenant.id, sender, trace=Trace())
     with services.work(tenant.id) as tx:
         outbox.put(tx, Message("test", f"{slug}@example.com"))
+    house.services.password_policies.set(tenant.id, PasswordPolicy(words=(role,)), by=None, trace=Trace())
     boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator",))
     alice_user = house.user("alice", tenant=tenant, roles=("member", role))
     boss = house.logged_in("boss", tenant=tenant)

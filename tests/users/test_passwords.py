@@ -1,4 +1,4 @@
-"""Password hashes and the rule for new passwords."""
+"""Passwords: hashed and verified a bounded number at a time, replaced at login."""
 
 import threading
 
@@ -9,12 +9,14 @@ from werkzeug.security import generate_password_hash
 
 from payymo.db.schema import users
 from payymo.errors import Overloaded
-from payymo.users import passwords
-from payymo.users.passwords import CURRENT_PREFIX, Load, Passwords, needs_replacement, password_problems
+from payymo.users import hashes
+from payymo.users.hashes import Argon2Cost
+from payymo.users.passwords import Load, Passwords
 from tests.support.crew import Crew
 from tests.support.house import PASSWORD, House
 
-LONG_USER = {"email": "someone@example.com", "username": "someone"}
+CURRENT_PREFIX = "$argon2id$v=19$m=19456,t=2,p=1$"
+DUMMY = Argon2Cost().dummy
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,21 @@ def test_older_hashes_verify_and_are_replaced_at_the_next_login(house: House, st
 
 def test_nobody_costs_the_same_work_as_somebody(hasher: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 24: the dummy has exactly today's parameters, goes the same way, and never says yes."""
-    assert not needs_replacement(passwords._DUMMY)
-    assert not needs_replacement(hasher.hash(PASSWORD))
+    assert not hasher.needs_replacement(DUMMY)
+    assert not hasher.needs_replacement(hasher.hash(PASSWORD))
     asked: list[str] = []
-    real = passwords._verify
-    monkeypatch.setattr(passwords, "_verify", lambda password, stored: asked.append(stored) or real(password, stored))
+    real = hashes.verify
+    monkeypatch.setattr(hashes, "verify", lambda password, stored: asked.append(stored) or real(password, stored))
     assert hasher.dummy_password_check(PASSWORD) is False
-    assert asked == [passwords._DUMMY]
+    assert asked == [DUMMY]
+
+
+def test_the_dummy_follows_the_parameters_and_older_hashes_are_replaced() -> None:
+    """Whoever raises the cost raises it for nobody's password too, and for everybody at their next login."""
+    grown = Passwords(cost=Argon2Cost(20_480, 2))
+    assert hashes.scheme_of(grown.cost.dummy) == hashes.scheme_of(grown.hash(PASSWORD)) == "argon2id,m=20480,t=2,p=1"
+    assert grown.needs_replacement(DUMMY)
+    assert not grown.needs_replacement(grown.cost.dummy)
 
 
 def test_what_is_more_than_the_machine_can_hash_is_refused() -> None:
@@ -71,16 +81,16 @@ def test_what_is_more_than_the_machine_can_hash_is_refused() -> None:
     with Crew(2) as pool:
         holding = pool.submit(hold)
         assert inside.wait(30)
-        waiting = pool.submit(gate.verify, PASSWORD, passwords._DUMMY)
+        waiting = pool.submit(gate.verify, PASSWORD, DUMMY)
         while not gate.load().waiting:
             pass
         with pytest.raises(Overloaded):
-            gate.verify(PASSWORD, passwords._DUMMY)
+            gate.verify(PASSWORD, DUMMY)
         assert gate.load() == Load(running=1, waiting=1, shed=1)
         leave.set()
         assert waiting.result() is False
         holding.result()
-    assert gate.verify(PASSWORD, passwords._DUMMY) is False
+    assert gate.verify(PASSWORD, DUMMY) is False
     assert gate.load() == Load(running=0, waiting=0, shed=1)
 
 
@@ -104,36 +114,3 @@ def test_nothing_is_cut_off(hasher: Passwords) -> None:
 def test_one_password_typed_on_two_keyboards_is_one_password(hasher: Passwords) -> None:
     """NFC: a composed and a decomposed é are the same."""
     assert hasher.verify("correct cafe\u0301 horse", hasher.hash("correct caf\u00e9 horse"))
-
-
-@pytest.mark.parametrize(
-    ("length", "accepted"), [(11, False), (12, True), (13, True), (127, True), (128, True), (129, False)]
-)
-def test_length_is_counted_in_code_points(length: int, accepted: bool) -> None:  # noqa: FBT001 - a table
-    """12 to 128, whatever they weigh in UTF-8."""
-    assert (password_problems("ž" * (length - 2) + "9!", **LONG_USER) == []) is accepted
-
-
-@pytest.mark.parametrize("password", [PASSWORD, "correct horse battery staple!", "пароль-для-проверки", "🦉" * 12])
-def test_good_passwords_are_taken(password: str) -> None:
-    """No kinds of characters are asked for."""
-    assert password_problems(password, email="alice@example.com", username="alice") == []
-
-
-@pytest.mark.parametrize(
-    "password",
-    [
-        "password1234",
-        "PASSWORD1234",
-        "alice@example.com",
-        "xx-someone-xx",
-        "SOMEONE-else",
-        "with a \x00 inside it",
-        "a line\nfeed inside",
-        "a lone \ud800 surrogate",
-    ],
-)
-def test_bad_passwords_are_refused(password: str) -> None:
-    """Breached, one's own name or address, control characters, half a character."""
-    found = password_problems(password, email="alice@example.com", username="someone")
-    assert [problem.pointer for problem in found] == ["/password"]

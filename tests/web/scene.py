@@ -64,6 +64,13 @@ class Scene:
             "ChangeUserBody": {"status": "disabled", "roles": ["member"], "password": NEW_PASSWORD},
             "RoleBody": {"permissions": ["invoices:write"]},
             "NewRoleBody": {"name": "clerk", "permissions": ["invoices:write"]},
+            "PasswordPolicyBody": {
+                "min_length": 12,
+                "max_length": 128,
+                "min_score": 3,
+                "complexity_classes": 0,
+                "words": ["rocket"],
+            },
             "PollBody": {"maxEvents": 1, "returnImmediately": True},
             "NewTenantBody": {"slug": "third", "name": "Third", "host": "third.example"},
         }

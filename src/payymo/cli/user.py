@@ -1,4 +1,4 @@
-"""`payymo user`: create, list, show, disable, enable, change roles and passwords."""
+"""`payymo user`: create, list, show, disable, enable, change roles and passwords. Imports have a file of their own."""
 
 import sys
 from typing import Any
@@ -7,6 +7,7 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, find_user_id, of_tenant, politely, services
 from payymo.cli.output import show, show_all
+from payymo.cli.user_import import import_users
 from payymo.roles.service import Grants
 from payymo.users.model import User
 
@@ -16,6 +17,9 @@ COLUMNS = ("username", "email", "status", "roles", "id")
 @click.group()
 def user() -> None:
     """Manage a tenant's users."""
+
+
+user.add_command(import_users)
 
 
 def _facts(found: User, grants: Grants) -> dict[str, Any]:

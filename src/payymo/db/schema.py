@@ -72,6 +72,19 @@ users = sa.Table(
     sa.UniqueConstraint("tenant_id", "username_key"),
 )
 
+password_policies = sa.Table(
+    "password_policies",
+    metadata,
+    _tenant_column(),
+    sa.Column("min_length", sa.Integer(), nullable=False),
+    sa.Column("max_length", sa.Integer(), nullable=False),
+    sa.Column("min_score", sa.Integer(), nullable=False),
+    sa.Column("complexity_classes", sa.Integer(), nullable=False),
+    sa.Column("words", sa.JSON(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id"),
+)
+"""What a tenant asks of new passwords, where it does not ask what the settings do."""
+
 roles = sa.Table(
     "roles",
     metadata,

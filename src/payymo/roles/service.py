@@ -1,7 +1,7 @@
 """Makes roles, hands them to users, and says what a user may do. Nobody hands out what they don't have."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -122,6 +122,20 @@ class Roles:
             _require_covered(by, permissions or ())
         _require_covered(by, self.grants_of(tx, user_id).permissions)
         store.replace_held(tx, user_id, wanted)
+
+    def why_not(self, tx: Transaction, names: Iterable[str], *, by: Sequence[str]) -> str | None:
+        """Step: why somebody who may do `by` can't give these roles to a new user; None: they can, until it ends."""
+        for name in sorted(set(names)):
+            permissions = self._permissions_of(tx, name)
+            if permissions is None:
+                return f"there is no role {name!r}"
+            if not covers(by, permissions):
+                return f"{name!r} grants more than you have"
+        return None
+
+    def hand_out(self, tx: Transaction, holdings: Mapping[uuid.UUID, Iterable[str]]) -> None:
+        """Step: give new users roles that `why_not` has nothing against in this transaction."""
+        store.add_held(tx, [(user_id, name) for user_id, names in holdings.items() for name in sorted(set(names))])
 
     @staticmethod
     def _permissions_of(tx: Transaction, name: str) -> tuple[str, ...] | None:

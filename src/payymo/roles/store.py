@@ -1,6 +1,7 @@
 """SQL for `roles` and `user_roles`."""
 
 import uuid
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -93,5 +94,10 @@ def list_held(tx: Transaction, user_id: uuid.UUID) -> tuple[tuple[str, tuple[str
 def replace_held(tx: Transaction, user_id: uuid.UUID, names: tuple[str, ...]) -> None:
     """Give a user exactly these roles."""
     tx.execute(_CLEAR, {"of_user": user_id})
-    if names:
-        tx.execute(_GIVE, [{"of_user": user_id, "role": name} for name in names])
+    add_held(tx, [(user_id, name) for name in names])
+
+
+def add_held(tx: Transaction, held: Sequence[tuple[uuid.UUID, str]]) -> None:
+    """Give users roles that they don't hold."""
+    if held:
+        tx.execute(_GIVE, [{"of_user": user_id, "role": name} for user_id, name in held])

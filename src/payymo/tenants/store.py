@@ -27,7 +27,7 @@ _DELETE = sa.delete(t).where(t.c.id == sa.bindparam("of_id"), t.c.status == "del
 
 
 def _delete_some(table: sa.Table) -> sa.Delete:
-    key = [column for column in table.primary_key if column.name != "tenant_id"]
+    key = [column for column in table.primary_key if column.name != "tenant_id"] or [table.c.tenant_id]
     own = table.c.tenant_id == sa.bindparam("of_id")
     some = sa.select(*key).where(own).limit(sa.bindparam("count"))
     return sa.delete(table).where(own, (sa.tuple_(*key) if len(key) > 1 else key[0]).in_(some))

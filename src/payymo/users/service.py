@@ -13,19 +13,29 @@ from payymo.roles.model import MEMBER
 from payymo.roles.service import Actor, Grants, Roles, authority_of
 from payymo.users import store
 from payymo.users.model import Proof, User, UserStatus, canonical_email, name_problems, require_names
-from payymo.users.passwords import Passwords, needs_replacement, password_problems
+from payymo.users.passwords import Passwords
+from payymo.users.policies import PasswordPolicies
 
 
 class Users:
     """The users of each tenant."""
 
     def __init__(
-        self, work: Work, clock: Clock, entropy: Entropy, *, passwords: Passwords, roles: Roles, log: SecurityLog
+        self,
+        work: Work,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        passwords: Passwords,
+        policies: PasswordPolicies,
+        roles: Roles,
+        log: SecurityLog,
     ) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._passwords = passwords
+        self._policies = policies
         self._roles = roles
         self._log = log
 
@@ -70,7 +80,7 @@ class Users:
     ) -> tuple[User, str]:
         problems = [
             *name_problems(email, username),
-            *password_problems(password, email=email, username=username),
+            *self._policies.problems(tenant_id, password, email=email, username=username),
         ]
         if problems:
             raise InvalidInput(problems)
@@ -118,7 +128,7 @@ class Users:
     def _check(self, tenant_id: uuid.UUID, proof: Proof, password: str) -> Proof | None:
         if not self._passwords.verify(password, proof.password_hash) or proof.status != "active":
             return None
-        if not needs_replacement(proof.password_hash):
+        if not self._passwords.needs_replacement(proof.password_hash):
             return proof
         replacement = self._passwords.hash(password)
         with self._work(tenant_id) as tx:
@@ -129,7 +139,7 @@ class Users:
 
     def new_password_hash(self, user: User, password: str) -> str:
         """The hash of an acceptable new password. Raises InvalidInput, Overloaded."""
-        problems = password_problems(password, email=user.email, username=user.username)
+        problems = self._policies.problems(user.tenant_id, password, email=user.email, username=user.username)
         if problems:
             raise InvalidInput(problems)
         return self._passwords.hash(password)

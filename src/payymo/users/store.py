@@ -2,15 +2,18 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from payymo.db.schema import TENANT, tenants
+from payymo.db.schema import password_policies as p
 from payymo.db.schema import users as t
 from payymo.db.work import Transaction
-from payymo.errors import AlreadyTaken
+from payymo.errors import AlreadyTaken, Conflict
 from payymo.users.model import Proof, User, UserStatus
+from payymo.users.password_policy import PasswordPolicy
 
 _OWN = t.c.tenant_id == TENANT
 _COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at)
@@ -64,6 +67,57 @@ _REPLACE_HASH = (
     .where(_OWN, _OF_ID, t.c.password_hash == sa.bindparam("old_hash"))
     .values(password_hash=sa.bindparam("new_hash"))
 )
+_NAMED = sa.select(t.c.email_key, t.c.username_key, t.c.password_hash).where(
+    _OWN,
+    sa.or_(
+        t.c.email_key.in_(sa.bindparam("of_emails", expanding=True)),
+        t.c.username_key.in_(sa.bindparam("of_usernames", expanding=True)),
+    ),
+)
+_POLICY_COLUMNS = (p.c.min_length, p.c.max_length, p.c.min_score, p.c.complexity_classes, p.c.words)
+_POLICY = (
+    sa.select(tenants.c.slug, tenants.c.name, tenants.c.host, *_POLICY_COLUMNS)
+    .select_from(tenants.outerjoin(p, sa.and_(p.c.tenant_id == TENANT, p.c.tenant_id == tenants.c.id)))
+    .where(tenants.c.id == TENANT)
+)
+_NEW_POLICY = {column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in _POLICY_COLUMNS}
+_SET_POLICY = sa.update(p).where(p.c.tenant_id == TENANT).values(**_NEW_POLICY)
+_ADD_POLICY = sa.insert(p).values(tenant_id=TENANT, **_NEW_POLICY)
+_REMOVE_POLICY = sa.delete(p).where(p.c.tenant_id == TENANT)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Named:
+    """A user by the names that no other has, and their password hash."""
+
+    email_key: str
+    username_key: str
+    password_hash: str
+
+
+def find_policy(tx: Transaction) -> tuple[PasswordPolicy | None, tuple[str, ...]]:
+    """The tenant's own policy for passwords, or None; and what the tenant is called."""
+    slug, name, host, min_length, max_length, min_score, classes, words = tx.execute(_POLICY).one()
+    names = (slug, name) if host is None else (slug, name, host)
+    if min_length is None:
+        return None, names
+    return PasswordPolicy(min_length, max_length, min_score, classes, tuple(words)), names
+
+
+def set_policy(tx: Transaction, policy: PasswordPolicy) -> None:
+    """The tenant's own policy, or another in its place. Raises Conflict: somebody is doing the same."""
+    values = {f"new_{column.name}": getattr(policy, column.name) for column in _POLICY_COLUMNS}
+    if tx.execute(_SET_POLICY, values).rowcount:
+        return
+    try:
+        tx.execute(_ADD_POLICY, values)
+    except IntegrityError:
+        raise Conflict("Somebody else is setting this policy. Look, and try again.") from None
+
+
+def remove_policy(tx: Transaction) -> None:
+    """From now on the tenant asks what the settings do."""
+    tx.execute(_REMOVE_POLICY)
 
 
 def is_tenant_active(tx: Transaction) -> bool:
@@ -111,19 +165,32 @@ def list_users(tx: Transaction, *, after: str, count: int) -> tuple[User, ...]:
     return tuple(User(*row) for row in tx.execute(_LIST, {"after": after.lower(), "count": count}))
 
 
+def find_named(tx: Transaction, email_keys: Sequence[str], username_keys: Sequence[str]) -> tuple[Named, ...]:
+    """Who has one of these addresses or user names."""
+    return tuple(Named(*row) for row in tx.execute(_NAMED, {"of_emails": email_keys, "of_usernames": username_keys}))
+
+
 def add_user(tx: Transaction, user: User, *, email_key: str, username_key: str, password_hash: str) -> None:
     """Add a user. Raises AlreadyTaken without saying which name was."""
-    values = {
-        "new_id": user.id,
-        "new_email": user.email,
-        "new_email_key": email_key,
-        "new_username": user.username,
-        "new_username_key": username_key,
-        "new_password_hash": password_hash,
-        "new_status": user.status,
-        "new_created_at": user.created_at,
-        "new_password_changed_at": user.created_at,
-    }
+    add_users(tx, [(user, Named(email_key, username_key, password_hash))])
+
+
+def add_users(tx: Transaction, users: Sequence[tuple[User, Named]]) -> None:
+    """Add users. Raises AlreadyTaken, and nothing else can be done in this transaction."""
+    values = [
+        {
+            "new_id": user.id,
+            "new_email": user.email,
+            "new_email_key": named.email_key,
+            "new_username": user.username,
+            "new_username_key": named.username_key,
+            "new_password_hash": named.password_hash,
+            "new_status": user.status,
+            "new_created_at": user.created_at,
+            "new_password_changed_at": user.created_at,
+        }
+        for user, named in users
+    ]
     try:
         tx.execute(_ADD, values)
     except IntegrityError:

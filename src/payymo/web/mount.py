@@ -14,6 +14,7 @@ from payymo.web.discovery import DiscoveryApi
 from payymo.web.door import Door
 from payymo.web.event_api import EventApi
 from payymo.web.feed_api import FeedApi, Waiting
+from payymo.web.policy_api import PolicyApi
 from payymo.web.routing import Mount, Route, routes_of
 
 
@@ -73,6 +74,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         ),
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         RolesApi(roles=services.roles),
+        PolicyApi(policies=services.password_policies),
         TenantsApi(tenants=services.tenants, administration=services.administration),
         FeedApi(feed=services.feed, waiting=waiting, guards=services.guards),
         EventApi(
@@ -97,7 +99,7 @@ def list_routes() -> tuple[Route, ...]:
     """What every route declares about itself, without a service behind it."""
     found = (
         declared
-        for resource in (AuthApi, UsersApi, RolesApi, TenantsApi, FeedApi, EventApi, DiscoveryApi)
+        for resource in (AuthApi, UsersApi, RolesApi, PolicyApi, TenantsApi, FeedApi, EventApi, DiscoveryApi)
         for declared, _ in routes_of(resource)
     )
     return tuple(found)

@@ -16,6 +16,7 @@ ROLES = {
     "payymo_runtime": {
         "tenants": "SELECT",
         "users": "SELECT, INSERT, UPDATE, DELETE",
+        "password_policies": "SELECT, INSERT, UPDATE, DELETE",
         "roles": "SELECT, INSERT, UPDATE, DELETE",
         "user_roles": "SELECT, INSERT, UPDATE, DELETE",
         "sessions": "SELECT, INSERT, UPDATE, DELETE",
@@ -37,6 +38,7 @@ ROLES = {
         (
             "tenants",
             "users",
+            "password_policies",
             "roles",
             "user_roles",
             "sessions",
@@ -75,7 +77,7 @@ GUESSING = ("login_attempts", "login_failures", "login_minutes", "known_devices"
 WALLED = {"tenants": "id"} | dict.fromkeys(
     (
         *("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"),
-        *("mails", "mail_senders"),
+        *("password_policies", "mails", "mail_senders"),
     ),
     "tenant_id",
 )
@@ -124,6 +126,7 @@ def downgrade() -> None:
         "sessions",
         "user_roles",
         "roles",
+        "password_policies",
         "users",
         "tenants",
     ):
@@ -181,6 +184,16 @@ def _tenants_and_users() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "id"),
         sa.UniqueConstraint("tenant_id", "email_key"),
         sa.UniqueConstraint("tenant_id", "username_key"),
+    )
+    op.create_table(
+        "password_policies",
+        _tenant(),
+        sa.Column("min_length", sa.Integer(), nullable=False),
+        sa.Column("max_length", sa.Integer(), nullable=False),
+        sa.Column("min_score", sa.Integer(), nullable=False),
+        sa.Column("complexity_classes", sa.Integer(), nullable=False),
+        sa.Column("words", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id"),
     )
     op.create_table(
         "roles",

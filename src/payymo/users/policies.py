@@ -1,0 +1,51 @@
+"""Keeps what each tenant asks of new passwords, and applies it."""
+
+import uuid
+from collections.abc import Sequence
+
+from payymo.db.work import Work
+from payymo.errors import FieldError
+from payymo.logs import SecurityLog, Trace
+from payymo.roles.service import Actor, authority_of
+from payymo.users import store
+from payymo.users.password_policy import PasswordPolicy, password_problems
+
+
+class PasswordPolicies:
+    """The policies of all tenants.
+
+    `default`: of those who have none of their own. `words`: what the service is called.
+    """
+
+    def __init__(self, work: Work, *, default: PasswordPolicy, words: Sequence[str], log: SecurityLog) -> None:
+        self.default = default
+        self._work = work
+        self._words = tuple(words)
+        self._log = log
+
+    def get(self, tenant_id: uuid.UUID) -> tuple[PasswordPolicy, bool]:
+        """The policy in effect, and whether it is the tenant's own."""
+        with self._work.reading(tenant_id) as tx:
+            own, _ = store.find_policy(tx)
+        return own or self.default, own is not None
+
+    def set(self, tenant_id: uuid.UUID, policy: PasswordPolicy | None, *, by: Actor | None, trace: Trace) -> None:
+        """Give a tenant a policy of its own; None: the default again. Passwords that exist stay as they are.
+
+        Raises InsufficientScope, Conflict.
+        """
+        with self._work(tenant_id) as tx:
+            authority_of(by, tx)
+            if policy is None:
+                store.remove_policy(tx)
+            else:
+                store.set_policy(tx, policy)
+        self._log.event("password-policy.changed", "success", trace=trace, tenant_id=tenant_id)
+
+    def problems(self, tenant_id: uuid.UUID, password: str, *, email: str, username: str) -> list[FieldError]:
+        """What is wrong with a new password of this person; empty when nothing is."""
+        with self._work.reading(tenant_id) as tx:
+            own, names = store.find_policy(tx)
+        return password_problems(
+            password, own or self.default, email=email, username=username, words=(*names, *self._words)
+        )
