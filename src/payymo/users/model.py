@@ -13,7 +13,8 @@ from email_validator import EmailNotValidError, validate_email
 
 from payymo.errors import FieldError, InvalidInput
 
-UserStatus = Literal["active", "disabled"]
+UserStatus = Literal["active", "disabled", "unverified"]
+"""unverified: they have registered, and not shown yet that the address is theirs. Until then they don't log in."""
 EMAIL_MAX = 254
 _USERNAME = re.compile(r"[A-Za-z0-9_-]{3,30}")
 
@@ -28,6 +29,8 @@ class User:
     username: str
     status: UserStatus
     created_at: int
+    email_verified_at: int | None = None
+    """Since when the address is known to be theirs: by a link, or on the word of who made the account."""
 
     @property
     def is_active(self) -> bool:
@@ -45,6 +48,29 @@ class Proof:
 
     def __repr__(self) -> str:
         return f"Proof(user_id={self.user_id})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Account:
+    """A user with what one-time links are bound to. Its `repr` hides the hash."""
+
+    user: User
+    email_key: str
+    password_hash: str
+    is_in_active_tenant: bool
+
+    @property
+    def binding(self) -> tuple[str, str]:
+        """What ends every link when it changes: the address and the password."""
+        return self.email_key, self.password_hash
+
+    @property
+    def may_act(self) -> bool:
+        """Whether a link may be sent to them, or used by them."""
+        return self.is_in_active_tenant and self.user.status != "disabled"
+
+    def __repr__(self) -> str:
+        return f"Account(user={self.user!r})"
 
 
 def canonical_email(text: str) -> str | None:
