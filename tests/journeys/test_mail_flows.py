@@ -1,6 +1,7 @@
 """Registration, verification, reset, and change of address and password, over HTTP and by real mail."""
 
 from collections.abc import Iterator
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from payymo.db import schema
 from payymo.logs import Trace
 from payymo.users.model import User
+from payymo.web.mount import list_routes
 from tests.support.crew import Crew
 from tests.support.house import PASSWORD, Client, Database, House
 from tests.support.mail import MailServer, deliver, mail_server, text_of
@@ -263,7 +265,7 @@ def test_a_link_dies_with_what_it_was_made_for(one: House, server: MailServer) -
 
 
 def test_many_who_use_one_link_at_once_have_one_winner(house: House, server: MailServer) -> None:
-    """Invariant 5: in threads of two services on one database."""
+    """Invariant 5, CVE-2025-46815, CVE-2026-37982, CVE-2022-23485: in threads of two services on one database."""
     house.user("alice")
     ask_for_reset(house)
     token = newest(house, server)
@@ -376,6 +378,30 @@ def test_no_token_is_kept_or_logged(house: House, server: MailServer) -> None:
         for table in schema.metadata.sorted_tables:
             assert secret not in repr([tuple(row) for row in connection.execute(sa.select(table))]), table.name
     owner.dispose()
+
+
+def test_no_order_of_calls_sets_a_password_without_the_token(one: House, server: MailServer) -> None:
+    """CVE-2026-18963: whatever a stranger asks for in whatever order, the mailbox is the only way."""
+    one.user("alice")
+    stranger = one.client()
+    calls = [
+        lambda: stranger.post(RESET, {"email": "alice@example.com"}),
+        lambda: stranger.post(CONFIRM, {"token": f"payymo_{'0' * 32}_{'A' * 43}", "new_password": NEW}),
+        lambda: stranger.post(VERIFY, {"token": f"payymo_{'0' * 32}_{'A' * 43}"}),
+        lambda: stranger.register(password=NEW),
+    ]
+    for order in permutations(calls):
+        for call in order:
+            assert call().status_code in {202, 422}
+        deliver(one)
+    assert said(stranger.log_in(password=NEW)) == WRONG
+    assert stranger.log_in().status_code == 200
+
+
+def test_nobody_says_of_themselves_that_they_are_verified() -> None:
+    """CVE-2026-27946, CVE-2026-54693: no body of any route has a member for it."""
+    members = {name for route in list_routes() if route.body is not None for name in route.body.model_fields}
+    assert not {name for name in members if "verif" in name}
 
 
 # ── changes by the user ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -48,7 +48,6 @@ def test_an_address_is_compared_in_small_letters_and_a_labels(text: str, expecte
         "a..b@example.com",
         ".a@example.com",
         "a%b@c@example.com",
-        "a" * 65 + "@example.com",
         "a@" + "b." * 130 + "com",
         "a",
         "",
