@@ -12,7 +12,7 @@ from payymo.certificates.model import Usage
 from payymo.events import EVENTS
 from payymo.guards.model import STANDINGS
 from payymo.keys.model import PURPOSES
-from payymo.limits.limiter import Tier
+from payymo.limits.model import Tier
 from payymo.logs import OUTCOMES
 from payymo.web.measuring import UNMATCHED
 from payymo.web.mount import list_routes

@@ -2,7 +2,7 @@
 
 from payymo.clock import Clock
 from payymo.compose import Services
-from payymo.limits.limiter import Tier
+from payymo.limits.model import Tier
 from payymo.logs import Outcome
 from payymo.maintenance import Round
 from payymo.metrics import catalogue as c
