@@ -34,6 +34,7 @@ from payymo.limits.limiter import RateLimiter
 from payymo.limits.overrides import Overrides
 from payymo.limits.storage import SqlStorage, counters_engine
 from payymo.limits.usage import Usage
+from payymo.links.service import Links
 from payymo.logs import SecurityLog, Trace
 from payymo.mail.courier import Courier
 from payymo.mail.outbox import SEALED as MAILS
@@ -43,6 +44,7 @@ from payymo.policies import (
     guessing_policy,
     key_policy,
     limit_policy,
+    link_policy,
     mail_policy,
     mail_transport,
     password_cost,
@@ -56,8 +58,11 @@ from payymo.secrets.model import MasterKey
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
+from payymo.sessions.addresses import Addresses
 from payymo.sessions.administration import Administration
+from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
+from payymo.sessions.notices import Notices
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
@@ -117,6 +122,9 @@ class Services:
     feed: Feed
     watch: Watch
     administration: Administration
+    credentials: Credentials
+    addresses: Addresses
+    links: Links
     outbox: Outbox
     courier: Courier
     attempts: Attempts
@@ -142,9 +150,9 @@ class Services:
             total += pruned
         if isinstance(self.counters, SqlStorage):
             total += self.counters.prune()
-        while pruned := self.outbox.prune():
-            total += pruned
         total += self.attempts.prune() + self.limit_usage.prune()
+        for forget in (self.outbox.prune, self.links.prune, self.users.prune_unverified):
+            total += sum(iter(forget, 0))
         return total + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
@@ -241,6 +249,22 @@ def _build(
     outbox = Outbox(work, envelope, clock, entropy, policy=mail, log=log)
     lockouts = Lockouts(work, attempts=attempts, users=users, outbox=outbox)
     usage, overrides = Usage(work, clock), Overrides(work, clock, log)
+    links = Links(work, clock, entropy, link_policy(settings))
+    notices = Notices(outbox, clock)
+    credentials = Credentials(
+        work,
+        clock,
+        users=users,
+        links=links,
+        outbox=outbox,
+        notices=notices,
+        lockouts=lockouts,
+        revocations=revocations,
+        log=log,
+    )
+    addresses = Addresses(
+        work, users=users, credentials=credentials, links=links, outbox=outbox, notices=notices, log=log
+    )
     return Services(
         settings=settings,
         engine=engine,
@@ -275,6 +299,7 @@ def _build(
             refresh_verifier=_refresh_verifier(settings, ring, clock),
             revocations=revocations,
             policy=refresh_policy(settings),
+            notices=notices,
             log=log,
         ),
         revocations=revocations,
@@ -289,8 +314,14 @@ def _build(
             lockouts=lockouts,
             feed=feed,
             ring=ring,
+            links=links,
+            outbox=outbox,
+            notices=notices,
             log=log,
         ),
+        credentials=credentials,
+        addresses=addresses,
+        links=links,
         outbox=outbox,
         courier=Courier(
             work,
@@ -299,7 +330,7 @@ def _build(
             entropy,
             policy=mail,
             transport=mail_transport(settings.mail, entropy),
-            errands={},
+            errands={"password-reset": credentials.send_reset, "registration": addresses.register},
             log=log,
         ),
         attempts=attempts,

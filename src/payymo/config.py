@@ -30,6 +30,7 @@ from payymo.sections import (
     Feed,
     Keys,
     Limits,
+    Links,
     Lockout,
     Mail,
     Metrics,
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     passwords: Passwords = Passwords()
     registration: Registration = Registration()
     mail: Mail = Mail()
+    links: Links = Links()
 
     @classmethod
     def settings_customise_sources(
@@ -122,6 +124,12 @@ class Settings(BaseSettings):
             raise ValueError("data: a path without ?, # and %, which mean something else in the URL of the database")
         if not self.audience or not self.refresh_audience or self.audience == self.refresh_audience:
             raise ValueError("audience and refresh_audience: two different names, neither empty")
+        return self
+
+    @model_validator(mode="after")
+    def _verification_needs_mail(self) -> Self:
+        if self.registration.verify_email == "required" and self.mail.way is None:
+            raise ValueError("registration: VERIFY_EMAIL is required, and no mail is sent: set PAYYMO_MAIL__HOST")
         return self
 
     @property

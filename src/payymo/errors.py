@@ -187,3 +187,24 @@ class RegistrationClosed(PayymoError):
 
     code = "registration_closed"
     default_detail = "Nobody can register here. Ask an administrator for an account."
+
+
+class InvalidLink(PayymoError):
+    """A one-time link is unknown, used, expired, of another kind, or what it was made for has changed."""
+
+    code = "invalid_link"
+    default_detail = "This link is not valid any more. Please ask for another one."
+
+
+class LoginTooOld(PayymoError):
+    """The act needs the password, or a session that has just begun (RFC 9470)."""
+
+    code = "insufficient_user_authentication"
+    default_detail = "Send your current password too, or log in again first."
+
+
+class MailOff(PayymoError):
+    """What was asked for is done by mail, and this deployment sends none."""
+
+    code = "mail_off"
+    default_detail = "This service sends no mail. Ask an administrator."

@@ -12,6 +12,7 @@ from payymo.keys.model import Calendar, KeyPolicy
 from payymo.keys.places import require_place
 from payymo.limits.limiter import LimitPolicy
 from payymo.limits.model import Tier, parse_limits
+from payymo.links.model import LinkKind, LinkPolicy
 from payymo.mail.model import MailPolicy, Sender
 from payymo.mail.transports import (
     ConsoleTransport,
@@ -98,9 +99,29 @@ def limit_policy(limits: Limits) -> LimitPolicy:
             "verify": limits.verify,
             "registration": limits.registration,
             "default": limits.default,
+            "mail": limits.mail,
             "service": limits.service,
         }
     return LimitPolicy({tier: parse_limits(text) for tier, text in tiers.items()}, limits.fallback_percent)
+
+
+def link_policy(settings: Settings) -> LinkPolicy:
+    """Where one-time links lead: by configuration alone."""
+    given = settings.links
+    base = (given.base_url or settings.issuer).rstrip("/")
+    pages: dict[LinkKind, str] = {
+        "verify-email": given.verify_email or f"{base}/verify-email",
+        "change-email": given.change_email or f"{base}/change-email",
+        "reset-password": given.reset_password or f"{base}/reset-password",
+        "unlock": given.unlock or f"{base}/unlock",
+    }
+    live: dict[LinkKind, int] = {
+        "verify-email": given.verify_seconds,
+        "change-email": given.verify_seconds,
+        "reset-password": given.reset_seconds,
+        "unlock": given.reset_seconds,
+    }
+    return LinkPolicy(pages, live)
 
 
 def mail_policy(mail: Mail) -> MailPolicy:

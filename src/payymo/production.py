@@ -18,7 +18,7 @@ def warnings_about(settings: Settings) -> tuple[str, ...]:
         return ()
     lifted = [
         f"PAYYMO_LIMITS__{name.upper()} is empty: this class of routes has no rate limit"
-        for name in ("login", "refresh", "verify", "registration", "default", "service")
+        for name in ("login", "refresh", "verify", "registration", "default", "mail", "service")
         if not getattr(settings.limits, name)
     ]
     if settings.database.owner_url:
@@ -33,7 +33,7 @@ def warnings_about(settings: Settings) -> tuple[str, ...]:
 
 def reasons_against_production(settings: Settings) -> tuple[str, ...]:
     """Every reason, readable from the settings alone, why this must not run in production."""
-    mail = settings.mail
+    mail, links = settings.mail, settings.links
     several = settings.server.workers > 1 or settings.server.nodes > 1
     refusals = {
         "PAYYMO_DEBUG is on": settings.debug,
@@ -52,6 +52,10 @@ def reasons_against_production(settings: Settings) -> tuple[str, ...]:
         "PAYYMO_FEED__OPEN_TO lets strangers follow the revocations: name networks of your own, or give guards a "
         "credential (payymo service create)": any(
             network.prefixlen < WIDEST_PREFIX for network in settings.feed_open_to
+        ),
+        "PAYYMO_LINKS__… leads to plain http: use https": any(
+            page is not None and not page.startswith("https://")
+            for page in (links.base_url, links.verify_email, links.change_email, links.reset_password, links.unlock)
         ),
         "PAYYMO_MAIL__TRANSPORT shows one-time links to whoever reads a console or a folder: use smtp": mail.way
         not in {None, "smtp"},

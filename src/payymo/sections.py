@@ -13,6 +13,7 @@ Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
 _ORIGIN = re.compile(
     r"https?://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?"
 )
+_PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 _NAME = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]+"  # no dots alone: they would mean another one
 _NAMESPACE = re.compile(rf"{_NAME}(?:/{_NAME})*/?")
 
@@ -155,12 +156,14 @@ class Limits(Section):
     verify: str = "30/minute"
     registration: str = "5/hour;20/day"
     default: str = "120/minute"
+    mail: str = "5/hour;20/day"
+    """Letters to one address that anybody may ask for: registration, reset, change of address."""
     service: str = "30000/minute"
     """Per service credential. A busy feed answers each guard up to twenty times a second."""
     fallback_percent: int = Field(default=25, ge=1, le=100)
     """The share of each limit that every process grants on its own while the shared counters don't answer."""
 
-    @field_validator("login", "refresh", "verify", "registration", "default", "service")
+    @field_validator("login", "refresh", "verify", "registration", "default", "mail", "service")
     @classmethod
     def _parses(cls, value: str) -> str:
         if value:
@@ -245,8 +248,8 @@ class Registration(Section):
     """Who may register."""
 
     enabled: bool = True
-    verify_email: Literal["off"] = "off"
-    """`required` comes with the mail service; until then any other value is refused rather than ignored."""
+    verify_email: Literal["off", "required"] = "off"
+    """`required`: nobody logs in before a link has shown that the address is theirs."""
 
 
 class Mail(Section):
@@ -283,6 +286,28 @@ class Mail(Section):
     def port_in_effect(self) -> int:
         """The server's port: submission, with TLS from the start or later (RFC 8314), or plain SMTP."""
         return self.port or {"starttls": 587, "implicit": 465, "off": 25}[self.tls]
+
+
+class Links(Section):
+    """Where one-time links lead. Never to where a request says that it came to."""
+
+    base_url: str | None = None
+    """Without it, the issuer."""
+    verify_email: str | None = None
+    change_email: str | None = None
+    reset_password: str | None = None
+    unlock: str | None = None
+    verify_seconds: int = Field(default=86_400, ge=300, le=7 * 86_400)
+    """How long a link is good that verifies an address, or follows a forced reset."""
+    reset_seconds: int = Field(default=3_600, ge=300, le=86_400)
+    """How long a link is good that resets a password or unlocks an account."""
+
+    @field_validator("base_url", "verify_email", "change_email", "reset_password", "unlock")
+    @classmethod
+    def _is_a_page(cls, value: str | None) -> str | None:
+        if value is not None and _PAGE.fullmatch(value) is None:
+            raise ValueError("write https://HOST/PATH, without query and fragment: the token stands in the fragment")
+        return value
 
 
 def _is_origin(value: str) -> bool:

@@ -198,7 +198,7 @@ def test_another_password_forgets_devices_and_opens_the_account(database: Databa
     house.clock.advance(1)
     new = "another fine Passw0rd"
     if act == "own change":
-        answer = bob.post("/api/auth/password", {"current_password": PASSWORD, "new_password": new})
+        answer = bob.post("/api/auth/password/change", {"current_password": PASSWORD, "new_password": new})
         assert answer.status_code == 200
     else:
         house.services.administration.change_user(house.default.id, user.id, password=new, by=None, trace=Trace())

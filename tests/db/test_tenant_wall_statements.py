@@ -287,6 +287,7 @@ PLATFORM = (
             *("_PRUNE", "_REPORT"),
         )
     }
+    | {("payymo.links.store", "_PRUNE"), ("payymo.users.store", "_PRUNE")}
     | {("payymo.mail.store", name) for name in ("_ANY_DUE", "_CLAIM", "_PRUNE")}
     | {
         ("payymo.sessions.store", "_PRUNE"),
@@ -305,10 +306,12 @@ PLATFORM = (
 PARTS = {
     ("payymo.feed.store", "_OF_SERVICE"),
     ("payymo.feed.store", "_OF_TENANTS"),
+    ("payymo.links.store", "_EXPIRED"),
     ("payymo.mail.store", "_FIRST_DUE"),
     ("payymo.mail.store", "_OLD"),
     ("payymo.sessions.store", "_EXPIRED"),
     ("payymo.sessions.store", "_SELECT"),
+    ("payymo.users.store", "_NEVER_VERIFIED"),
 }
 """What is no statement yet: others are made from it, and no function runs it."""
 

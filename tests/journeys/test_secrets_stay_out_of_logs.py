@@ -105,9 +105,9 @@ def live_through_everything(witness: Witness) -> None:
     assert witness.send(client, "GET", "/api/auth/me") == 401
     assert witness.send(client, "POST", "/api/auth/login", login) == 200
     passwords = {"current_password": WRONG_PASSWORD, "new_password": NEXT_PASSWORD}
-    assert witness.send(client, "POST", "/api/auth/password", passwords) == 401
+    assert witness.send(client, "POST", "/api/auth/password/change", passwords) == 401
     assert witness.send(client, "GET", "/api/admin/users") == 403
-    assert witness.send(client, "POST", "/api/auth/password", passwords | {"current_password": PASSWORD}) == 200
+    assert witness.send(client, "POST", "/api/auth/password/change", passwords | {"current_password": PASSWORD}) == 200
     assert witness.send(client, "POST", "/api/auth/login", login | {"password": NEXT_PASSWORD}) == 200
     admin.log_in("root@example.com", "SecurePassword123!")
     user_id = house.services.users.get_by_email(house.default.id, EMAIL).id
@@ -147,7 +147,7 @@ def test_broken_database_leaves_no_secret_behind(witness: Witness, table: str) -
         ("/api/auth/register", {"email": f"2{EMAIL}", "username": "other", "password": PASSWORD}),
         ("/api/auth/login", {"email": EMAIL, "password": PASSWORD}),
         ("/api/auth/refresh", {"refresh_token": client.refresh_token}),
-        ("/api/auth/password", {"current_password": PASSWORD, "new_password": NEXT_PASSWORD}),
+        ("/api/auth/password/change", {"current_password": PASSWORD, "new_password": NEXT_PASSWORD}),
         ("/api/auth/logout", {"everywhere": True}),
         ("/api/auth/token/verify", {"token": client.access_token}),
     ]

@@ -199,7 +199,7 @@ def test_the_same_address_in_two_tenants_is_two_users(house: House) -> None:
     assert not alive(first)
     assert alive(second)
     change = {"current_password": other_password, "new_password": "a third fine Passw0rd"}
-    assert second.post("/api/auth/password", change).status_code == 200
+    assert second.post("/api/auth/password/change", change).status_code == 200
     assert first.log_in(password=PASSWORD).status_code == 200
 
 

@@ -55,6 +55,8 @@ def _side(house: House, slug: str) -> Side:
     assert ended.post("/api/auth/logout").status_code == 200  # leaves a revocation behind
     alice = house.logged_in("alice", tenant=tenant)
     _guess(house, tenant, alice_user.id)
+    with services.work(tenant.id) as tx:
+        services.links.issue(tx, "reset-password", alice_user.id, bound_to=(slug,))
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
     return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role)
 

@@ -237,7 +237,7 @@ def test_complaint_about_a_new_password_points_to_the_new_password(sqlite_house:
     """RFC 6901: the pointer names the member that was sent, of two passwords the right one."""
     sqlite_house.user("alice")
     client = sqlite_house.logged_in()
-    answer = client.post("/api/auth/password", {"current_password": PASSWORD, "new_password": "short"})
+    answer = client.post("/api/auth/password/change", {"current_password": PASSWORD, "new_password": "short"})
     assert not faults_of(answer, 422)
     assert pointers_of(answer) == ["/new_password"]
 
@@ -466,7 +466,7 @@ def test_strangers_who_lock_an_account_keep_its_owner_from_nothing_that_is_open(
     assert alice.get("/api/auth/me").status_code == alice.refresh().status_code == 200
     new = "another fine Passw0rd"
     body = {"current_password": PASSWORD, "new_password": new}
-    assert alice.post("/api/auth/password", body).status_code == 200
+    assert alice.post("/api/auth/password/change", body).status_code == 200
     assert house.client().log_in(password=new).status_code == 200
     house.close()
 
@@ -481,7 +481,7 @@ def test_a_stolen_token_guesses_no_more_passwords_from_many_addresses(database: 
     for number in range(7):
         thief = house.client(headers={"X-Forwarded-For": f"192.0.2.{number + 1}"})
         thief.access_token = token
-        statuses.append(thief.post("/api/auth/password", body).status_code)
+        statuses.append(thief.post("/api/auth/password/change", body).status_code)
     assert statuses == [401] * 5 + [429] * 2
     house.close()
 
@@ -506,7 +506,7 @@ def test_password_change_is_counted_as_a_login(database: Database) -> None:
     house.user("alice")
     client = house.logged_in()
     body = {"current_password": WRONG, "new_password": "another fine Passw0rd"}
-    statuses = [client.post("/api/auth/password", body).status_code for _ in range(3)]
+    statuses = [client.post("/api/auth/password/change", body).status_code for _ in range(3)]
     assert statuses == [401, 401, 429]
     house.close()
 

@@ -61,7 +61,9 @@ def test_disabled_users_tokens_and_password_open_nothing(house: House) -> None:
         assert client.get("/api/auth/me").status_code == 401
         assert client.refresh().status_code == 401
         assert (
-            client.post("/api/auth/password", {"current_password": PASSWORD, "new_password": "x" * 14}).status_code
+            client.post(
+                "/api/auth/password/change", {"current_password": PASSWORD, "new_password": "x" * 14}
+            ).status_code
             == 401
         )
         _change(house, user.id, status="active")

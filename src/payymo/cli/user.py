@@ -117,6 +117,22 @@ def disable(*, name: str, yes: bool, tenant_slug: str | None, as_json: bool) -> 
     _change(name, tenant_slug, json_wanted=as_json, status="disabled")
 
 
+@user.command(name="force-reset")
+@click.argument("name")
+@confirmed
+@of_tenant
+@as_json
+@politely
+def force_reset(*, name: str, yes: bool, tenant_slug: str | None, as_json: bool) -> None:
+    """Make a user's password worthless, end their sessions, and send them a link for another password."""
+    ask(f"Make the password of {name!r} worthless and end their sessions?", yes=yes)
+    with services() as opened:
+        tenant = find_tenant(opened, tenant_slug)
+        user_id = find_user_id(opened, tenant, name)
+        is_sent = opened.administration.force_reset(tenant.id, user_id, by=None, trace=CONSOLE)
+    show({"user_id": user_id, "mail_sent": is_sent}, json_wanted=as_json)
+
+
 @user.command()
 @click.argument("name")
 @of_tenant

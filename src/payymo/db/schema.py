@@ -63,10 +63,15 @@ users = sa.Table(
     sa.Column("username_key", sa.String(30), nullable=False),
     sa.Column("password_hash", sa.String(512), nullable=False),
     sa.Column(
-        "status", sa.String(16), sa.CheckConstraint("status in ('active', 'disabled')", "status"), nullable=False
+        "status",
+        sa.String(16),
+        sa.CheckConstraint("status in ('active', 'disabled', 'unverified')", "status"),
+        nullable=False,
     ),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
     sa.Column("password_changed_at", sa.BigInteger(), nullable=False),
+    # Since when the address is known to be theirs: by a link, or on somebody's word.
+    sa.Column("email_verified_at", sa.BigInteger()),
     sa.PrimaryKeyConstraint("tenant_id", "id"),
     sa.UniqueConstraint("tenant_id", "email_key"),
     sa.UniqueConstraint("tenant_id", "username_key"),
@@ -406,6 +411,25 @@ followers = sa.Table(
 )
 """Who follows the feed of revocations, and which keys they said they hold."""
 sa.Index("ix_followers_last_seen_at", followers.c.last_seen_at)
+
+one_time_links = sa.Table(
+    "one_time_links",
+    metadata,
+    _tenant_column(),
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("digest", sa.LargeBinary(), nullable=False),
+    # Of what has to be the same when it is used: the address, the password.
+    sa.Column("binding", sa.LargeBinary(), nullable=False),
+    sa.Column("subject", sa.String(254), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+    sa.UniqueConstraint("tenant_id", "user_id", "kind"),
+    sa.ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
+)
+"""Links that were sent to a user and not used yet: of each kind the newest."""
+sa.Index("ix_one_time_links_expires_at", one_time_links.c.expires_at)
 
 mails = sa.Table(
     "mails",

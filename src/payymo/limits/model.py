@@ -15,9 +15,9 @@ from limits import RateLimitItem, parse_many
 
 from payymo.errors import FieldError, InvalidInput
 
-Tier = Literal["login", "refresh", "verify", "registration", "default", "service"]
+Tier = Literal["login", "refresh", "verify", "registration", "default", "mail", "service"]
 Counted = Literal["address", "account", "credential"]
-TIERS: Final[tuple[Tier, ...]] = ("login", "refresh", "verify", "registration", "default", "service")
+TIERS: Final[tuple[Tier, ...]] = ("login", "refresh", "verify", "registration", "default", "mail", "service")
 STEPS: Final = 20
 """Into how many steps a limit is divided."""
 EXEMPT: Final = "exempt"

@@ -28,7 +28,7 @@ FAILED_SECONDS = 5.0
 AT_ONCE = 50
 
 Done = Callable[[], None]
-Run = Callable[[Transaction, Mapping[str, str]], Done]
+Run = Callable[[Transaction, str, Mapping[str, str]], Done]
 """Does an errand: a step in a transaction of its tenant. Answers what is left to do once that has committed."""
 
 
@@ -122,8 +122,8 @@ class Courier:
     def _do_errand(self, claimed: Claimed) -> None:
         """What it comes to commits together with its end: it is done once."""
         with self._work(claimed.tenant_id) as tx:
-            facts = self._facts(tx, claimed)[1]
-            done = self._errands[claimed.kind](tx, facts) if store.remove(tx, claimed) else None
+            to, facts = self._facts(tx, claimed)
+            done = self._errands[claimed.kind](tx, to, facts) if store.remove(tx, claimed) else None
         if done is not None:
             done()
 

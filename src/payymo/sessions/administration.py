@@ -10,12 +10,16 @@ from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.feed.service import Feed
 from payymo.keys.service import KeyRing
+from payymo.links.service import Links
 from payymo.logs import SecurityLog, Trace
+from payymo.mail.model import DAY_SECONDS, Message
+from payymo.mail.outbox import Outbox
 from payymo.roles.model import covers
 from payymo.roles.service import Actor, Roles, authority_of
 from payymo.secrets.envelope import shred
 from payymo.sessions import store
 from payymo.sessions.lockouts import Lockouts
+from payymo.sessions.notices import Notices
 from payymo.sessions.revocations import Revocations
 from payymo.tenants.model import Tenant, TenantStatus
 from payymo.tenants.service import Tenants
@@ -37,6 +41,9 @@ class Administration:
         lockouts: Lockouts,
         feed: Feed,
         ring: KeyRing,
+        links: Links,
+        outbox: Outbox,
+        notices: Notices,
         log: SecurityLog,
     ) -> None:
         self._work = work
@@ -47,6 +54,9 @@ class Administration:
         self._lockouts = lockouts
         self._feed = feed
         self._ring = ring
+        self._links = links
+        self._outbox = outbox
+        self._notices = notices
         self._log = log
 
     def change_user(
@@ -82,6 +92,7 @@ class Administration:
             if new_hash is not None:
                 self._users.change_password(tx, user_id, new_hash)
                 self._lockouts.unlock(tx, user_id)
+                self._notices.tell(tx, "password-changed", self._users.get_in(tx, user_id))
             if status == "disabled":
                 self._revocations.end_of_user(tx, user_id, reason="user-disabled")
             elif new_hash is not None:
@@ -110,6 +121,31 @@ class Administration:
         self._log.event(
             "user.unlocked", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, reason="by-administrator"
         )
+
+    def force_reset(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> bool:
+        """Make a password worthless that somebody else may know, and end the user's sessions.
+
+        In its place comes the hash of one that nobody knows: the old one is refused like any wrong one, after the same
+        work. Answers whether a link was sent with which the user chooses another. Raises NotFound, InsufficientScope.
+        """
+        with self._work(tenant_id) as tx:  # nobody gets a hash computed for what they may not do
+            self._require_authority(tx, user_id, by)
+        worthless = self._users.unusable_hash()
+        with self._work(tenant_id) as tx:
+            self._require_authority(tx, user_id, by)
+            self._users.change_password(tx, user_id, worthless)
+            self._lockouts.unlock(tx, user_id)
+            self._revocations.end_of_user(tx, user_id, reason="password-changed")
+            account = self._users.lock_account(tx, user_id)
+            is_sent = account is not None and account.may_act and self._outbox.is_on
+            if account is not None and is_sent:
+                link = self._links.issue(
+                    tx, "reset-password", user_id, bound_to=account.binding, live_seconds=DAY_SECONDS
+                )
+                letter = Message("password-forced", account.user.email, link.facts, user_id, link.live_seconds)
+                self._outbox.put(tx, letter)
+        self._log.event("user.reset-forced", "success", trace=trace, tenant_id=tenant_id, user_id=user_id)
+        return is_sent
 
     def end_session(
         self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, by: Actor | None, trace: Trace

@@ -24,6 +24,10 @@ class Device:
     user_agent: str
 
 
+RECENT_SECONDS = 300
+"""How long a login stands for the password, when something is changed that needs it."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class TokenPair:
     """What a login or a refresh hands out. Its `repr` hides the tokens."""
@@ -90,6 +94,10 @@ class Session:
     def is_alive_at(self, now: int) -> bool:
         """Whether it has neither ended nor run out."""
         return self.ended_at is None and now < self.expires_at
+
+    def is_recent_at(self, now: int) -> bool:
+        """Whether it began so lately that the password need not be asked for again."""
+        return self.is_alive_at(now) and 0 <= now - self.started_at <= RECENT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,12 @@ class Revocations:
             self._feed.add(tx, "session", ended, reason=reason)
         return len(ended)
 
+    def end_others(self, tx: Transaction, user_id: uuid.UUID, *, kept: uuid.UUID, reason: Reason) -> int:
+        """Step: end every session of a user but one. Answers how many ended."""
+        ended = store.end_others(tx, user_id, kept=kept, now=int(self._clock()), reason=reason)
+        self._feed.add(tx, "session", ended, reason=reason)
+        return len(ended)
+
     def end_all(self, tx: Transaction, *, reason: Reason) -> int:
         """Step: end every session of the tenant. Answers how many ended.
 

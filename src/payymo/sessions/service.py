@@ -14,7 +14,7 @@ from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
 from payymo.keys.keeper import KeyGone
 from payymo.keys.model import SigningPlan
-from payymo.logs import Outcome, SecurityLog, Trace
+from payymo.logs import SecurityLog, Trace
 from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
 from payymo.sessions.model import (
@@ -31,6 +31,7 @@ from payymo.sessions.model import (
     TokenPair,
     decide,
 )
+from payymo.sessions.notices import Notices
 from payymo.sessions.revocations import Revocations
 from payymo.tokens import Subject, TokenMinter
 from payymo.users.model import Proof, User
@@ -64,6 +65,7 @@ class Sessions:
         refresh_verifier: Verifier[RefreshClaims],
         revocations: Revocations,
         policy: RefreshPolicy,
+        notices: Notices,
         log: SecurityLog,
     ) -> None:
         self._work = work
@@ -75,6 +77,7 @@ class Sessions:
         self._refresh_verifier = refresh_verifier
         self._revocations = revocations
         self._policy = policy
+        self._notices = notices
         self._log = log
         self._access_ttl = minter.policy.access_ttl_seconds
 
@@ -111,6 +114,7 @@ class Sessions:
                     subject = _subject_of(tenant_id, session.id, live, grants)
                     pair = self._pair(subject, live, plan) if plan.may_fail else None
                     started = user, grants, subject, live
+                    self._notices.tell_of_login(tx, user, session.id, device)
         if started is None:
             whose = None if proof is None else proof.user_id
             self._log.event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
@@ -271,24 +275,6 @@ class Sessions:
         self._log.event(
             "session.ended", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, session_id=session_id
         )
-
-    def change_password(
-        self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, current: str, new: str, trace: Trace
-    ) -> None:
-        """Change one's own password, and end every session. Raises InvalidCredentials, InvalidInput, Overloaded."""
-        user, _ = self._users.get(tenant_id, user_id)
-        proof = self._users.prove_again(tenant_id, user_id, current)
-        changed = False
-        if proof is not None:
-            new_hash = self._users.new_password_hash(user, new)
-            with self._work(tenant_id) as tx:
-                if changed := self._users.lock_proven(tx, proof) is not None:
-                    self._users.change_password(tx, user_id, new_hash)
-                    self._revocations.end_of_user(tx, user_id, reason="password-changed")
-        outcome: Outcome = "success" if changed else "refused"
-        self._log.event("user.password-changed", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
-        if not changed:
-            raise InvalidCredentials("The current password is wrong.")
 
     def _require_active_tenant(self, tenant_id: uuid.UUID) -> None:
         with self._work.reading(tenant_id) as tx:

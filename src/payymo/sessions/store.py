@@ -12,7 +12,7 @@ from payymo.db.schema import sessions as s
 from payymo.db.work import Transaction
 from payymo.feed.model import Subject
 from payymo.feed.store import POSITION
-from payymo.sessions.model import Live, Reason, RefreshToken, Session
+from payymo.sessions.model import Device, Live, Reason, RefreshToken, Session
 
 _OWN = s.c.tenant_id == TENANT
 _OF_ID = s.c.id == sa.bindparam("of_id")
@@ -41,6 +41,12 @@ _SELECT = sa.select(*(s.c[name] for name in _NAMES))
 _FIND = _SELECT.where(_OWN, _OF_ID)
 _LOCK = _FIND.where(_IN_ACTIVE_TENANT).with_for_update(of=s)
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
+_DEVICES = (
+    sa.select(s.c.address, s.c.user_agent)
+    .where(_OWN, _OF_USER, s.c.id != sa.bindparam("but"))
+    .distinct()
+    .limit(sa.bindparam("count"))
+)
 _ADD = (
     sa.insert(s)
     .values(
@@ -93,6 +99,7 @@ def _ending(*conditions: sa.ColumnElement[bool]) -> sa.Update:
 
 _END_ONE = _ending(_OF_ID, _OF_USER).returning(*_RETURNING)
 _END_OF_USER = _ending(_OF_USER).returning(*_RETURNING)
+_END_OTHERS = _ending(_OF_USER, s.c.id != sa.bindparam("kept")).returning(*_RETURNING)
 _END_ALL = _ending()
 _LIVE_UNTIL = sa.select(sa.func.max(s.c.access_expires_at)).where(_OWN, s.c.ended_at.is_(None))
 
@@ -188,6 +195,17 @@ def end_one(tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: 
 def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[Subject]:
     """End every session of a user. Answers each that was still running."""
     return [Subject(*row) for row in tx.execute(_END_OF_USER, {"of_user": user_id, "moment": now, "why": reason})]
+
+
+def end_others(tx: Transaction, user_id: uuid.UUID, *, kept: uuid.UUID, now: int, reason: Reason) -> list[Subject]:
+    """End every session of a user but one. Answers each that was still running."""
+    values = {"of_user": user_id, "kept": kept, "moment": now, "why": reason}
+    return [Subject(*row) for row in tx.execute(_END_OTHERS, values)]
+
+
+def list_devices(tx: Transaction, user_id: uuid.UUID, *, but: uuid.UUID, count: int) -> tuple[Device, ...]:
+    """Where a user's sessions came from but for one, also those that have ended, as long as they are remembered."""
+    return tuple(Device(*row) for row in tx.execute(_DEVICES, {"of_user": user_id, "but": but, "count": count}))
 
 
 def end_all(tx: Transaction, *, now: int, reason: Reason) -> int:

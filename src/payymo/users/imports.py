@@ -138,8 +138,10 @@ class UserImport:
         now, tenant_id = int(self._clock()), tx.tenant_id
         if not newcomers or tenant_id is None:
             return
+        # Who imports users vouches for their addresses.
         made = [
-            (User(self._entropy.uuid(), tenant_id, one.email, one.username, one.status, now), one) for one in newcomers
+            (User(self._entropy.uuid(), tenant_id, one.email, one.username, one.status, now, now), one)
+            for one in newcomers
         ]
         store.add_users(tx, [(user, _named(one)) for user, one in made])
         self._roles.hand_out(tx, {user.id: one.roles for user, one in made})

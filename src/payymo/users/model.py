@@ -1,7 +1,8 @@
 """What a user is, and the one way in which names are compared. Pure.
 
 Names that look alike must not be two accounts, and names that differ must not become one (the Unicode case-folding
-attacks): user names are ASCII, the local part of an e-mail address too, and domains are compared in their A-label form.
+attacks): user names are ASCII, the local part of an e-mail address too, and domains are compared in their A-label form
+(RFC 5890 §2.3.2.1). A domain that is written in other letters, and looks like one in ASCII, is refused.
 """
 
 import re
@@ -13,8 +14,15 @@ from email_validator import EmailNotValidError, validate_email
 
 from payymo.errors import FieldError, InvalidInput
 
-UserStatus = Literal["active", "disabled"]
+UserStatus = Literal["active", "disabled", "unverified"]
+"""unverified: they have registered, and not shown yet that the address is theirs. Until then they don't log in."""
 EMAIL_MAX = 254
+_LOOK_ALIKE = str.maketrans(
+    # Cyrillic, Greek and Armenian letters that are drawn like those on the second line; and Latin ones without a dot.
+    "авеіјкӏмнорԛѕтухһԁԝьαγεηικνορτυχωօսոհցքıɑɡɩ",
+    "abeijklmhopqstyxhdwbayenikvoptuxwounhgqiagi",
+)
+"""What a reader takes for the other (Unicode TR 39, as far as whole names can be made of it)."""
 _USERNAME = re.compile(r"[A-Za-z0-9_-]{3,30}")
 
 
@@ -28,6 +36,8 @@ class User:
     username: str
     status: UserStatus
     created_at: int
+    email_verified_at: int | None = None
+    """Since when the address is known to be theirs: by a link, or on the word of who made the account."""
 
     @property
     def is_active(self) -> bool:
@@ -47,6 +57,29 @@ class Proof:
         return f"Proof(user_id={self.user_id})"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Account:
+    """A user with what one-time links are bound to. Its `repr` hides the hash."""
+
+    user: User
+    email_key: str
+    password_hash: str
+    is_in_active_tenant: bool
+
+    @property
+    def binding(self) -> tuple[str, str]:
+        """What ends every link when it changes: the address and the password."""
+        return self.email_key, self.password_hash
+
+    @property
+    def may_act(self) -> bool:
+        """Whether a link may be sent to them, or used by them."""
+        return self.is_in_active_tenant and self.user.status != "disabled"
+
+    def __repr__(self) -> str:
+        return f"Account(user={self.user!r})"
+
+
 def canonical_email(text: str) -> str | None:
     """The form in which addresses are compared; None when it is no address that we take."""
     if len(text) > EMAIL_MAX or not text.isascii():
@@ -55,7 +88,14 @@ def canonical_email(text: str) -> str | None:
         parsed = validate_email(text, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False)
     except EmailNotValidError:
         return None
+    if any(_looks_like_ascii(label) for label in parsed.domain.split(".")):
+        return None
     return (parsed.ascii_email or "").lower() or None
+
+
+def _looks_like_ascii(label: str) -> bool:
+    """Whether a part of a domain is none in ASCII, and would be read as one."""
+    return not label.isascii() and label.translate(_LOOK_ALIKE).isascii()
 
 
 def canonical_username(text: str) -> str | None:

@@ -12,9 +12,22 @@ from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import MEMBER
 from payymo.roles.service import Actor, Grants, Roles, authority_of
 from payymo.users import store
-from payymo.users.model import Proof, User, UserStatus, canonical_email, name_problems, require_names
+from payymo.users.model import (
+    Account,
+    Proof,
+    User,
+    UserStatus,
+    canonical_email,
+    canonical_username,
+    name_problems,
+    require_names,
+)
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
+
+UNVERIFIED_SECONDS = 7 * 86_400
+"""How long a registration may wait for its link to be opened: so long its names are taken."""
+PRUNED_AT_ONCE = 500
 
 
 class Users:
@@ -78,22 +91,42 @@ class Users:
         by: Actor | None,
         from_outside: bool = False,
     ) -> tuple[User, str]:
+        password_hash = self.new_users_hash(tenant_id, email=email, username=username, password=password)
+        now = int(self._clock())
+        # Who makes an account for somebody else vouches for the address.
+        verified_at = None if from_outside else now
+        user = User(self._entropy.uuid(), tenant_id, email, username, "active", now, verified_at)
+        with self._work(tenant_id) as tx:
+            if from_outside and not store.is_tenant_active(tx):  # it was, before the password was hashed
+                raise TenantSuspended
+            authority = authority_of(by, tx)
+            self._add_in(tx, user, password_hash, roles, authority)
+        return user, password_hash
+
+    def _add_in(
+        self, tx: Transaction, user: User, password_hash: str, roles: Sequence[str], authority: Sequence[str]
+    ) -> None:
+        email_key, username_key = require_names(user.email, user.username)
+        store.add_user(tx, user, email_key=email_key, username_key=username_key, password_hash=password_hash)
+        self._roles.assign(tx, user.id, roles, by=authority)
+
+    def new_users_hash(self, tenant_id: uuid.UUID, *, email: str, username: str, password: str) -> str:
+        """The hash of the password of a user who could be added. Raises InvalidInput with each problem, Overloaded."""
         problems = [
             *name_problems(email, username),
             *self._policies.problems(tenant_id, password, email=email, username=username),
         ]
         if problems:
             raise InvalidInput(problems)
-        email_key, username_key = require_names(email, username)
-        password_hash = self._passwords.hash(password)
-        user = User(self._entropy.uuid(), tenant_id, email, username, "active", int(self._clock()))
-        with self._work(tenant_id) as tx:
-            if from_outside and not store.is_tenant_active(tx):  # it was, before the password was hashed
-                raise TenantSuspended
-            authority = authority_of(by, tx)
-            store.add_user(tx, user, email_key=email_key, username_key=username_key, password_hash=password_hash)
-            self._roles.assign(tx, user.id, roles, by=authority)
-        return user, password_hash
+        return self._passwords.hash(password)
+
+    def add_unverified(
+        self, tx: Transaction, tenant_id: uuid.UUID, *, email: str, username: str, password_hash: str
+    ) -> Account:
+        """Step: a new user, who does not log in before the address is verified. Raises AlreadyTaken."""
+        user = User(self._entropy.uuid(), tenant_id, email, username, "unverified", int(self._clock()))
+        self._add_in(tx, user, password_hash, (MEMBER,), authority_of(None, tx))
+        return Account(user, canonical_email(email) or "", password_hash, is_in_active_tenant=True)
 
     def prove(self, tenant_id: uuid.UUID, email: str, password: str) -> Proof | None:
         """The proof that these are a user's e-mail address and password, or None.
@@ -187,3 +220,42 @@ class Users:
     def change_password(self, tx: Transaction, user_id: uuid.UUID, password_hash: str) -> None:
         """Step: store the hash of a new password."""
         store.set_password(tx, user_id, password_hash, now=int(self._clock()))
+
+    def unusable_hash(self) -> str:
+        """The hash of a password that nobody knows, and that costs what others cost. Raises Overloaded."""
+        return self._passwords.hash(self._entropy.token(32))
+
+    def proof_of(self, tx: Transaction, user_id: uuid.UUID) -> Proof | None:
+        """Step: what stands for the proof of a user who has just logged in, or None: they are not active."""
+        proof = store.find_proof_of(tx, user_id)
+        return proof if proof is not None and proof.status == "active" else None
+
+    def find_account(self, tx: Transaction, user_id: uuid.UUID) -> Account | None:
+        """Step: the user with what links are bound to."""
+        return store.find_account(tx, user_id)
+
+    def lock_account(self, tx: Transaction, user_id: uuid.UUID) -> Account | None:
+        """Step: the same; nobody changes them before this transaction ends."""
+        return store.lock_account(tx, user_id)
+
+    def lock_account_at(self, tx: Transaction, email: str) -> Account | None:
+        """Step: the same for whoever has this address, in whatever spelling."""
+        return store.lock_account_at(tx, canonical_email(email) or "-")
+
+    def is_username_taken(self, tx: Transaction, username: str) -> bool:
+        """Step: whether somebody has this name, in whatever spelling."""
+        return store.is_username_taken(tx, canonical_username(username) or "-")
+
+    def mark_verified(self, tx: Transaction, user_id: uuid.UUID) -> None:
+        """Step: the address is theirs. Who has waited for that may log in from now on."""
+        store.mark_verified(tx, user_id, now=int(self._clock()))
+
+    def change_email(self, tx: Transaction, user_id: uuid.UUID, email: str) -> None:
+        """Step: another address, of which a link has shown that it is theirs. Raises AlreadyTaken."""
+        store.set_email(tx, user_id, email=email, email_key=canonical_email(email) or "")
+        self.mark_verified(tx, user_id)
+
+    def prune_unverified(self) -> int:
+        """Forget one batch of those who registered and never came back. Answers how many; call until it is 0."""
+        with self._work.platform() as tx:
+            return store.prune_unverified(tx, before=int(self._clock()) - UNVERIFIED_SECONDS, count=PRUNED_AT_ONCE)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -12,11 +13,11 @@ from payymo.db.schema import password_policies as p
 from payymo.db.schema import users as t
 from payymo.db.work import Transaction
 from payymo.errors import AlreadyTaken, Conflict
-from payymo.users.model import Proof, User, UserStatus
+from payymo.users.model import Account, Proof, User, UserStatus
 from payymo.users.password_policy import PasswordPolicy
 
 _OWN = t.c.tenant_id == TENANT
-_COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at)
+_COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at, t.c.email_verified_at)
 _OF_ID = t.c.id == sa.bindparam("of_id")
 
 _PROOF = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, t.c.email_key == sa.bindparam("of_email"))
@@ -52,9 +53,37 @@ _ADD = sa.insert(t).values(
             "status",
             "created_at",
             "password_changed_at",
+            "email_verified_at",
         )
     },
 )
+_ACCOUNT = sa.select(
+    *_COLUMNS,
+    t.c.email_key,
+    t.c.password_hash,
+    sa.select(tenants.c.id).where(tenants.c.id == TENANT, tenants.c.status == "active").exists(),
+).where(_OWN)
+_ACCOUNT_BY_ID = _ACCOUNT.where(_OF_ID)
+_LOCK_ACCOUNT = _ACCOUNT_BY_ID.with_for_update(of=t)
+_LOCK_ACCOUNT_AT = _ACCOUNT.where(t.c.email_key == sa.bindparam("of_email")).with_for_update(of=t)
+_USERNAME = sa.select(t.c.id).where(_OWN, t.c.username_key == sa.bindparam("of_username"))
+_VERIFY = (
+    sa.update(t)
+    .where(_OWN, _OF_ID)
+    .values(
+        email_verified_at=sa.bindparam("moment", type_=sa.BigInteger()),
+        status=sa.case((t.c.status == "unverified", "active"), else_=t.c.status),
+    )
+)
+_SET_EMAIL = (
+    sa.update(t).where(_OWN, _OF_ID).values(email=sa.bindparam("new_email"), email_key=sa.bindparam("new_email_key"))
+)
+_NEVER_VERIFIED = (
+    sa.select(t.c.id)
+    .where(t.c.status == "unverified", t.c.created_at <= sa.bindparam("moment", type_=sa.BigInteger()))
+    .limit(sa.bindparam("count"))
+)
+_PRUNE = sa.delete(t).where(t.c.id.in_(_NEVER_VERIFIED.with_for_update(skip_locked=True)))
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 _SET_STATUS = sa.update(t).where(_OWN, _OF_ID).values(status=sa.bindparam("new_status"))
 _SET_PASSWORD = (
@@ -188,6 +217,7 @@ def add_users(tx: Transaction, users: Sequence[tuple[User, Named]]) -> None:
             "new_status": user.status,
             "new_created_at": user.created_at,
             "new_password_changed_at": user.created_at,
+            "new_email_verified_at": user.email_verified_at,
         }
         for user, named in users
     ]
@@ -210,3 +240,45 @@ def set_password(tx: Transaction, user_id: uuid.UUID, password_hash: str, *, now
 def replace_hash(tx: Transaction, user_id: uuid.UUID, *, old: str, new: str) -> bool:
     """The same password under a newer scheme. False, and nothing happens, when the hash has changed meanwhile."""
     return tx.execute(_REPLACE_HASH, {"of_id": user_id, "old_hash": old, "new_hash": new}).rowcount == 1
+
+
+def find_account(tx: Transaction, user_id: uuid.UUID) -> Account | None:
+    """The user with what links are bound to, or None."""
+    return _read_account(tx.execute(_ACCOUNT_BY_ID, {"of_id": user_id}).one_or_none())
+
+
+def lock_account(tx: Transaction, user_id: uuid.UUID) -> Account | None:
+    """The same; nobody changes them before the transaction ends."""
+    return _read_account(tx.execute(_LOCK_ACCOUNT, {"of_id": user_id}).one_or_none())
+
+
+def lock_account_at(tx: Transaction, email_key: str) -> Account | None:
+    """The same for whoever has this address."""
+    return _read_account(tx.execute(_LOCK_ACCOUNT_AT, {"of_email": email_key}).one_or_none())
+
+
+def is_username_taken(tx: Transaction, username_key: str) -> bool:
+    """Whether somebody has this name."""
+    return tx.execute(_USERNAME, {"of_username": username_key}).scalar() is not None
+
+
+def mark_verified(tx: Transaction, user_id: uuid.UUID, *, now: int) -> None:
+    """The address is theirs. Who has waited for that is active."""
+    tx.execute(_VERIFY, {"of_id": user_id, "moment": now})
+
+
+def set_email(tx: Transaction, user_id: uuid.UUID, *, email: str, email_key: str) -> None:
+    """Another address. Raises AlreadyTaken."""
+    try:
+        tx.execute(_SET_EMAIL, {"of_id": user_id, "new_email": email, "new_email_key": email_key})
+    except IntegrityError:
+        raise AlreadyTaken("This e-mail address belongs to another account.") from None
+
+
+def prune_unverified(tx: Transaction, *, before: int, count: int) -> int:
+    """Platform step: forget up to `count` users who registered before then and never came back. Answers how many."""
+    return tx.execute(_PRUNE, {"moment": before, "count": count}).rowcount
+
+
+def _read_account(row: Any) -> Account | None:
+    return None if row is None else Account(User(*row[:-3]), *row[-3:])

@@ -14,6 +14,7 @@ from payymo.users.service import Users
 from payymo.web.caller import Caller
 from payymo.web.models import (
     ChangeUserBody,
+    ForcedOut,
     NewRoleBody,
     NewTenantBody,
     NewUserBody,
@@ -95,6 +96,19 @@ class UsersApi:
         tenant_id = caller.principal.tenant_id
         self._administration.unlock_user(tenant_id, user_id, by=caller.actor, trace=caller.trace)
         return Nothing()
+
+    @route(
+        "POST",
+        "/api/admin/users/<uuid:user_id>/force-reset",
+        limit="default",
+        authentication="bearer",
+        permission="users:write",
+    )
+    def force_reset(self, caller: Caller, user_id: uuid.UUID) -> ForcedOut:
+        """Make a user's password worthless, end their sessions, and send them a link for another password."""
+        tenant_id = caller.principal.tenant_id
+        is_sent = self._administration.force_reset(tenant_id, user_id, by=caller.actor, trace=caller.trace)
+        return ForcedOut(mail_sent=is_sent)
 
     @route(
         "GET",

@@ -4,13 +4,15 @@ import uuid
 
 from flask import Response
 
-from payymo.errors import FieldError, InvalidInput, RegistrationClosed, TenantSuspended
+from payymo.errors import RegistrationClosed, TenantSuspended
+from payymo.limits.limiter import RateLimiter
+from payymo.sessions.addresses import Addresses
 from payymo.sessions.service import Sessions
 from payymo.users.service import Users
+from payymo.web.account_api import may_write_to
 from payymo.web.caller import Caller, Gate
 from payymo.web.door import Door
 from payymo.web.models import (
-    ChangePasswordBody,
     LoginBody,
     LoginOut,
     LogoutBody,
@@ -25,24 +27,48 @@ from payymo.web.models import (
     VerifyBody,
     VerifyOut,
 )
-from payymo.web.routing import Nothing, route
+from payymo.web.routing import Nothing, render, route
 
 
 class AuthApi:
     """First-party authentication."""
 
-    def __init__(self, *, sessions: Sessions, users: Users, gate: Gate, door: Door, registration_is_open: bool) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        addresses: Addresses,
+        users: Users,
+        gate: Gate,
+        door: Door,
+        limiter: RateLimiter,
+        registration_is_open: bool,
+        verification_is_required: bool,
+    ) -> None:
         self._sessions = sessions
+        self._addresses = addresses
         self._users = users
         self._gate = gate
         self._door = door
+        self._limiter = limiter
         self._registration_is_open = registration_is_open
+        self._verification_is_required = verification_is_required
 
-    @route("POST", "/api/auth/register", limit="registration", authentication=None, status=201, shape=LoginOut)
+    @route(
+        "POST",
+        "/api/auth/register",
+        limit="registration",
+        authentication=None,
+        status=201,
+        also={202: "The rest stands in a mail: the address has to be verified first."},
+        shape=LoginOut,
+    )
     def register(self, caller: Caller, body: RegisterBody) -> Response:
-        """Register a new user and log them in."""
+        """Register a new user and log them in; with verification required, send a link first."""
         if not self._registration_is_open:
             raise RegistrationClosed
+        if self._verification_is_required:
+            return self._take_down(caller, body)
         made = self._sessions.register(
             caller.tenant.id,
             email=body.email,
@@ -52,6 +78,19 @@ class AuthApi:
             trace=caller.trace,
         )
         return self._door.remember(caller, caller.tenant.id, made.user.id, LoginOut.of_login(made), 201)
+
+    def _take_down(self, caller: Caller, body: RegisterBody) -> Response:
+        """The same for every well-formed registration: what comes of it, the owner of the address reads in a mail."""
+        tenant_id = caller.tenant.id
+        self._addresses.request_registration(
+            tenant_id,
+            email=body.email,
+            username=body.username,
+            password=body.password,
+            is_wanted=may_write_to(self._limiter, tenant_id, body.email),
+            trace=caller.trace,
+        )
+        return render(Nothing(), 202)
 
     @route("POST", "/api/auth/login", limit="login", authentication=None, shape=LoginOut)
     def login(self, caller: Caller, body: LoginBody) -> Response:
@@ -107,21 +146,6 @@ class AuthApi:
             expires_at=claims.exp,
         )
         return VerifyOut(token_info=info)
-
-    @route("POST", "/api/auth/password", limit="login", authentication="bearer", shape=Nothing)
-    def change_password(self, caller: Caller, body: ChangePasswordBody) -> Response:
-        """Change one's password. Ends every session of the user, this one too."""
-        who = caller.principal
-        user, _ = self._users.get(who.tenant_id, who.user_id)
-        attempt = self._door.admit_change(caller)
-        try:
-            with self._door.trying(caller, attempt):
-                self._sessions.change_password(
-                    who.tenant_id, who.user_id, current=body.current_password, new=body.new_password, trace=caller.trace
-                )
-        except InvalidInput as refused:  # the rule for passwords doesn't know that there are two of them here
-            raise InvalidInput([FieldError("/new_password", found.detail) for found in refused.errors]) from None
-        return self._door.let_change(caller, attempt, user.email, Nothing())
 
     @route("GET", "/api/auth/sessions", limit="default", authentication="bearer")
     def list_sessions(self, caller: Caller) -> SessionsOut:

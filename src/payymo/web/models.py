@@ -52,11 +52,10 @@ class VerifyBody(Input):
     token: Token
 
 
-class ChangePasswordBody(Input):
-    """The present password and the new one."""
+class ForcedOut(Output):
+    """Whether the user was sent a link with which they choose a new password."""
 
-    current_password: Password
-    new_password: Password
+    mail_sent: bool
 
 
 class PageQuery(Input):
@@ -74,6 +73,7 @@ class UserOut(Output):
     username: str
     tenant_id: uuid.UUID
     status: str
+    email_verified: bool
     roles: list[str]
     permissions: list[str]
 
@@ -86,6 +86,7 @@ class UserOut(Output):
             username=user.username,
             tenant_id=user.tenant_id,
             status=user.status,
+            email_verified=user.email_verified_at is not None,
             roles=list(grants.roles),
             permissions=list(grants.permissions),
         )

@@ -7,6 +7,7 @@ from flask import Blueprint
 from payymo.compose import Services
 from payymo.roles.service import Grants
 from payymo.sessions.actor import Administrator
+from payymo.web.account_api import AccountApi
 from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
@@ -60,17 +61,25 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
 def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Route]]) -> tuple[object, ...]:
     """Every resource. `routes`: those that are mounted, for who asks what there is."""
     settings, waiting = services.settings, Waiting(services.watch)
+    is_https = settings.issuer.startswith("https://")
+    door = Door(attempts=services.attempts, limiter=services.limiter, is_https=is_https)
     return (
         AuthApi(
             sessions=services.sessions,
+            addresses=services.addresses,
             users=services.users,
             gate=gate,
-            door=Door(
-                attempts=services.attempts,
-                limiter=services.limiter,
-                is_https=settings.issuer.startswith("https://"),
-            ),
+            door=door,
+            limiter=services.limiter,
             registration_is_open=settings.registration.enabled,
+            verification_is_required=settings.registration.verify_email == "required",
+        ),
+        AccountApi(
+            credentials=services.credentials,
+            addresses=services.addresses,
+            users=services.users,
+            door=door,
+            limiter=services.limiter,
         ),
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         RolesApi(roles=services.roles),
@@ -99,7 +108,17 @@ def list_routes() -> tuple[Route, ...]:
     """What every route declares about itself, without a service behind it."""
     found = (
         declared
-        for resource in (AuthApi, UsersApi, RolesApi, PolicyApi, TenantsApi, FeedApi, EventApi, DiscoveryApi)
+        for resource in (
+            AuthApi,
+            AccountApi,
+            UsersApi,
+            RolesApi,
+            PolicyApi,
+            TenantsApi,
+            FeedApi,
+            EventApi,
+            DiscoveryApi,
+        )
         for declared, _ in routes_of(resource)
     )
     return tuple(found)

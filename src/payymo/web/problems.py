@@ -26,9 +26,11 @@ TABLE: Final[dict[type[PayymoError], Row]] = {
     errors.MissingToken: Row(401, "Authentication required"),
     errors.InvalidToken: Row(401, "Invalid token"),
     errors.InvalidCredentials: Row(401, "Login failed"),
+    errors.LoginTooOld: Row(401, "Recent login required"),
     errors.InsufficientScope: Row(403, "Permission required"),
     errors.TenantSuspended: Row(403, "Tenant suspended"),
     errors.RegistrationClosed: Row(403, "Registration closed"),
+    errors.MailOff: Row(403, "No mail"),
     errors.NotFound: Row(404, "Not found"),
     errors.TenantUnknown: Row(404, "No such tenant"),
     errors.MethodNotAllowed: Row(405, "Method not allowed"),
@@ -38,6 +40,7 @@ TABLE: Final[dict[type[PayymoError], Row]] = {
     errors.UnsupportedMediaType: Row(415, "Unsupported content type"),
     errors.InvalidInput: Row(422, "Invalid input"),
     errors.AlreadyTaken: Row(422, "Account not available"),
+    errors.InvalidLink: Row(422, "Link not valid"),
     errors.TooManyRequests: Row(429, "Too many requests"),
     errors.Overloaded: Row(503, "Overloaded"),
     errors.Unavailable: Row(503, "Unavailable"),
@@ -50,6 +53,7 @@ _CHALLENGES: Final[dict[type[PayymoError], str]] = {
     errors.InvalidCredentials: 'Bearer realm="payymo"',
     errors.InvalidToken: 'Bearer realm="payymo", error="invalid_token"',
     errors.InsufficientScope: 'Bearer realm="payymo", error="insufficient_scope"',
+    errors.LoginTooOld: 'Bearer realm="payymo", error="insufficient_user_authentication", max_age="300"',
 }
 """RFC 6750 §3: a request without a token is told nothing about errors."""
 

@@ -25,6 +25,7 @@ ROLES = {
         "master_keys": "SELECT",
         "data_keys": "SELECT, INSERT, DELETE",
         "secrets": "SELECT, INSERT, UPDATE, DELETE",
+        "one_time_links": "SELECT, INSERT, UPDATE, DELETE",
         "mails": "SELECT, INSERT, UPDATE, DELETE",
         "mail_senders": "SELECT, INSERT, UPDATE, DELETE",
         "login_attempts": "SELECT, INSERT, UPDATE, DELETE",
@@ -56,6 +57,7 @@ ROLES = {
             "leases",
             "service_credentials",
             "followers",
+            "one_time_links",
             "mails",
             "mail_senders",
             "login_attempts",
@@ -77,7 +79,7 @@ GUESSING = ("login_attempts", "login_failures", "login_minutes", "known_devices"
 WALLED = {"tenants": "id"} | dict.fromkeys(
     (
         *("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"),
-        *("password_policies", "mails", "mail_senders"),
+        *("password_policies", "one_time_links", "mails", "mail_senders"),
     ),
     "tenant_id",
 )
@@ -109,6 +111,7 @@ def downgrade() -> None:
         "limit_usage",
         "client_limits",
         *reversed(GUESSING),
+        "one_time_links",
         "followers",
         "service_credentials",
         "leases",
@@ -178,9 +181,10 @@ def _tenants_and_users() -> None:
         sa.Column("username", sa.String(30), nullable=False),
         sa.Column("username_key", sa.String(30), nullable=False),
         sa.Column("password_hash", sa.String(512), nullable=False),
-        sa.Column("status", sa.String(16), _one_of("status", "active", "disabled"), nullable=False),
+        sa.Column("status", sa.String(16), _one_of("status", "active", "disabled", "unverified"), nullable=False),
         _moment("created_at"),
         _moment("password_changed_at"),
+        _moment("email_verified_at", nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
         sa.UniqueConstraint("tenant_id", "email_key"),
         sa.UniqueConstraint("tenant_id", "username_key"),
@@ -475,6 +479,21 @@ def _guards() -> None:
 
 
 def _mail() -> None:
+    op.create_table(
+        "one_time_links",
+        _tenant(),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("binding", sa.LargeBinary(), nullable=False),
+        sa.Column("subject", sa.String(254), nullable=False),
+        _moment("expires_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+        sa.UniqueConstraint("tenant_id", "user_id", "kind"),
+        _own_user("one_time_links"),
+    )
+    op.create_index("ix_one_time_links_expires_at", "one_time_links", ["expires_at"])
     op.create_table(
         "mails",
         _tenant(),

@@ -1,0 +1,181 @@
+"""Addresses that are proven: registration with a link, and the change of an address.
+
+With verification required, whoever registers is answered before anybody has looked whether the address or the name is
+taken: that is an errand of the courier's. What came of it stands in a mail, which the owner of the address reads.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+
+from payymo.db.work import Transaction, Work
+from payymo.errors import FieldError, InvalidCredentials, InvalidInput, InvalidLink, TenantSuspended
+from payymo.links.model import IssuedLink
+from payymo.links.service import Links
+from payymo.logs import Outcome, SecurityLog, Trace
+from payymo.mail.courier import Done
+from payymo.mail.model import DAY_SECONDS, Kind, Message
+from payymo.mail.outbox import Outbox
+from payymo.sessions import store
+from payymo.sessions.credentials import Credentials, require_mail
+from payymo.sessions.notices import Notices
+from payymo.sessions.redeeming import redeem
+from payymo.users.model import Account, canonical_email
+from payymo.users.service import Users
+
+
+class Addresses:
+    """Who has which e-mail address, and how they show it."""
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        users: Users,
+        credentials: Credentials,
+        links: Links,
+        outbox: Outbox,
+        notices: Notices,
+        log: SecurityLog,
+    ) -> None:
+        self._work = work
+        self._users = users
+        self._credentials = credentials
+        self._links = links
+        self._outbox = outbox
+        self._notices = notices
+        self._log = log
+
+    def request_registration(
+        self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, is_wanted: bool, trace: Trace
+    ) -> None:
+        """Take a registration down. The same happens here whether its names are taken or not.
+
+        Not `is_wanted`: enough letters went to this address. Raises InvalidInput, TenantSuspended, Overloaded,
+        MailOff.
+        """
+        require_mail(self._outbox)
+        with self._work.reading(tenant_id) as tx:
+            if store.find_tenant_status(tx) != "active":
+                raise TenantSuspended
+        password_hash = self._users.new_users_hash(tenant_id, email=email, username=username, password=password)
+        facts = {
+            "username": username,
+            "password_hash": password_hash,
+            "request_id": trace.request_id,
+            "address": trace.address,
+        }
+        if is_wanted:
+            with self._work(tenant_id) as tx:
+                self._outbox.put(tx, Message("registration", email, facts, live_seconds=DAY_SECONDS))
+
+    def register(self, tx: Transaction, email: str, facts: Mapping[str, str]) -> Done:
+        """The errand behind it: a new user and a link, or a letter that says why not. Raises AlreadyTaken in a race."""
+        tenant_id, trace = tx.tenant_id, Trace(facts["request_id"], facts["address"])
+        account = self._users.lock_account_at(tx, email)
+        user_id: uuid.UUID | None = None
+        is_open = tenant_id is not None and store.find_tenant_status(tx) == "active"
+        if account is not None:
+            self._answer_namesake(tx, account)
+        elif is_open and tenant_id is not None:
+            user_id = self._add(tx, tenant_id, email, facts)
+        outcome: Outcome = "refused" if user_id is None else "success"
+        return lambda: self._log.event("user.registered", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
+
+    def _add(self, tx: Transaction, tenant_id: uuid.UUID, email: str, facts: Mapping[str, str]) -> uuid.UUID | None:
+        username = facts["username"]
+        if self._users.is_username_taken(tx, username):
+            taken = Message("username-taken", email, {"username": username}, live_seconds=DAY_SECONDS)
+            self._outbox.put(tx, taken)
+            return None
+        made = self._users.add_unverified(
+            tx, tenant_id, email=email, username=username, password_hash=facts["password_hash"]
+        )
+        link = self._links.issue(tx, "verify-email", made.user.id, bound_to=made.binding)
+        self._send(tx, "verify-email", made, link)
+        return made.user.id
+
+    def _answer_namesake(self, tx: Transaction, account: Account) -> None:
+        """A letter to who has the address already.
+
+        Of several who registered with one address and never verified it, nobody knows who its owner is. Whoever opens
+        the link chooses the password, so that nobody gets into an account with one that a stranger has put there.
+        """
+        user = account.user
+        if not account.may_act:
+            return
+        if user.status == "unverified":
+            self._links.end(tx, user.id, "verify-email")
+            link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding)
+            self._send(tx, "choose-password", account, link)
+            return
+        self._outbox.put(tx, Message("account-exists", user.email, user_id=user.id, live_seconds=DAY_SECONDS))
+
+    def verify(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
+        """The address is theirs: from now on they log in. Raises InvalidLink."""
+        with self._work(tenant_id) as tx:
+            done = redeem(tx, self._links, self._users, token, "verify-email")
+            if done is not None:
+                self._users.mark_verified(tx, done[0].user.id)
+        self._conclude("user.email-verified", tenant_id, done and done[0], trace)
+
+    def request_change(
+        self,
+        tenant_id: uuid.UUID,
+        user_id: uuid.UUID,
+        session_id: uuid.UUID,
+        *,
+        new_email: str,
+        current_password: str | None,
+        trace: Trace,
+    ) -> None:
+        """Have a link sent to a new address. Whether somebody else has it, only its owner will learn.
+
+        Raises InvalidInput, InvalidCredentials, LoginTooOld, Overloaded, MailOff.
+        """
+        require_mail(self._outbox)
+        if canonical_email(new_email) is None:
+            raise InvalidInput([FieldError("/new_email", "an e-mail address in ASCII, at most 254 characters")])
+        proof = self._credentials.prove_again(tenant_id, user_id, session_id, current_password)
+        account = None
+        if proof is not None:
+            with self._work(tenant_id) as tx:
+                is_proven = self._users.lock_proven(tx, proof) is not None
+                account = self._users.find_account(tx, user_id) if is_proven else None
+                if account is not None:
+                    to = replace(account, user=replace(account.user, email=new_email))
+                    link = self._links.issue(tx, "change-email", user_id, bound_to=account.binding, subject=new_email)
+                    self._send(tx, "change-email", to, link)
+        outcome: Outcome = "success" if account is not None else "refused"
+        self._log.event("user.email-change-requested", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
+        if account is None:
+            raise InvalidCredentials("The current password is wrong.")
+
+    def confirm_change(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
+        """The new address is theirs, and takes the place of the old one, which is told.
+
+        A link for an address that is taken is not used up: it may yet become free. Raises InvalidLink, AlreadyTaken.
+        """
+        with self._work(tenant_id) as tx:
+            done = redeem(tx, self._links, self._users, token, "change-email")
+            if done is not None:
+                account, link = done
+                self._users.change_email(tx, account.user.id, link.subject)
+                self._notices.tell(tx, "email-changed", account.user)
+        self._conclude("user.email-changed", tenant_id, done and done[0], trace)
+
+    def _send(self, tx: Transaction, kind: Kind, account: Account, link: IssuedLink) -> None:
+        user = account.user
+        letter = Message(kind, user.email, link.facts, user_id=user.id, live_seconds=link.live_seconds)
+        self._outbox.put(tx, letter)
+
+    def _conclude(self, event: str, tenant_id: uuid.UUID, account: Account | None, trace: Trace) -> None:
+        self._log.event(
+            event,
+            "refused" if account is None else "success",
+            trace=trace,
+            tenant_id=tenant_id,
+            user_id=None if account is None else account.user.id,
+        )
+        if account is None:
+            raise InvalidLink

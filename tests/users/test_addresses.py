@@ -1,0 +1,82 @@
+"""One mailbox has one spelling, and two mailboxes never have the same."""
+
+import pytest
+
+from payymo.errors import AlreadyTaken, InvalidInput
+from payymo.logs import Trace
+from payymo.users.model import canonical_email
+from tests.support.house import PASSWORD, House
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A.B+x@EXAMPLE.com", "a.b+x@example.com"),
+        ("a@XN--BCHER-KVA.example", "a@xn--bcher-kva.example"),
+        ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
+        ("ab@example.com", "ab@example.com"),
+        ("a@intranet.corp", "a@intranet.corp"),
+    ],
+)
+def test_an_address_is_compared_in_small_letters_and_a_labels(text: str, expected: str) -> None:
+    """Dots and tags in the local part are the mailbox's own business: they are kept."""
+    assert canonical_email(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@bücher.example",  # one spelling for one domain: the A-label
+        "а@example.com",  # CVE-2019-19844: a Cyrillic letter in the local part
+        "mıke@example.org",  # dotless i
+        "\N{KELVIN SIGN}ate@example.com",
+        "ａ@example.com",  # full width
+        "e\N{COMBINING ACUTE ACCENT}@example.com",
+        "a@xn--80ak6aa92e.com",  # аррӏе, all of it Cyrillic
+        "a@xn--pple-43d.com",  # аpple, one letter of it
+        "a@xn--a.com",  # no A-label
+        "a@xn--0.com",
+        "a@example.com.",  # the root: the same mailbox in another spelling
+        '"a"@example.com',  # quoted: the same mailbox in another spelling
+        '"a b"@example.com',
+        "a(x)@example.com",  # a comment
+        "a@[192.0.2.1]",
+        "a@exa_mple.com",
+        " a@example.com",
+        "a@example.com\n",
+        "a@b@example.com",
+        "a..b@example.com",
+        ".a@example.com",
+        "a%b@c@example.com",
+        "a@" + "b." * 130 + "com",
+        "a",
+        "",
+    ],
+)
+def test_what_could_be_another_spelling_is_no_address(text: str) -> None:
+    """Refused rather than mended: who is taken for whom must not depend on how a library mends."""
+    assert canonical_email(text) is None
+
+
+@pytest.mark.parametrize("script", ["xn--h1alffa9f.xn--p1ai", "xn--hxajbheg2az3al.example", "xn--faade-zra.example"])
+def test_domains_in_other_scripts_are_taken(script: str) -> None:
+    """Россия.рф, παράδειγμα.example, façade.example: what looks like itself is fine."""
+    assert canonical_email(f"a@{script}") == f"a@{script}"
+
+
+def test_two_users_never_share_a_mailbox(house: House) -> None:
+    """CVE-2019-19844: whatever way the address of a user is written, nobody else registers with it."""
+    house.user("alice")
+    for number, spelling in enumerate(("ALICE@example.com", "alice@EXAMPLE.COM", "Alice@Example.Com")):
+        with pytest.raises(AlreadyTaken):
+            create(house, spelling, f"other{number}")
+        assert house.client().log_in(spelling).status_code == 200
+    for number, spelling in enumerate(('"alice"@example.com', "alice@example.com.", "аlice@example.com")):
+        with pytest.raises(InvalidInput):
+            create(house, spelling, f"another{number}")
+
+
+def create(house: House, email: str, username: str) -> None:
+    house.services.users.create(
+        house.default.id, email=email, username=username, password=PASSWORD, by=None, trace=Trace()
+    )
