@@ -80,7 +80,7 @@ def test_an_operator_forces_a_reset(sqlite_database: Database, server: MailServe
     """Asked first; the old password is refused at once, and a link is on its way."""
     house = House(sqlite_database, mail=server.settings())
     user = house.user("alice")
-    assert "Nothing was done" in run(sqlite_database, "user", "force-reset", "alice@example.com", mail=server, exits=1)
+    assert "Aborted" in run(sqlite_database, "user", "force-reset", "alice@example.com", mail=server, exits=1)
     assert house.client().log_in().status_code == 200
     done = run(sqlite_database, "user", "force-reset", "alice@example.com", "--yes", mail=server)
     assert done == {"user_id": str(user.id), "mail_sent": True}
