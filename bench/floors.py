@@ -14,12 +14,13 @@ from nacl import pwhash
 
 from bench.measure import Act
 from payymo.keys.signer import RSA_BITS
-from payymo.users.passwords import MEMORY_BYTES, OPS_LIMIT
+from payymo.users.hashes import Argon2Cost
 from tests.support.house import PASSWORD
 from tests.support.services import Postgres
 
-_HASH = pwhash.argon2id.str(PASSWORD.encode(), opslimit=OPS_LIMIT, memlimit=MEMORY_BYTES)
-_OTHER_HASHER = argon2.PasswordHasher(time_cost=OPS_LIMIT, memory_cost=MEMORY_BYTES // 1024, parallelism=1)
+_COST = Argon2Cost()
+_HASH = _COST.hash(PASSWORD).encode()
+_OTHER_HASHER = argon2.PasswordHasher(time_cost=_COST.iterations, memory_cost=_COST.memory_kib, parallelism=1)
 _MESSAGE = b"x" * 800
 """As long as the signing input of an access token."""
 _TABLE = (

@@ -228,7 +228,7 @@ def test_another_tenants_rows_are_not_to_be_seen(walls: Walls, table: str) -> No
         assert walls.acting_as(str(b), statement, **values).scalar_one() == 0, statement
 
 
-@pytest.mark.parametrize("table", NAMES)
+@pytest.mark.parametrize("table", [name for name in NAMES if name != "password_policies"])  # the tenant is its key
 def test_another_tenants_rows_are_not_found_by_their_identifiers(walls: Walls, table: str) -> None:
     """Invariant 10: whoever has guessed every identifier of a row still gets nothing, and changes nothing."""
     before = contents(walls.house)

@@ -88,6 +88,7 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
             "session.ended",
         ),
         ("PATCH", "/api/admin/users/<uuid:user_id>"): (user, {"status": "disabled"}, "user.status-changed"),
+        ("POST", "/api/admin/users/<uuid:user_id>/unlock"): (f"{user}/unlock", None, "user.unlocked"),
         ("POST", "/api/admin/roles"): ("/api/admin/roles", {"name": "clerk", "permissions": ["a:b"]}, "role.created"),
         ("PUT", "/api/admin/roles/<string:name>"): (
             "/api/admin/roles/clerk",
@@ -95,6 +96,11 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
             "role.changed",
         ),
         ("DELETE", "/api/admin/roles/<string:name>"): ("/api/admin/roles/clerk", None, "role.removed"),
+        ("PUT", "/api/admin/password-policy"): (
+            "/api/admin/password-policy",
+            {"min_length": 12, "max_length": 64, "min_score": 3, "complexity_classes": 0, "words": []},
+            "password-policy.changed",
+        ),
         ("POST", "/api/admin/tenants"): ("/api/admin/tenants", {"slug": "b", "name": "B"}, "tenant.created"),
         ("POST", "/api/admin/tenants/<uuid:tenant_id>/suspend"): (
             f"/api/admin/tenants/{acme}/suspend",
