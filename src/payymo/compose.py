@@ -60,6 +60,7 @@ from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
 from payymo.tenants.service import Tenants
 from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter
+from payymo.users.budget import Budgets
 from payymo.users.passwords import Passwords
 from payymo.users.service import Users
 from payymo_guard import Claims, RefreshClaims, Verifier
@@ -104,6 +105,7 @@ class Services:
     tenants: Tenants
     roles: Roles
     passwords: Passwords
+    budgets: Budgets
     users: Users
     sessions: Sessions
     revocations: Revocations
@@ -196,7 +198,8 @@ def compose(
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
-        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords or Passwords())
+        passwords = passwords or Passwords(processes=settings.server.workers)
+        built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords)
         if signs:
             built.ring.ensure()
         else:
@@ -251,6 +254,7 @@ def _build(
         tenants=tenants,
         roles=roles,
         passwords=passwords,
+        budgets=Budgets(work, passwords),
         users=users,
         sessions=Sessions(
             work,

@@ -67,5 +67,6 @@ EVENTS: Final = frozenset(
         "permission.required",
         "request.invalid_token",
         "request.too_many_requests",
+        "request.overloaded",
     }
 )

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "limits": "payymo.cli.limits:limits",
     "mail": "payymo.cli.mail:mail",
     "openapi": "payymo.cli.openapi:openapi",
+    "prove": "payymo.cli.prove:prove",
     "role": "payymo.cli.role:role",
     "secret": "payymo.cli.secret:secret",
     "serve": "payymo.cli.serve:serve",

@@ -2,11 +2,12 @@
 
 Argon2id (RFC 9106) by libsodium at OWASP's second choice, t=2, m=19 MiB, p=1. Hashes that were made elsewhere verify
 too, and are replaced when their owner logs in. Hashing is bounded to the machine's cores: each hash holds 19 MiB, and a
-login flood must end in 503s, not in the memory of the process.
+login flood must end in 503s, not in the memory of the process. How long each takes is kept, for `payymo.users.budget`.
 """
 
 import os
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from nacl.exceptions import CryptoError
 from werkzeug.security import check_password_hash
 
 from payymo.errors import FieldError, Overloaded
+from payymo.users.hash_times import HashTimes, cost_of
 
 OPS_LIMIT: Final = 2
 MEMORY_BYTES: Final = 19_456 * 1024
@@ -44,10 +46,14 @@ class Load:
 
 
 class Passwords:
-    """Hashes passwords, a bounded number at a time."""
+    """Hashes passwords, a bounded number at a time: as many as there are cores for each of `processes`."""
 
-    def __init__(self, *, parallel: int | None = None, waiting: int = 32, patience_seconds: float = 5.0) -> None:
-        self._running = threading.BoundedSemaphore(parallel or max(1, os.cpu_count() or 1))
+    def __init__(
+        self, *, parallel: int | None = None, processes: int = 1, waiting: int = 32, patience_seconds: float = 5.0
+    ) -> None:
+        self.parallel = parallel or max(1, (os.cpu_count() or 1) // processes)
+        self.times = HashTimes()
+        self._running = threading.BoundedSemaphore(self.parallel)
         self._queue = threading.BoundedSemaphore(waiting)
         self._patience = patience_seconds
         self._counting = threading.Lock()
@@ -62,7 +68,10 @@ class Passwords:
     def verify(self, password: str, stored: str) -> bool:
         """Whether this is the password behind `stored`. Raises Overloaded. A hash that we can't read is a no."""
         with self._turn():
-            return _verify(password, stored)
+            began = time.monotonic()
+            is_right = _verify(password, stored)
+            self.times.note(cost_of(stored), time.monotonic() - began)
+            return is_right
 
     def dummy_password_check(self, password: str) -> bool:
         """The same work as `verify`, for nobody; always False. So an unknown user takes as long as a known one."""

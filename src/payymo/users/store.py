@@ -83,6 +83,13 @@ def find_proof_of(tx: Transaction, user_id: uuid.UUID) -> Proof | None:
     return None if row is None else Proof(*row)
 
 
+def find_other_hash(tx: Transaction, prefixes: Sequence[str]) -> str | None:
+    """Some hash of the tenant that begins with none of these, or None. Reads all of its users when there is none."""
+    others = (sa.func.substr(t.c.password_hash, 1, len(prefix)) != prefix for prefix in prefixes)
+    found: str | None = tx.execute(sa.select(t.c.password_hash).where(_OWN, *others).limit(1)).scalar()
+    return found
+
+
 def find_user(tx: Transaction, user_id: uuid.UUID) -> User | None:
     """The user, or None."""
     row = tx.execute(_FIND, {"of_id": user_id}).one_or_none()

@@ -25,6 +25,7 @@ from payymo.web.models import (
     VerifyBody,
     VerifyOut,
 )
+from payymo.web.pacing import PASSWORD_PROOF, TOKEN_PROOF
 from payymo.web.routing import Nothing, route
 
 
@@ -38,7 +39,15 @@ class AuthApi:
         self._door = door
         self._registration_is_open = registration_is_open
 
-    @route("POST", "/api/auth/register", limit="registration", authentication=None, status=201, shape=LoginOut)
+    @route(
+        "POST",
+        "/api/auth/register",
+        limit="registration",
+        authentication=None,
+        status=201,
+        pace=PASSWORD_PROOF,
+        shape=LoginOut,
+    )
     def register(self, caller: Caller, body: RegisterBody) -> Response:
         """Register a new user and log them in."""
         if not self._registration_is_open:
@@ -53,7 +62,7 @@ class AuthApi:
         )
         return self._door.remember(caller, caller.tenant.id, made.user.id, LoginOut.of_login(made), 201)
 
-    @route("POST", "/api/auth/login", limit="login", authentication=None, shape=LoginOut)
+    @route("POST", "/api/auth/login", limit="login", authentication=None, pace=PASSWORD_PROOF, shape=LoginOut)
     def login(self, caller: Caller, body: LoginBody) -> Response:
         """Log in with e-mail address and password."""
         tenant = caller.tenant
@@ -66,7 +75,7 @@ class AuthApi:
             )
         return self._door.let_in(attempt, done.user.id, LoginOut.of_login(done))
 
-    @route("POST", "/api/auth/refresh", limit="refresh", authentication=None)
+    @route("POST", "/api/auth/refresh", limit="refresh", authentication=None, pace=TOKEN_PROOF)
     def refresh(self, caller: Caller, body: RefreshBody) -> TokensOut:
         """Exchange a refresh token for its successor and a new access token."""
         pair = self._sessions.refresh(body.refresh_token, tenant_id=caller.named_tenant_id, trace=caller.trace)
@@ -89,7 +98,14 @@ class AuthApi:
         session = self._sessions.get(who.tenant_id, who.session_id)
         return MeOut(user=UserOut.of(user, grants), session=SessionOut.of(session, current=session.id))
 
-    @route("POST", "/api/auth/token/verify", limit="verify", authentication=None, scope="introspection")
+    @route(
+        "POST",
+        "/api/auth/token/verify",
+        limit="verify",
+        authentication=None,
+        scope="introspection",
+        pace=TOKEN_PROOF,
+    )
     def verify_token(self, caller: Caller, body: VerifyBody) -> VerifyOut:
         """Verify an access token: signature, times, revocation.
 
@@ -108,7 +124,7 @@ class AuthApi:
         )
         return VerifyOut(token_info=info)
 
-    @route("POST", "/api/auth/password", limit="login", authentication="bearer", shape=Nothing)
+    @route("POST", "/api/auth/password", limit="login", authentication="bearer", pace=PASSWORD_PROOF, shape=Nothing)
     def change_password(self, caller: Caller, body: ChangePasswordBody) -> Response:
         """Change one's password. Ends every session of the user, this one too."""
         who = caller.principal
