@@ -53,8 +53,11 @@ class Running:
 
 
 @contextmanager
-def serving(database: Database, **more: str) -> Iterator[Running]:
-    """A server on a prepared database. Raises RuntimeError with its log when it does not start."""
+def serving(database: Database, *, into: Path | None = None, **more: str) -> Iterator[Running]:
+    """A server on a prepared database, in a control group if one is named.
+
+    Raises RuntimeError with its log when it does not start.
+    """
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -62,7 +65,7 @@ def serving(database: Database, **more: str) -> Iterator[Running]:
     with log.open("wb") as output:
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [PAYYMO, "serve", "--port", str(port)],
+            [*_entering(into), PAYYMO, "serve", "--port", str(port)],
             env=environment(database, **more),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -74,6 +77,11 @@ def serving(database: Database, **more: str) -> Iterator[Running]:
         yield Running(port, time.perf_counter() - begun, process.pid)
     finally:
         _end(process)
+
+
+def _entering(group: Path | None) -> list[str | Path]:
+    """What a command begins with that runs in a control group: its children are born there."""
+    return [] if group is None else ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', group]
 
 
 def _await(process: subprocess.Popen[bytes], port: int, begun: float, log: Path) -> None:

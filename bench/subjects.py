@@ -4,7 +4,7 @@ import os
 import statistics
 from collections.abc import Callable
 
-from bench import counting, feed, floors, guard, hardware, rotation, sealing
+from bench import counting, feed, floors, guard, hardware, rotation, sealing, timing
 from bench.filling import fill
 from bench.measure import (
     Act,
@@ -186,6 +186,8 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "cut-off": feed.cut_off,
     "followers": feed.followers,
     "snapshot": feed.snapshot,
+    "timing": timing.indistinguishable,
+    "overload": timing.overload,
 }
 
 

@@ -68,6 +68,7 @@ from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, require_master_key
 from payymo.tenants.service import Tenants
 from payymo.tokens import ACCESS_TYPE, REFRESH_TYPE, TokenMinter
+from payymo.users.budget import Budgets
 from payymo.users.imports import UserImport
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
@@ -114,6 +115,7 @@ class Services:
     tenants: Tenants
     roles: Roles
     passwords: Passwords
+    budgets: Budgets
     users: Users
     password_policies: PasswordPolicies
     user_import: UserImport
@@ -211,7 +213,7 @@ def compose(
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
-        passwords = passwords or Passwords(cost=password_cost(settings))
+        passwords = passwords or Passwords(cost=password_cost(settings), processes=settings.server.workers)
         built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords)
         if signs:
             built.ring.ensure()
@@ -286,6 +288,7 @@ def _build(
         tenants=tenants,
         roles=roles,
         passwords=passwords,
+        budgets=Budgets(work, passwords),
         users=users,
         password_policies=policies,
         user_import=UserImport(work, clock, entropy, passwords=passwords, roles=roles, log=log),

@@ -69,5 +69,6 @@ EVENTS: Final = frozenset(
         "permission.required",
         "request.invalid_token",
         "request.too_many_requests",
+        "request.overloaded",
     }
 )

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "mail": "payymo.cli.mail:mail",
     "openapi": "payymo.cli.openapi:openapi",
     "password": "payymo.cli.password:password",
+    "prove": "payymo.cli.prove:prove",
     "role": "payymo.cli.role:role",
     "secret": "payymo.cli.secret:secret",
     "serve": "payymo.cli.serve:serve",

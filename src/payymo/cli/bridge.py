@@ -3,24 +3,27 @@
 WSGI writes `X-Forwarded-For` and `X_Forwarded_For` as one name, and the server lets the later one win: behind a proxy
 that forwards both, a stranger could overrule what the proxy says (RFC 9110 §17.10). Here names with an underscore are
 dropped. A body is read before a thread is taken, so that slow senders keep nobody waiting, and only for a while. Who
-waits for the revocation feed holds no thread either: such a request is answered when there is something to say.
+waits for the revocation feed holds no thread either: such a request is answered when there is something to say. Nor
+does who waits for a turn to hash a password, or whose answer is held so that its time says nothing.
 """
 
 import asyncio
 import io
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol
 
+from payymo.cli.admission import Admission, Holding
 from payymo.cli.listener import Leaving
 from payymo.errors import RequestTimeout
 from payymo.feed.model import Cursor
 from payymo.feed.waiting import Watch
 from payymo.web.caller import WAITED
 from payymo.web.feed_api import PARK
+from payymo.web.pacing import HOLD, SHED
 from payymo.web.reading import MAX_BODY, UNREADABLE
 
 Start = tuple[int, list[tuple[str, str]]]
@@ -39,7 +42,11 @@ class Application(Protocol):
 
 
 class Bridge:
-    """An RSGI application. A body has `body_seconds` to arrive; then requests wait in line for one of `threads`."""
+    """An RSGI application. A body has `body_seconds` to arrive; then requests wait in line for one of `threads`.
+
+    Those that compute a password hash wait before, in the event loop: `hashing` says which they are, `admission` lets
+    them in.
+    """
 
     def __init__(
         self,
@@ -49,12 +56,18 @@ class Bridge:
         body_seconds: float,
         leaving: Leaving | None = None,
         watch: Watch | None = None,
+        hashing: Callable[[str, str], bool] = lambda _method, _path: False,
+        admission: Admission | None = None,
     ) -> None:
         self._application = application
         self._leaving = leaving
         self._watch = watch
         self._body_seconds = body_seconds
+        self._hashing = hashing
+        self._admission = admission or Admission(max(1, threads - 1))
+        self._holding = Holding()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
+        self._refusing = ThreadPoolExecutor(1, thread_name_prefix="payymo-refusal")
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
@@ -65,16 +78,37 @@ class Bridge:
         protocol.response_bytes(status, headers, body)
 
     async def _answer(self, environ: dict[str, Any]) -> Answer:
-        loop = asyncio.get_running_loop()
+        if not self._hashing(environ["REQUEST_METHOD"], environ["PATH_INFO"]):
+            return await self._hold(environ)
+        if not await self._admission.enter():
+            await self._holding.until(self._admission.tell_at(time.monotonic()))
+            return await self._run_in(self._refusing, {**environ, SHED: True})
+        return await self._hold(environ, leave=self._admission.leave)
+
+    async def _hold(self, environ: dict[str, Any], leave: Callable[[], None] = lambda: None) -> Answer:
+        """The answer, when it may leave. Its turn is over as soon as the work is done."""
+        moments: list[float] = []
+        try:
+            answer = await self._work({**environ, HOLD: moments.append})
+        finally:
+            leave()
+        if moments and not self._is_leaving():
+            await self._holding.until(moments[0])
+        return answer
+
+    async def _run_in(self, pool: ThreadPoolExecutor, environ: dict[str, Any]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(pool, self._run, environ)
+
+    async def _work(self, environ: dict[str, Any]) -> Answer:
         if self._watch is None:
-            return await loop.run_in_executor(self._pool, self._run, environ)
+            return await self._run_in(self._pool, environ)
         parking = _Parking()
-        answer = await loop.run_in_executor(self._pool, self._run, {**environ, PARK: parking})
+        answer = await self._run_in(self._pool, {**environ, PARK: parking})
         if parking.place is None:
             return answer
         waited = await self._wait(self._watch, parking.place, parking.seconds)
         environ["wsgi.input"].seek(0)  # it comes again as it came
-        return await loop.run_in_executor(self._pool, self._run, {**environ, WAITED: waited})
+        return await self._run_in(self._pool, {**environ, WAITED: waited})
 
     async def _wait(self, watch: Watch, place: Cursor, seconds: int) -> float:
         """Until the feed has left this place, or so long. Answers how long that was."""

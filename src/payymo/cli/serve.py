@@ -20,6 +20,7 @@ from granian.log import LogLevels
 
 from payymo.app import create_app
 from payymo.certificates.service import Certificates
+from payymo.cli.admission import Admission, Hashing
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
 from payymo.cli.listener import (
@@ -45,6 +46,7 @@ from payymo.metrics.node import Node, open_node
 from payymo.production import warnings_about
 from payymo.secrets.model import is_secret_name
 from payymo.start import require_production
+from payymo.web.mount import list_routes
 
 PARENT_SECONDS = 0.5
 STORED = "certificate:"
@@ -130,12 +132,16 @@ class _Loader:
         return self._bridge(services, create_app(self.settings, services=services, observe=meter.request), leaving)
 
     def _bridge(self, services: Services, app: Flask, leaving: Leaving) -> Bridge:
+        threads = self.settings.server.threads
         return Bridge(
             app,
-            threads=self.settings.server.threads,
+            threads=threads,
             body_seconds=self.settings.server.request_seconds,
             leaving=leaving,
             watch=services.watch,
+            hashing=Hashing(list_routes()),
+            # One thread is never theirs, and verifies tokens whatever is hashed.
+            admission=Admission(max(1, min(services.passwords.parallel, threads - 1))),
         )
 
 

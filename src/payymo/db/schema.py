@@ -62,6 +62,8 @@ users = sa.Table(
     sa.Column("username", sa.String(30), nullable=False),
     sa.Column("username_key", sa.String(30), nullable=False),
     sa.Column("password_hash", sa.String(512), nullable=False),
+    # The beginning of the hash, which says what verifying it costs: refused logins wait for the slowest in the tenant.
+    sa.Column("password_kind", sa.String(64), nullable=False),
     sa.Column(
         "status",
         sa.String(16),
@@ -76,6 +78,7 @@ users = sa.Table(
     sa.UniqueConstraint("tenant_id", "email_key"),
     sa.UniqueConstraint("tenant_id", "username_key"),
 )
+sa.Index("ix_users_tenant_id_password_kind", users.c.tenant_id, users.c.password_kind)
 
 password_policies = sa.Table(
     "password_policies",

@@ -1,17 +1,19 @@
 """Hashes and verifies passwords, a bounded number at a time. What a hash is, is `payymo.users.hashes`' business.
 
 Hashing is bounded to the machine's cores: each hash holds 19 MiB or more, and a login flood must end in 503s, not in
-the memory of the process.
+the memory of the process. How long each takes is kept, for `payymo.users.budget`.
 """
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from payymo.errors import Overloaded
 from payymo.users import hashes
+from payymo.users.hash_times import HashTimes, cost_of
 from payymo.users.hashes import Argon2Cost
 
 
@@ -25,18 +27,21 @@ class Load:
 
 
 class Passwords:
-    """Hashes passwords, a bounded number at a time."""
+    """Hashes passwords, a bounded number at a time: as many as there are cores for each of `processes`."""
 
     def __init__(
         self,
         *,
         cost: Argon2Cost | None = None,
         parallel: int | None = None,
+        processes: int = 1,
         waiting: int = 32,
         patience_seconds: float = 5.0,
     ) -> None:
         self.cost = cost or Argon2Cost()
-        self._running = threading.BoundedSemaphore(parallel or max(1, os.cpu_count() or 1))
+        self.parallel = parallel or max(1, (os.cpu_count() or 1) // processes)
+        self.times = HashTimes()
+        self._running = threading.BoundedSemaphore(self.parallel)
         self._queue = threading.BoundedSemaphore(waiting)
         self._patience = patience_seconds
         self._counting = threading.Lock()
@@ -50,7 +55,10 @@ class Passwords:
     def verify(self, password: str, stored: str) -> bool:
         """Whether this is the password behind `stored`. Raises Overloaded. A hash that we can't read is a no."""
         with self._turn():
-            return hashes.verify(password, stored)
+            began = time.monotonic()
+            is_right = hashes.verify(password, stored)
+            self.times.note(cost_of(stored), time.monotonic() - began)
+            return is_right
 
     def dummy_password_check(self, password: str) -> bool:
         """The same work as `verify`, for nobody; always False. So an unknown user takes as long as a known one."""

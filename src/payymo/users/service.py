@@ -7,7 +7,7 @@ from dataclasses import replace
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import InvalidInput, NotFound, TenantSuspended
+from payymo.errors import InvalidInput, NotFound, Overloaded, TenantSuspended
 from payymo.logs import SecurityLog, Trace
 from payymo.roles.model import MEMBER
 from payymo.roles.service import Actor, Grants, Roles, authority_of
@@ -163,7 +163,10 @@ class Users:
             return None
         if not self._passwords.needs_replacement(proof.password_hash):
             return proof
-        replacement = self._passwords.hash(password)
+        try:
+            replacement = self._passwords.hash(password)
+        except Overloaded:  # what is old may get older; a right password must not be told apart by a 503
+            return proof
         with self._work(tenant_id) as tx:
             replaced = store.replace_hash(tx, proof.user_id, old=proof.password_hash, new=replacement)
         if not replaced:  # a login beside this one was faster, or the password is another one now

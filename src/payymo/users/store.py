@@ -13,8 +13,12 @@ from payymo.db.schema import password_policies as p
 from payymo.db.schema import users as t
 from payymo.db.work import Transaction
 from payymo.errors import AlreadyTaken, Conflict
+from payymo.users.hash_times import cost_of
 from payymo.users.model import Account, Proof, User, UserStatus
 from payymo.users.password_policy import PasswordPolicy
+
+KIND_CHARACTERS = 64
+"""As many as the column takes. A kind that is cut off there is one with its like."""
 
 _OWN = t.c.tenant_id == TENANT
 _COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at, t.c.email_verified_at)
@@ -22,6 +26,12 @@ _OF_ID = t.c.id == sa.bindparam("of_id")
 
 _PROOF = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, t.c.email_key == sa.bindparam("of_email"))
 _PROOF_BY_ID = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, _OF_ID)
+_NEXT_KIND = (
+    sa.select(t.c.password_kind, t.c.password_hash)
+    .where(_OWN, t.c.password_kind > sa.bindparam("of_kind"))
+    .order_by(t.c.password_kind)
+    .limit(1)
+)
 _FIND = sa.select(*_COLUMNS).where(_OWN, _OF_ID)
 _FIND_BY_EMAIL = sa.select(*_COLUMNS).where(_OWN, t.c.email_key == sa.bindparam("of_email"))
 _LOCK = (
@@ -50,6 +60,7 @@ _ADD = sa.insert(t).values(
             "username",
             "username_key",
             "password_hash",
+            "password_kind",
             "status",
             "created_at",
             "password_changed_at",
@@ -89,12 +100,16 @@ _SET_STATUS = sa.update(t).where(_OWN, _OF_ID).values(status=sa.bindparam("new_s
 _SET_PASSWORD = (
     sa.update(t)
     .where(_OWN, _OF_ID)
-    .values(password_hash=sa.bindparam("new_hash"), password_changed_at=sa.bindparam("moment"))
+    .values(
+        password_hash=sa.bindparam("new_hash"),
+        password_kind=sa.bindparam("new_kind"),
+        password_changed_at=sa.bindparam("moment"),
+    )
 )
 _REPLACE_HASH = (
     sa.update(t)
     .where(_OWN, _OF_ID, t.c.password_hash == sa.bindparam("old_hash"))
-    .values(password_hash=sa.bindparam("new_hash"))
+    .values(password_hash=sa.bindparam("new_hash"), password_kind=sa.bindparam("new_kind"))
 )
 _NAMED = sa.select(t.c.email_key, t.c.username_key, t.c.password_hash).where(
     _OWN,
@@ -166,6 +181,12 @@ def find_proof_of(tx: Transaction, user_id: uuid.UUID) -> Proof | None:
     return None if row is None else Proof(*row)
 
 
+def find_hash_of_next_kind(tx: Transaction, kind: str) -> tuple[str, str] | None:
+    """The kind of password hash that comes after this one in the tenant, and some hash of it; or None."""
+    row = tx.execute(_NEXT_KIND, {"of_kind": kind}).one_or_none()
+    return None if row is None else (row.password_kind, row.password_hash)
+
+
 def find_user(tx: Transaction, user_id: uuid.UUID) -> User | None:
     """The user, or None."""
     row = tx.execute(_FIND, {"of_id": user_id}).one_or_none()
@@ -214,6 +235,7 @@ def add_users(tx: Transaction, users: Sequence[tuple[User, Named]]) -> None:
             "new_username": user.username,
             "new_username_key": named.username_key,
             "new_password_hash": named.password_hash,
+            "new_password_kind": _kind_of(named.password_hash),
             "new_status": user.status,
             "new_created_at": user.created_at,
             "new_password_changed_at": user.created_at,
@@ -234,12 +256,14 @@ def set_status(tx: Transaction, user_id: uuid.UUID, status: UserStatus) -> None:
 
 def set_password(tx: Transaction, user_id: uuid.UUID, password_hash: str, *, now: int) -> None:
     """A new password."""
-    tx.execute(_SET_PASSWORD, {"of_id": user_id, "new_hash": password_hash, "moment": now})
+    values = {"new_hash": password_hash, "new_kind": _kind_of(password_hash), "moment": now}
+    tx.execute(_SET_PASSWORD, {"of_id": user_id, **values})
 
 
 def replace_hash(tx: Transaction, user_id: uuid.UUID, *, old: str, new: str) -> bool:
     """The same password under a newer scheme. False, and nothing happens, when the hash has changed meanwhile."""
-    return tx.execute(_REPLACE_HASH, {"of_id": user_id, "old_hash": old, "new_hash": new}).rowcount == 1
+    values = {"old_hash": old, "new_hash": new, "new_kind": _kind_of(new)}
+    return tx.execute(_REPLACE_HASH, {"of_id": user_id, **values}).rowcount == 1
 
 
 def find_account(tx: Transaction, user_id: uuid.UUID) -> Account | None:
@@ -282,3 +306,7 @@ def prune_unverified(tx: Transaction, *, before: int, count: int) -> int:
 
 def _read_account(row: Any) -> Account | None:
     return None if row is None else Account(User(*row[:-3]), *row[-3:])
+
+
+def _kind_of(password_hash: str) -> str:
+    return cost_of(password_hash)[:KIND_CHARACTERS]

@@ -18,6 +18,7 @@ from payymo.users.service import Users
 from payymo.web.caller import Caller
 from payymo.web.door import Door
 from payymo.web.models import Email, Password, Token
+from payymo.web.pacing import ALL_ALIKE, PASSWORD_PROOF, TOKEN_PROOF
 from payymo.web.routing import Input, Nothing, route
 
 
@@ -75,13 +76,13 @@ class AccountApi:
         self._door = door
         self._limiter = limiter
 
-    @route("POST", "/api/auth/email/verify", limit="login", authentication=None)
+    @route("POST", "/api/auth/email/verify", limit="login", authentication=None, pace=TOKEN_PROOF)
     def verify_email(self, caller: Caller, body: LinkBody) -> Nothing:
         """Verify one's address with the token of the link from the mail. Nobody is logged in by it."""
         self._addresses.verify(caller.tenant.id, body.token, trace=caller.trace)
         return Nothing()
 
-    @route("POST", "/api/auth/email/change", limit="login", authentication="bearer", status=202)
+    @route("POST", "/api/auth/email/change", limit="login", authentication="bearer", status=202, pace=PASSWORD_PROOF)
     def change_email(self, caller: Caller, body: ChangeEmailBody) -> Nothing:
         """Have a link sent to one's new address, which counts once the link is opened."""
         who = caller.principal
@@ -98,13 +99,20 @@ class AccountApi:
             )
         return Nothing()
 
-    @route("POST", "/api/auth/email/change/confirm", limit="login", authentication=None)
+    @route("POST", "/api/auth/email/change/confirm", limit="login", authentication=None, pace=TOKEN_PROOF)
     def confirm_email_change(self, caller: Caller, body: LinkBody) -> Nothing:
         """Let one's new address count, with the token of the link from the mail to it."""
         self._addresses.confirm_change(caller.tenant.id, body.token, trace=caller.trace)
         return Nothing()
 
-    @route("POST", "/api/auth/password/change", limit="login", authentication="bearer", shape=Nothing)
+    @route(
+        "POST",
+        "/api/auth/password/change",
+        limit="login",
+        authentication="bearer",
+        pace=PASSWORD_PROOF,
+        shape=Nothing,
+    )
     def change_password(self, caller: Caller, body: ChangePasswordBody) -> Response:
         """Change one's password. Ends every other session of the user; this one goes on."""
         who = caller.principal
@@ -121,7 +129,7 @@ class AccountApi:
             )
         return self._door.let_change(caller, attempt, user.email, Nothing())
 
-    @route("POST", "/api/auth/password/reset", limit="login", authentication=None, status=202)
+    @route("POST", "/api/auth/password/reset", limit="login", authentication=None, status=202, pace=ALL_ALIKE)
     def reset_password(self, caller: Caller, body: ResetBody) -> Nothing:
         """Have a link sent with which a forgotten password is replaced. The answer is the same for every address."""
         tenant_id = caller.tenant.id
@@ -129,7 +137,7 @@ class AccountApi:
         self._credentials.request_reset(tenant_id, body.email, is_wanted=is_wanted, trace=caller.trace)
         return Nothing()
 
-    @route("POST", "/api/auth/password/reset/confirm", limit="login", authentication=None)
+    @route("POST", "/api/auth/password/reset/confirm", limit="login", authentication=None, pace=PASSWORD_PROOF)
     def confirm_reset(self, caller: Caller, body: ConfirmResetBody) -> Nothing:
         """Replace a password with the token of the link from the mail. Ends every session, and begins none."""
         with _at_new_password():

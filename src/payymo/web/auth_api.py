@@ -27,6 +27,7 @@ from payymo.web.models import (
     VerifyBody,
     VerifyOut,
 )
+from payymo.web.pacing import PASSWORD_PROOF, TOKEN_PROOF
 from payymo.web.routing import Nothing, render, route
 
 
@@ -61,6 +62,7 @@ class AuthApi:
         authentication=None,
         status=201,
         also={202: "The rest stands in a mail: the address has to be verified first."},
+        pace=PASSWORD_PROOF,
         shape=LoginOut,
     )
     def register(self, caller: Caller, body: RegisterBody) -> Response:
@@ -92,7 +94,7 @@ class AuthApi:
         )
         return render(Nothing(), 202)
 
-    @route("POST", "/api/auth/login", limit="login", authentication=None, shape=LoginOut)
+    @route("POST", "/api/auth/login", limit="login", authentication=None, pace=PASSWORD_PROOF, shape=LoginOut)
     def login(self, caller: Caller, body: LoginBody) -> Response:
         """Log in with e-mail address and password."""
         tenant = caller.tenant
@@ -105,7 +107,7 @@ class AuthApi:
             )
         return self._door.let_in(attempt, done.user.id, LoginOut.of_login(done))
 
-    @route("POST", "/api/auth/refresh", limit="refresh", authentication=None)
+    @route("POST", "/api/auth/refresh", limit="refresh", authentication=None, pace=TOKEN_PROOF)
     def refresh(self, caller: Caller, body: RefreshBody) -> TokensOut:
         """Exchange a refresh token for its successor and a new access token."""
         pair = self._sessions.refresh(body.refresh_token, tenant_id=caller.named_tenant_id, trace=caller.trace)
@@ -128,7 +130,14 @@ class AuthApi:
         session = self._sessions.get(who.tenant_id, who.session_id)
         return MeOut(user=UserOut.of(user, grants), session=SessionOut.of(session, current=session.id))
 
-    @route("POST", "/api/auth/token/verify", limit="verify", authentication=None, scope="introspection")
+    @route(
+        "POST",
+        "/api/auth/token/verify",
+        limit="verify",
+        authentication=None,
+        scope="introspection",
+        pace=TOKEN_PROOF,
+    )
     def verify_token(self, caller: Caller, body: VerifyBody) -> VerifyOut:
         """Verify an access token: signature, times, revocation.
 

@@ -15,6 +15,7 @@ from payymo.web.discovery import DiscoveryApi
 from payymo.web.door import Door
 from payymo.web.event_api import EventApi
 from payymo.web.feed_api import FeedApi, Waiting
+from payymo.web.pacing import Pacer
 from payymo.web.policy_api import PolicyApi
 from payymo.web.routing import Mount, Route, routes_of
 
@@ -52,6 +53,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         actor_of=actor_of,
         entropy=services.entropy,
         log=services.log,
+        pacer=Pacer(services.budgets.seconds),
     )
 
     mount.mount(blueprint, *_resources(services, gate, lambda: mount.routes))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import HTTPException
 
 from payymo.entropy import Entropy
-from payymo.errors import InsufficientScope, InvalidToken, PayymoError, TenantUnknown, TooManyRequests
+from payymo.errors import InsufficientScope, InvalidToken, Overloaded, PayymoError, TenantUnknown, TooManyRequests
 from payymo.guards.model import Scope
 from payymo.limits.limiter import Quota, RateLimiter, address_key
 from payymo.limits.model import Tier
@@ -25,6 +25,8 @@ from payymo.logs import SecurityLog
 from payymo.roles.service import Actor, Grants
 from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal, brings_credential
+from payymo.web.headers import add_quota
+from payymo.web.pacing import FREE, SHED, Pace, Pacer
 from payymo.web.reading import read_body, read_query
 from payymo_guard import permits
 
@@ -67,6 +69,7 @@ class Route:
     also: Mapping[int, str]
     query: type[Input] | None
     answer: type[BaseModel] | None
+    pace: Pace
     summary: str
     name: str
 
@@ -90,12 +93,13 @@ def route(
     body_is_optional: bool = False,
     also: Mapping[int, str] = MappingProxyType({}),
     shape: type[BaseModel] | None = None,
+    pace: Pace = FREE,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a resource to be a route. Types are read from its annotations.
 
     `scope`: what a service credential has to be good for. Without authentication one may be brought, and then its calls
     count against its own limit. `also`: statuses beside `status` that are answers and no refusals, with what they mean.
-    `shape`: of an answer that the handler renders itself.
+    `shape`: of an answer that the handler renders itself. `pace`: which of its answers take the same time.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -114,6 +118,7 @@ def route(
             also=also,
             query=hints.get("query"),
             answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else shape,
+            pace=pace,
             summary=(inspect.getdoc(handler) or "").split("\n")[0],
             name=handler.__name__,
         )
@@ -143,8 +148,10 @@ class Mount:
         actor_of: Callable[[Principal, str], Actor],
         entropy: Entropy,
         log: SecurityLog,
+        pacer: Pacer,
     ) -> None:
         self._gate = gate
+        self._pacer = pacer
         self._limiter = limiter
         self._grants_of = grants_of
         self._actor_of = actor_of
@@ -182,12 +189,12 @@ class Mount:
         allowed = getattr(error, "valid_methods", None)
         if isinstance(error, HTTPException):
             error = problems.from_http(error)
-        if not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
-            caller = self._gate.meet(request, self.request_id)
-            self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
-        elif isinstance(error, InvalidToken | TooManyRequests):
+        if isinstance(error, InvalidToken | TooManyRequests | Overloaded):
             caller = self._gate.meet(request, self.request_id)
             self._log.event(f"request.{error.code}", "refused", trace=caller.trace, reason=error.private)
+        elif not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
+            caller = self._gate.meet(request, self.request_id)
+            self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
         known = error if isinstance(error, PayymoError) else PayymoError()
         response = problems.render(known, request_id=self.request_id())
         if allowed:
@@ -196,6 +203,8 @@ class Mount:
 
     def enter(self, declared: Route) -> tuple[Caller, Quota | None]:
         """The caller, counted, authenticated and permitted, in this order."""
+        if SHED in request.environ:
+            raise Overloaded
         caller = self._gate.meet(request, self.request_id)
         quota = None
         if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
@@ -260,7 +269,7 @@ class Mount:
 
     def _view(self, declared: Route, handler: Callable[..., Any]) -> Callable[..., Response]:
         def view(**path: Any) -> Response:
-            quota = None
+            began, caller, quota = self._pacer.clock(), None, None
             try:
                 caller, quota = self.enter(declared)
                 answer = handler(caller, **path, **_read(declared))
@@ -270,7 +279,8 @@ class Mount:
                 if isinstance(error, TooManyRequests):  # perhaps another limit than the address's, which is told then
                     quota = Quota(error.tier, error.limit, error.window_seconds, 0, error.retry_after)
             if quota is not None:
-                _add_quota(response, quota)
+                add_quota(response, quota)
+            self._pacer.hold(declared.pace, response.status_code, caller, began=began)
             return response
 
         return view
@@ -297,12 +307,3 @@ def _read(declared: Route) -> dict[str, BaseModel]:
     if declared.query is not None:
         found["query"] = read_query(declared.query)
     return found
-
-
-def _add_quota(response: Response, quota: Quota) -> None:
-    """The IETF's RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10) and the older names that clients know."""
-    response.headers["RateLimit-Policy"] = f'"{quota.tier}";q={quota.limit};w={quota.window_seconds}'
-    response.headers["RateLimit"] = f'"{quota.tier}";r={quota.remaining};t={quota.reset_seconds}'
-    response.headers["X-RateLimit-Limit"] = str(quota.limit)
-    response.headers["X-RateLimit-Remaining"] = str(quota.remaining)
-    response.headers["X-RateLimit-Reset"] = str(quota.reset_seconds)

@@ -181,6 +181,7 @@ def _tenants_and_users() -> None:
         sa.Column("username", sa.String(30), nullable=False),
         sa.Column("username_key", sa.String(30), nullable=False),
         sa.Column("password_hash", sa.String(512), nullable=False),
+        sa.Column("password_kind", sa.String(64), nullable=False),
         sa.Column("status", sa.String(16), _one_of("status", "active", "disabled", "unverified"), nullable=False),
         _moment("created_at"),
         _moment("password_changed_at"),
@@ -189,6 +190,7 @@ def _tenants_and_users() -> None:
         sa.UniqueConstraint("tenant_id", "email_key"),
         sa.UniqueConstraint("tenant_id", "username_key"),
     )
+    op.create_index("ix_users_tenant_id_password_kind", "users", ["tenant_id", "password_kind"])
     op.create_table(
         "password_policies",
         _tenant(),

@@ -1,0 +1,184 @@
+"""`payymo prove`: what the service promises, measured."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from payymo.app import create_app
+from payymo.cli.common import as_json, politely, services
+from payymo.cli.output import counted, show_all
+from payymo.cli.timing_lines import Answer, Http, Inside, Line
+from payymo.cli.timing_pairs import PAIRS, Pair
+from payymo.cli.timing_world import Ask, World, world
+from payymo.compose import Services, compose, open_engine
+from payymo.config import PREFIX, read_settings
+from payymo.db import migrate
+from payymo.entropy import Entropy
+from payymo.errors import Misconfigured
+from payymo.logs import SecurityLog
+from payymo.timing.gathering import Samples, gather
+from payymo.timing.model import Finding, judge
+
+QUICK_SAMPLES: Final = 500
+WARM_UP: Final = 20
+PLANTED: Final = "planted"
+"""The name of the leak that the harness has to find: one class is slower by twice the bound."""
+COLUMNS: Final = ("pair", "verdict", "samples", "shift_us", "from_us", "to_us", "strongest", "score", "same_answer")
+LIMITED: Final = (
+    "the service refuses with {status}: give it PAYYMO_LIMITS__ENABLED=false and PAYYMO_LOCKOUT__ENABLED=false while "
+    "it is measured"
+)
+
+
+@click.group()
+def prove() -> None:
+    """Measure what the service promises."""
+
+
+@prove.command()
+@click.option("--url", help="A running service; without it, one in this process with a database of its own.")
+@click.option("--pair", "names", multiple=True, type=click.Choice(list(PAIRS)), help="Only this; may be repeated.")
+@click.option("--samples", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True, help="Per class.")
+@click.option("--bound-us", type=click.IntRange(1, 10_000_000), default=250, show_default=True)
+@click.option("--quick", is_flag=True, help=f"{QUICK_SAMPLES} samples: whether it works, rather than whether it leaks.")
+@as_json
+@politely
+def timing(*, url: str | None, names: tuple[str, ...], samples: int, bound_us: int, quick: bool, as_json: bool) -> None:
+    """Measure whether refusals can be told apart by time. Exits with 0 when no pair shows a leak within the bound.
+
+    Ctrl-C ends it with what was measured until then.
+    """
+    count = QUICK_SAMPLES if quick else samples
+    with _inside() if url is None else _outside(url) as (opened, line), world(opened) as found:
+        trial = Trial(line, found, opened.entropy, count=count, bound_ns=bound_us * 1000, as_json=as_json)
+        rows = trial.run({name: PAIRS[name] for name in names or PAIRS})
+    show_all(rows, COLUMNS, json_wanted=as_json)
+    sys.exit(0 if all(row["verdict"].startswith("no leak") for row in rows) else 1)
+
+
+class Trial:
+    """One run over some pairs: gathers, judges, and believes nothing where the planted leak was not found."""
+
+    def __init__(self, line: Line, found: World, entropy: Entropy, *, count: int, bound_ns: int, as_json: bool) -> None:
+        self._line = line
+        self._world = found
+        self._toss: Callable[[], bool] = lambda: entropy.bytes(1)[0] < 128
+        self._count = count
+        self._bound = bound_ns
+        self._as_json = as_json
+
+    def run(self, pairs: dict[str, Pair]) -> list[dict[str, Any]]:
+        """A row for each pair, and the planted leak first. Where that is not found, nothing else is believed."""
+        first = next(iter(pairs.values())).first
+        control = self._row(PLANTED, first, first, late_ns=2 * self._bound)
+        rows, is_going_on = [control], control.pop("is_complete")
+        for name, pair in pairs.items() if is_going_on else ():
+            row = self._row(name, pair.first, pair.second)
+            rows.append(row)
+            if not row.pop("is_complete"):
+                break
+        if control["verdict"] != "leak":
+            for row in rows:
+                row["verdict"] = "undecided"
+        return rows[1:] if control["verdict"] == "leak" else rows
+
+    def _row(
+        self, name: str, first: Callable[[World], Ask], second: Callable[[World], Ask], *, late_ns: int = 0
+    ) -> dict[str, Any]:
+        one, other = _Class(self._line, first(self._world)), _Class(self._line, second(self._world), late_ns=late_ns)
+        with counted(name, as_json=self._as_json) as tell:
+            samples: Samples = gather(
+                one.measure,
+                other.measure,
+                count=self._count,
+                warm_up=min(WARM_UP, self._count),
+                toss=self._toss,
+                tell=lambda done: tell(done, self._count),
+            )
+        finding = judge(samples.first, samples.second, bound=self._bound)
+        same = len(one.answers | other.answers) == 1
+        return _facts(name, finding, same=same) | {"is_complete": samples.is_complete}
+
+
+class _Class:
+    """One class of requests: its samples, and the answers that it gets."""
+
+    def __init__(self, line: Line, ask: Ask, *, late_ns: int = 0) -> None:
+        self._line = line
+        self._ask = ask
+        self._late = late_ns
+        self.answers: set[Answer] = set()
+
+    def measure(self) -> int:
+        """The nanoseconds of one request. Raises Misconfigured when the service is limited or fails."""
+        took, answer = self._line.send(self._ask)
+        if answer.status == 429 or answer.status >= 500:
+            raise Misconfigured([LIMITED.format(status=answer.status)])
+        self.answers.add(answer)
+        return took + self._wait()
+
+    def _wait(self) -> int:
+        began = time.perf_counter_ns()
+        while (waited := time.perf_counter_ns() - began) < self._late:
+            pass
+        return waited if self._late else 0
+
+
+def _facts(name: str, finding: Finding, *, same: bool) -> dict[str, Any]:
+    """A row. Answers that differ tell everything, however long they take."""
+    shift, strongest = finding.shift, finding.strongest
+    return {
+        "pair": name,
+        "verdict": finding.verdict if same else "leak",
+        "samples": finding.samples,
+        "shift_us": None if shift is None else round(shift.estimate / 1000, 1),
+        "from_us": None if shift is None else round(shift.low / 1000, 1),
+        "to_us": None if shift is None else round(shift.high / 1000, 1),
+        "strongest": None if strongest is None else strongest.name,
+        "score": None if strongest is None else round(strongest.value, 1),
+        "same_answer": same,
+    }
+
+
+@contextmanager
+def _inside() -> Iterator[tuple[Services, Line]]:
+    """A service of its own, on SQLite in a folder that is gone afterwards. What is set around it does not count."""
+    with tempfile.TemporaryDirectory(prefix="payymo-timing-") as folder, (Path(folder) / "log").open("w") as log:
+        with _unset():
+            settings = read_settings(data=folder, limits={"enabled": False}, lockout={"enabled": False})
+        engine = open_engine(settings)
+        migrate.upgrade(engine)
+        engine.dispose()
+        opened = compose(settings, log=SecurityLog(stream=log))
+        try:
+            yield opened, Inside(create_app(settings, services=opened).wsgi_app)
+        finally:
+            opened.close()
+
+
+@contextmanager
+def _unset() -> Iterator[None]:
+    """No setting of the surroundings."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    for name in kept:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+@contextmanager
+def _outside(url: str) -> Iterator[tuple[Services, Line]]:
+    """A running service, whose database is that of the settings: the users are made there."""
+    with services() as opened:
+        if opened.settings.is_production:
+            raise Misconfigured(["time is measured without limits, and so never in production: use a copy of it"])
+        yield opened, Http(url)

@@ -1,0 +1,92 @@
+"""Which requests must not be told apart by time: a table. Whoever adds a state of an account adds a row here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from payymo.cli.timing_world import IMPORTED, PASSWORD, WRONG, Ask, World, forged
+
+Case = Callable[[World], Ask]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two classes of requests. Their answers have to be the same, too."""
+
+    what: str
+    first: Case
+    second: Case
+
+
+def _log_in(who: str, password: str = WRONG, tenant: str = "plain") -> Case:
+    return lambda world: world.log_in(who, password=password, tenant=tenant)
+
+
+def _hostile(password: str) -> tuple[Case, Case]:
+    return _log_in("known", password), _log_in("unknown", password)
+
+
+def _verify(token_of: Callable[[World], str]) -> Case:
+    return lambda world: world.ask("token/verify", {"token": token_of(world)}, tenant=None)
+
+
+def _refresh(token_of: Callable[[World], str]) -> Case:
+    return lambda world: world.ask("refresh", {"refresh_token": token_of(world)}, tenant=None)
+
+
+def _register(email: str, username: str) -> Case:
+    body = {"email": f"{email}@timing.example", "username": username, "password": PASSWORD}
+    return lambda world: world.ask("register", body)
+
+
+_ENDED: Final = _verify(lambda world: world.revoked().access_token)
+_ENDED_REFRESH: Final = _refresh(lambda world: world.revoked().refresh_token)
+
+PAIRS: Final[dict[str, Pair]] = {
+    "login-unknown": Pair("a known and an unknown user", _log_in("known"), _log_in("unknown")),
+    "login-no-address": Pair("a known user, and no address at all", _log_in("known"), _log_in("no address @@")),
+    "login-disabled": Pair("a known and a disabled user", _log_in("known"), _log_in("disabled")),
+    "login-disabled-right": Pair(
+        "a disabled user's wrong and right password", _log_in("disabled"), _log_in("disabled", PASSWORD)
+    ),
+    "login-empty": Pair("an empty password, known and unknown", *_hostile("")),
+    "login-long": Pair("a password of 1,024 characters", *_hostile("x" * 1024)),
+    "login-too-long": Pair("a password of 15,000 characters", *_hostile("x" * 15_000)),
+    "login-nul": Pair("a password with NUL in it", *_hostile("a\x00b" * 5)),
+    "login-surrogate": Pair("a password with half a character in it", *_hostile("half \ud800 a character")),
+    **{
+        f"login-{scheme}": Pair(
+            f"an unknown user, and one whose {scheme} hash was imported",
+            _log_in("unknown", tenant=scheme),
+            _log_in("imported", tenant=scheme),
+        )
+        for scheme in IMPORTED
+    },
+    "register-taken": Pair(
+        "a taken address and a taken name", _register("known", "somebody"), _register("somebody", "known")
+    ),
+    "verify-garbage": Pair(
+        "an ended session, and a forged one", _ENDED, _verify(lambda world: forged(world.revoked().access_token))
+    ),
+    "verify-expired": Pair("an ended session, and an expired token", _ENDED, _verify(World.expired_access)),
+    "verify-suspended": Pair(
+        "an ended session, and a suspended tenant's",
+        _ENDED,
+        _verify(lambda world: world.revoked("suspended").access_token),
+    ),
+    "refresh-garbage": Pair(
+        "an ended session, and a forged one",
+        _ENDED_REFRESH,
+        _refresh(lambda world: forged(world.revoked().refresh_token)),
+    ),
+    "refresh-unknown": Pair(
+        "an ended session, and one that never was",
+        _ENDED_REFRESH,
+        _refresh(lambda world: world.refresh_of_nobody(lives=True)),
+    ),
+    "refresh-expired": Pair(
+        "an ended session, and an expired token",
+        _ENDED_REFRESH,
+        _refresh(lambda world: world.refresh_of_nobody(lives=False)),
+    ),
+}

@@ -1,0 +1,49 @@
+"""Gathers samples of two classes in turn, in an order that nobody can foresee.
+
+Whatever drifts (heat, caches, other programs) drifts for both. Within each pair of samples a coin says who is first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Measure = Callable[[], int]
+"""Does it once, and answers how many nanoseconds that took."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """Nanoseconds, class by class."""
+
+    first: list[int] = field(default_factory=list)
+    second: list[int] = field(default_factory=list)
+    is_complete: bool = False
+
+
+def gather(
+    first: Measure,
+    second: Measure,
+    *,
+    count: int,
+    warm_up: int,
+    toss: Callable[[], bool],
+    tell: Callable[[int], None] = lambda _done: None,
+) -> Samples:
+    """`count` samples of each, after `warm_up` of each that are thrown away. `toss`: a fair coin.
+
+    Who interrupts it (Ctrl-C) gets what there is.
+    """
+    found = Samples()
+    try:
+        for number in range(-warm_up, count):
+            swapped = toss()
+            one = (second if swapped else first)()
+            other = (first if swapped else second)()
+            if number < 0:
+                continue
+            found.first.append(other if swapped else one)
+            found.second.append(one if swapped else other)
+            tell(number + 1)
+    except KeyboardInterrupt:
+        return found
+    found.is_complete = True
+    return found

@@ -1,0 +1,87 @@
+"""How long a refused login has to take, so that nobody's time is told from anybody's.
+
+A dummy hash makes nobody as slow as somebody whose hash is of today's kind. Users who were imported have hashes of
+other kinds until they log in, and many never do. Where a tenant has any, every refusal waits for the slowest of them.
+"""
+
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from payymo.db.work import Work
+from payymo.errors import Overloaded
+from payymo.users import store
+from payymo.users.hash_times import cost_of
+from payymo.users.passwords import Passwords
+
+LOOK_SECONDS: Final = 30.0
+"""How long a tenant may have had hashes of another kind before anybody waits for them; and how old times get."""
+TENANTS: Final = 1_000
+KINDS: Final = 20
+STEP_SECONDS: Final = 0.025
+"""Budgets are multiples of this, so that they are the same from one request to the next."""
+REST_SECONDS: Final = 0.010
+"""What a login needs beside the hash."""
+MARGIN: Final = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """One hash of each kind that a tenant has beside today's, as of a moment."""
+
+    samples: tuple[str, ...]
+    at: float
+
+
+class Budgets:
+    """The budget of each tenant. Thread-safe."""
+
+    def __init__(self, work: Work, passwords: Passwords, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._work = work
+        self._passwords = passwords
+        self._clock = clock
+        self._found: dict[uuid.UUID, _Kinds] = {}
+        self._lock = threading.Lock()
+
+    def seconds(self, tenant_id: uuid.UUID) -> float:
+        """How long a refusal has to take in this tenant; 0.0 where every hash is of today's kind."""
+        samples = self._kinds(tenant_id).samples
+        if not samples:
+            return 0.0
+        costs = [self._passwords.cost.prefix, *(cost_of(stored) for stored in samples)]
+        needed = self._passwords.times.slowest(costs, usual=self._passwords.cost.prefix) * MARGIN + REST_SECONDS
+        return math.ceil(needed / STEP_SECONDS) * STEP_SECONDS
+
+    def _kinds(self, tenant_id: uuid.UUID) -> _Kinds:
+        now = self._clock()
+        found = self._found.get(tenant_id)
+        if found is None or not 0 <= now - found.at < LOOK_SECONDS:
+            found = _Kinds(self._look(tenant_id), now)
+            with self._lock:
+                if len(self._found) >= TENANTS:
+                    self._found.clear()
+                self._found[tenant_id] = found
+            for stored in found.samples:
+                self._measure(stored)
+        return found
+
+    def _look(self, tenant_id: uuid.UUID) -> tuple[str, ...]:
+        samples: list[str] = []
+        kind = ""
+        with self._work.reading(tenant_id) as tx:
+            while len(samples) < KINDS and (found := store.find_hash_of_next_kind(tx, kind)) is not None:
+                kind, stored = found
+                if kind != self._passwords.cost.prefix:
+                    samples.append(stored)
+        return tuple(samples)
+
+    def _measure(self, stored: str) -> None:
+        """A rare kind is timed whenever it is looked for: the sample is somebody's, and the password nobody's."""
+        try:
+            self._passwords.verify("", stored)
+        except Overloaded:  # then it is assumed to be slow, until the next look
+            return

@@ -1,0 +1,105 @@
+"""What a refused login has to take: as long as the slowest kind of hash that its tenant has."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.security import generate_password_hash
+
+from payymo.tenants.model import Tenant
+from payymo.users.budget import LOOK_SECONDS, REST_SECONDS, Budgets
+from payymo.users.hash_times import ASSUMED_SECONDS, LEAST_TAIL, RECENT, HashTimes, cost_of
+from payymo.users.hashes import Argon2Cost
+from payymo.users.passwords import Passwords
+from tests.support.house import Database, FakeClock, House
+
+CURRENT_PREFIX = Argon2Cost().prefix
+OLD = generate_password_hash("x", "pbkdf2:sha256:1000")
+OLDER = "$argon2id$v=19$m=512,t=1,p=1$YWFhYWFhYWE$YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE"
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        CURRENT_PREFIX,
+        "$argon2i$v=19$m=65536,t=3,p=4$",
+        "$2b$12$",
+        "bcrypt_sha256$$2b$12$",
+        "scrypt:32768:8:1$",
+        "pbkdf2:sha256:600000$",
+        "pbkdf2_sha256$870000$",
+        "argon2$argon2id$v=19$m=102400,t=2,p=8$",
+        "$firebase-scrypt$ln=14,r=8$",
+    ],
+)
+def test_the_kind_of_a_hash_ends_where_its_salt_begins(cost: str) -> None:
+    """Two hashes of one kind have the same beginning, and other parameters are another kind."""
+    assert cost_of(f"{cost}c2FsdHNhbHQ$ZGlnZXN0") == cost
+    assert cost_of("nobody knows") == "nobody knows"
+
+
+def test_the_slow_ones_of_the_slowest_kind_count() -> None:
+    """By what was seen of late; how far slow ones lie from the middle is taken from the kind that is seen most."""
+    times = HashTimes()
+    assert times.slowest(["rare"], usual="usual") == ASSUMED_SECONDS
+    times.note("rare", 0.2)
+    assert times.slowest(["usual", "rare"], usual="usual") == ASSUMED_SECONDS
+    for _ in range(RECENT):
+        times.note("usual", 0.02)
+    assert times.slowest(["usual", "rare"], usual="usual") == pytest.approx(0.2 * LEAST_TAIL)
+    for _ in range(5):
+        times.note("usual", 0.06)
+    assert times.slowest(["usual", "rare"], usual="usual") == pytest.approx(0.2 * 3)
+    for _ in range(RECENT):
+        times.note("usual", 0.02)
+        times.note("rare", 0.4)
+    assert times.slowest(["usual", "rare"], usual="usual") == pytest.approx(0.4 * LEAST_TAIL)
+
+
+@pytest.fixture
+def house(database: Database) -> Iterator[House]:
+    """With hashes that are computed each time: their time counts."""
+    built = House(database, passwords=Passwords())
+    yield built
+    built.close()
+
+
+def _import(house: House, tenant: Tenant, stored: str) -> uuid.UUID:
+    user = house.user(f"user-{house.services.entropy.token(4)}", tenant=tenant)
+    with house.services.work(tenant.id) as tx:
+        house.services.users.change_password(tx, user.id, stored)
+    return user.id
+
+
+def test_a_tenant_waits_for_its_own_slowest_kind(house: House) -> None:
+    """None where there is no other; the others' never; all of them are found, and measured before anybody waits."""
+    times, other = house.services.passwords.times, house.tenant("other")
+    house.user("alice")
+    budgets = Budgets(house.services.work, house.services.passwords)
+    assert budgets.seconds(house.default.id) == 0.0
+    for stored in (OLD, OLD, OLDER):
+        _import(house, other, stored)
+    times.note(CURRENT_PREFIX, 0.001)
+    found = budgets.seconds(other.id)
+    for stored in (OLD, OLDER):
+        times.note(cost_of(stored), 0.3)
+        assert times.slowest([cost_of(stored)], usual=CURRENT_PREFIX) < ASSUMED_SECONDS  # it was measured
+    assert REST_SECONDS < found < ASSUMED_SECONDS
+    assert budgets.seconds(other.id) >= 0.3 + REST_SECONDS
+    assert budgets.seconds(house.default.id) == 0.0
+
+
+@pytest.mark.parametrize(("later", "is_seen"), [(-1, False), (0, True), (1, True)])
+def test_an_import_is_seen_half_a_minute_later(sqlite_house: House, later: int, is_seen: bool) -> None:  # noqa: FBT001 - a table
+    """And so is that nobody's hash is of that kind any more."""
+    clock = FakeClock()
+    budgets = Budgets(sqlite_house.services.work, sqlite_house.services.passwords, clock=clock)
+    tenant = sqlite_house.default
+    assert budgets.seconds(tenant.id) == 0.0
+    user_id = _import(sqlite_house, tenant, OLD)
+    clock.advance(LOOK_SECONDS + later)
+    assert (budgets.seconds(tenant.id) > 0) is is_seen
+    with sqlite_house.services.work(tenant.id) as tx:
+        sqlite_house.services.users.change_password(tx, user_id, f"{CURRENT_PREFIX}x$y")
+    clock.advance(LOOK_SECONDS)
+    assert budgets.seconds(tenant.id) == 0.0

@@ -1,0 +1,83 @@
+"""Which answers wait, until when, and who waits."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from payymo.errors import TenantUnknown, Unavailable
+from payymo.web.pacing import ALL_ALIKE, FREE, HOLD, PASSWORD_PROOF, TOKEN_PROOF, Pace, Pacer, next_multiple
+
+BUDGET = 0.3
+
+
+@pytest.mark.parametrize(
+    ("pace", "held"),
+    [
+        (FREE, set()),
+        (PASSWORD_PROOF, {400, 401, 403, 404, 422}),
+        (TOKEN_PROOF, {400, 401, 403, 404, 422}),
+        (ALL_ALIKE, {200, 201, 202, 400, 401, 403, 404, 422}),
+    ],
+)
+def test_refusals_wait_and_limits_do_not(pace: Pace, held: set[int]) -> None:
+    """A success says who one is anyway, unless every answer is the same; 429 and 5xx say nothing of anybody."""
+    assert {status for status in (200, 201, 202, 400, 401, 403, 404, 422, 429, 500, 503) if pace.covers(status)} == held
+
+
+@pytest.mark.parametrize(("took", "until"), [(0.0, 0.3), (0.1, 0.3), (0.3, 0.3), (0.301, 0.6), (0.75, 0.9)])
+def test_what_is_late_waits_for_the_next_multiple(took: float, until: float) -> None:
+    """So that what is over the budget shows in whole budgets alone."""
+    assert next_multiple(100.0, 100.0 + took, 0.3) == pytest.approx(100.0 + until)
+
+
+class Waiting:
+    """A pacer on a clock that stands at 0.09 s after the request began, and what it did."""
+
+    def __init__(self, budget: float = BUDGET, *, server_holds: bool = False, error: Exception | None = None) -> None:
+        self.slept: list[float] = []
+        self.held: list[float] = []
+        self._error = error
+        self._budget = budget
+        self._environ = {HOLD: self.held.append} if server_holds else {}
+
+    def hold(self, pace: Pace, status: int = 401) -> None:
+        caller: Any = SimpleNamespace(
+            user=None, tenant=SimpleNamespace(id="tenant"), request=SimpleNamespace(environ=self._environ)
+        )
+        pacer = Pacer(self._budget_of, clock=lambda: 50.09, sleep=self.slept.append)
+        pacer.hold(pace, status, caller, began=50.0)
+
+    def _budget_of(self, tenant_id: object) -> float:
+        assert tenant_id == "tenant"
+        if self._error is not None:
+            raise self._error
+        return self._budget
+
+
+def test_a_server_that_can_holds_the_answer_and_otherwise_the_thread_sleeps() -> None:
+    """Either way until the same moment."""
+    asleep, with_server = Waiting(), Waiting(server_holds=True)
+    for waiting in (asleep, with_server):
+        waiting.hold(PASSWORD_PROOF)
+    assert asleep.slept == pytest.approx([0.21])
+    assert with_server.held == pytest.approx([50.3])
+    assert with_server.slept == []
+
+
+def test_nobody_waits_where_every_hash_is_of_the_same_kind() -> None:
+    """No budget, no delay; routes whose answers are all alike have a least one, tokens have their own."""
+    waiting = Waiting(budget=0.0, server_holds=True)
+    waiting.hold(PASSWORD_PROOF)
+    assert waiting.held == []
+    waiting.hold(ALL_ALIKE, 202)
+    waiting.hold(TOKEN_PROOF)
+    assert waiting.held == pytest.approx([50.1, 50.1])
+
+
+@pytest.mark.parametrize("error", [TenantUnknown(), Unavailable()])
+def test_without_a_tenant_or_a_database_there_is_no_budget(error: Exception) -> None:
+    """Nobody was asked for then; the answer goes out as it is, and holding it never fails it."""
+    waiting = Waiting(error=error)
+    waiting.hold(PASSWORD_PROOF)
+    assert waiting.slept == []
