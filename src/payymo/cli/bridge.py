@@ -25,8 +25,6 @@ from payymo.web.reading import MAX_BODY, UNREADABLE
 
 Start = tuple[int, list[tuple[str, str]]]
 Answer = tuple[int, list[tuple[str, str]], bytes]
-PATIENCE_SECONDS = 0.5
-"""How long a worker that is to leave waits for those who wait for news."""
 _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -54,6 +52,8 @@ class Bridge:
         self._leaving = leaving
         self._watch = watch
         self._body_seconds = body_seconds
+        if leaving is not None and watch is not None:
+            leaving.tell(watch.wake_all)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
@@ -86,9 +86,9 @@ class Bridge:
 
         give_up = watch.watch(place, wake)
         try:
-            while not (moved.is_set() or self._is_leaving()) and (left := began + seconds - time.monotonic()) > 0:
+            if not self._is_leaving():  # asked after it was noted that we wait: whoever leaves later, wakes us
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(moved.wait(), min(left, PATIENCE_SECONDS))
+                    await asyncio.wait_for(moved.wait(), seconds)
         finally:
             give_up()
         return time.monotonic() - began

@@ -262,6 +262,11 @@ class Leaving:
 
     def __init__(self) -> None:
         self.has_begun = False
+        self._told: list[Callable[[], None]] = []
+
+    def tell(self, who: Callable[[], None]) -> None:
+        """Call this, from another thread, when it begins; who is told too late looks at `has_begun`."""
+        self._told.append(who)
 
     def await_it(self) -> None:
         """Be ready for it. Before any other thread begins: they inherit that the signal is not for them."""
@@ -272,6 +277,8 @@ class Leaving:
         signal.sigwait({LEAVE})
         self.has_begun = True
         _stop_accepting()
+        for call in self._told:
+            call()
 
 
 def _stop_accepting() -> None:
