@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol
 
-from payymo.cli.listener import Leaving
+from payymo.cli.leaving import Leaving
 from payymo.errors import RequestTimeout
 from payymo.feed.model import Cursor
 from payymo.feed.waiting import Watch

@@ -22,10 +22,10 @@ from payymo.app import create_app
 from payymo.certificates.service import Certificates
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
+from payymo.cli.leaving import Leaving
 from payymo.cli.listener import (
     CONNECTIONS,
     SHUTDOWN_SECONDS,
-    Leaving,
     Listener,
     allow_open_files,
     forget_signals,

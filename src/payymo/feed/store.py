@@ -80,9 +80,9 @@ def _window(numbers: sa.Select[Any], column: sa.ColumnElement[int]) -> sa.Select
     return numbers.where(column >= _FIRST, column < _FIRST + _COUNT)
 
 
-_READ = sa.union_all(_window(_OF_TENANTS, r.c.seq), _window(_OF_SERVICE, _s.seq)).order_by("seq")
-"""A window of numbers and no LIMIT: PostgreSQL supposes that the policy lets hardly a row through, and would read and sort
-all that follows, for each page anew: a million entries took minutes."""
+READ: Final = sa.union_all(_window(_OF_TENANTS, r.c.seq), _window(_OF_SERVICE, _s.seq)).order_by("seq")
+"""A window of numbers and no LIMIT: PostgreSQL supposes that the policy lets hardly a row through, and would read and
+sort all that follows, for each page anew: a million entries took minutes."""
 _NONCES = sa.union_all(
     *(sa.select(table.c.nonce).where(table.c.seq == sa.bindparam("of_seq")) for table in (r, service_revocations)),
     *(sa.select(table.c.previous).where(table.c.seq == sa.bindparam("next")) for table in (r, service_revocations)),
@@ -178,7 +178,7 @@ def list_nonces(tx: Transaction, seq: int) -> tuple[str, ...]:
 
 def read(tx: Transaction, *, after: int, count: int) -> list[Entry]:
     """Platform step: the next entry after a number, and those of the `count - 1` numbers behind it, in order."""
-    return [_entry(row) for row in tx.execute(_READ, {"after": after, "count": count})]
+    return [_entry(row) for row in tx.execute(READ, {"after": after, "count": count})]
 
 
 def _entry(row: Any) -> Entry:
