@@ -134,6 +134,12 @@ class Stage:
             self._stack.callback(self._scenes[key].close)
         return self._scenes[key]
 
+    def empty_postgres(self, name: str) -> str:
+        """The URL of a new database for others than Payymo."""
+        server = self._server()
+        server.create_database(f"bench_{name}")
+        return server.url(f"bench_{name}")
+
     def rotation(self, kind: str) -> Act:
         """The floor of a rotation on this kind of database."""
         if kind not in self._rotations:

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from payymo.cli.bridge import Bridge
+from payymo.cli.leaving import Leaving
 from payymo.feed.model import Cursor
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.logs import Trace
+from payymo.web.event_api import WAIT_SECONDS
 from tests.support.house import House
 
 LONG = 15
@@ -51,13 +53,14 @@ class Protocol:
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.status = 0
+        self.headers: list[tuple[str, str]] = []
         self.answer = b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._body
 
-    def response_bytes(self, status: int, _headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.answer = status, body
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.headers, self.answer = status, headers, body
 
 
 def post(path: str, body: Any, credential: str) -> tuple[Any, Protocol]:
@@ -101,3 +104,24 @@ def test_a_receiver_of_events_may_wait(house: House) -> None:
     assert protocol.status == 200, protocol.answer
     assert len(json.loads(protocol.answer)["sets"]) == 1
     assert len([event for event in house.events() if event["event"] == "event.received"]) == 1
+
+
+def test_a_worker_that_leaves_answers_who_waits(sqlite_house: House) -> None:
+    """At once, and with the end of the connection: the next question goes to another worker."""
+    made = sqlite_house.services.guards.create("siem", scopes=["feed"], trace=Trace())
+    watch, leaving = Noted(sqlite_house.services.feed), Leaving()
+    bridge = Bridge(sqlite_house.app.wsgi_app, threads=2, body_seconds=5, leaving=leaving, watch=watch)
+
+    def leave() -> None:
+        assert watch.has_somebody.wait(LONG)
+        leaving.begin()
+
+    async def poll() -> Protocol:
+        scope, protocol = post("/api/revocations/events", {}, made.text)
+        await asyncio.gather(bridge(scope, protocol), asyncio.to_thread(leave))
+        return protocol
+
+    for _ in range(2):  # who waits, and who comes later
+        found = asyncio.run(asyncio.wait_for(poll(), WAIT_SECONDS / 2))
+        assert (found.status, json.loads(found.answer)["sets"]) == (200, {})
+        assert ("Connection", "close") in found.headers

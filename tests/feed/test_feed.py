@@ -2,13 +2,16 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import psycopg
 
 from payymo.db.schema import revocation_counter, service_revocations, sessions, token_revocations
 from payymo.db.work import Transaction
 from payymo.feed import service as feed_service
+from payymo.feed import store as feed_store
 from payymo.feed.model import Cursor, Entry, Subject
 from payymo.logs import Trace
 from payymo.sessions import store
@@ -273,6 +276,45 @@ def test_gaps_between_pages_are_passed_over(house: House, size: int) -> None:
         seen += [entry.cursor.seq for entry in page.entries]
         cursor, more = str(page.cursor), page.more
     assert seen == [1, 3, 6, 7]
+
+
+def test_the_last_page_says_that_it_is(house: House) -> None:
+    """Also when it is full: a follower that has everything is not sent to ask again."""
+    fill(house, 4)
+    first = house.services.feed.read(None, count=2)
+    last = house.services.feed.read(str(first.cursor), count=2)
+    assert (first.more, last.more) == (True, False)
+    assert str(last.cursor) == place(house)
+
+
+def test_a_page_costs_no_more_where_more_follows(postgres_database: Database) -> None:
+    """PostgreSQL reads what it answers and not all that follows, whatever it supposes of the policy."""
+    statement = feed_store.READ.compile(dialect=psycopg.dialect())
+    with closing(House(postgres_database)) as house:
+        fill(house, 10_000)
+        with house.services.work.platform(writes=False) as tx:
+            explained = tx._connection.exec_driver_sql(
+                f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", {"after": 100, "count": 10}
+            )
+            nodes, read = [explained.scalar_one()[0]["Plan"]], 0.0
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", ())
+        read = max(read, node["Actual Rows"])
+    assert read == 10
+
+
+def test_news_is_read_once_and_forgotten_with_the_next(house: House) -> None:
+    """All followers ask for the same; what was kept counts up to one head, and is small."""
+    known = place(house)
+    fill(house, 2)
+    page = house.services.feed.read(known)
+    assert house.services.feed.read(known) is page
+    assert [entry.cursor.seq for entry in page.entries] == [1, 2]
+    assert len(house.services.feed.read(known, count=1).entries) == 1
+    with house.services.work(house.default.id) as tx:
+        house.services.feed.add(tx, "user", [Subject(uuid.UUID(int=7), None, 4_000_000_000)], reason="x")
+    assert len(house.services.feed.read(known).entries) == 3
 
 
 def test_a_number_that_commits_late_is_never_missed(house: House, alice: Client) -> None:

@@ -122,12 +122,12 @@ class Guard:
                 or staleness is not None
                 or keys.find(known.key.kid) is not known.key
             ):
-                return self._verify_anew(token, tenant_id, staleness or self.staleness)
+                return self._verify_anew(token, known, tenant_id, staleness or self.staleness)
             claims, now, leeway = known.claims, self._clock(), self._leeway
             if not (now < claims.exp + leeway and claims.nbf <= now + leeway and claims.iat <= now + leeway):
                 self._verifier.check_now(claims, None)
             if known.revision != revision:
-                self._require_unrevoked(known)
+                revocations.check(claims, known.key.kid)
                 known.revision = revision
             self._require_tenant(claims, tenant_id)
         except Refused:
@@ -164,29 +164,30 @@ class Guard:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _verify_anew(self, token: str, tenant_id: str | None, staleness: Staleness) -> Claims:
+    def _verify_anew(
+        self, token: str, known: Proven[Claims] | None, tenant_id: str | None, staleness: Staleness
+    ) -> Claims:
         """The same, with everything that may have to be done first: begin, wait, prove, look up, ask."""
+        revocations, limit = self.revocations, staleness.max_stale_seconds
         self._source.start()
-        if not self._elapsed() - self.revocations.as_of <= staleness.max_stale_seconds:
+        if not self._elapsed() - revocations.as_of <= limit:
             self._source.wait()
-        proven: Proven[Claims] = self._verifier.prove(token)  # may take seconds: it looks for keys that are not known
-        as_of, revision, passed = self.revocations.as_of, self.revocations.revision, self._elapsed()
+        if known is not None:
+            known = self._verifier.recall(token)
+        proven = known or self._verifier.prove(token)  # may take seconds: it looks for keys that are not known
+        as_of, revision, passed = revocations.as_of, revocations.revision, self._elapsed()
         self._verifier.check_now(proven.claims, None)
-        self._require_tenant(proven.claims, tenant_id)
+        if tenant_id is not None or self.tenant_id is not None:
+            self._require_tenant(proven.claims, tenant_id)
         if proven.revision != revision:
-            self._require_unrevoked(proven)
+            revocations.check(proven.claims, proven.key.kid)
             proven.revision = revision
-        self._require_fresh(token, passed - as_of, staleness)
+        if not passed - as_of <= limit:
+            self._require_policy(token, passed - as_of, staleness)
         return proven.claims
 
-    def _require_unrevoked(self, proven: Proven[Claims]) -> None:
-        self.revocations.check_key(proven.key.kid)
-        self.revocations.check(proven.claims)
-
-    def _require_fresh(self, token: str, stale_seconds: float, staleness: Staleness) -> None:
+    def _require_policy(self, token: str, stale_seconds: float, staleness: Staleness) -> None:
         """What is left to the policy: a token against which nothing is known, but not by knowledge that is new."""
-        if stale_seconds <= staleness.max_stale_seconds:
-            return
         if staleness.when_stale == "ask":
             self._source.ask(token)
         elif staleness.accept_stale_seconds is None or not stale_seconds <= staleness.accept_stale_seconds:

@@ -117,9 +117,11 @@ class Revocations:
         """After a fork, in the child: this is as old as nobody knows, until it has heard of the feed itself."""
         self.as_of = -math.inf
 
-    def check(self, claims: Claims) -> None:
-        """Raise Refused if this token is revoked: token_revoked, permissions_changed."""
+    def check(self, claims: Claims, kid: str | None = None) -> None:
+        """Raise Refused if this token is revoked: token_revoked, permissions_changed; key_revoked: its key `kid` is."""
         now = self._now
+        if kid in now.keys:
+            raise Refused("key_revoked")
         if now.ids.has_any((claims.sid, claims.jti)):
             raise Refused("token_revoked")
         if now.users and _is_marked(now.users.get(claims.sub), claims):

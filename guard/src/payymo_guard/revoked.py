@@ -31,6 +31,7 @@ _TIME_BITS: Final = 20
 _LATEST: Final = (1 << _TIME_BITS) - 1
 """In units: two years after the first entry. What ends later, or after a process has run for so long, is kept."""
 _TABLE_BITS: Final = TABLES - 1
+_FREE: Final = array("q", [0])
 
 
 class _Table(NamedTuple):
@@ -148,7 +149,8 @@ class RevokedIds:
 
 
 def _table(places: int) -> _Table:
-    return _Table(array("q", bytes(8 * places)), bytearray(places), 8 * places)
+    # Repeated, because an array that is made from octets keeps a sixteenth more than it needs, and copies them.
+    return _Table(_FREE * places, bytearray(places), 8 * places)
 
 
 def _fingerprint() -> Callable[[str], int]:

@@ -17,7 +17,7 @@ import msgspec
 from payymo_guard.claims import Claims, TokenClaims
 from payymo_guard.errors import Refused
 from payymo_guard.keyset import ALGORITHMS, VerificationKey, is_kid
-from payymo_guard.wire import Segments, decode_object, decode_segment, is_written_as, split
+from payymo_guard.wire import decode_object, decode_segment, is_written_as, split
 
 MAX_LEEWAY_SECONDS: Final = 60
 MAX_HEADERS: Final = 64
@@ -29,8 +29,7 @@ _system_clock: Final = time.time  # noqa: TID251 - the default of the one parame
 C = TypeVar("C", bound=TokenClaims)
 
 
-@dataclass(slots=True, eq=False)
-class Proven(Generic[C]):
+class Proven(msgspec.Struct, Generic[C], eq=False, gc=False):
     """A token's claims and the key that has proved them."""
 
     claims: C
@@ -109,7 +108,7 @@ class Verifier(Generic[C]):
     def verify(self, token: str, *, tenant_id: str | None = None) -> C:
         """Return the claims of a token that is valid here and now, and for `tenant_id` if given. Raises Refused."""
         try:
-            claims = (self._recall(token) or self._prove(token)).claims
+            claims = (self.recall(token) or self.prove(token)).claims
             self.check_now(claims, tenant_id)
         except Refused:
             raise
@@ -118,20 +117,11 @@ class Verifier(Generic[C]):
             raise Refused("token_malformed", "The token could not be checked.") from error
         return claims
 
-    def prove(self, token: str) -> "Proven[C]":
-        """Return what stays true of a token, whenever and whoever asks; `check_now` has to follow. Raises Refused."""
-        try:
-            return self._recall(token) or self._prove(token)
-        except Refused:
-            raise
-        except Exception as error:
-            raise Refused("token_malformed", "The token could not be checked.") from error
-
     def renew_locks(self) -> None:
         """After a fork, in the child: whoever held the lock is not here to let go of it."""
         self._cache_lock = threading.Lock()
 
-    def _recall(self, token: str) -> "Proven[C] | None":
+    def recall(self, token: str) -> "Proven[C] | None":
         """Return what was proved before of this token, if its key is still the very same object.
 
         Reading takes no lock: one `get` of an exact str is atomic.
@@ -139,9 +129,7 @@ class Verifier(Generic[C]):
         if type(token) is not str:
             raise Refused("token_malformed")
         entry = self._cache.get(token)
-        if entry is None:
-            return None
-        return entry if self._look_up(entry.key.kid) is entry.key else None
+        return None if entry is None or self._look_up(entry.key.kid) is not entry.key else entry
 
     def _remember(self, token: str, proven: "Proven[C]") -> None:
         """Only proved tokens get here, so a stranger can't push out what is remembered."""
@@ -150,26 +138,33 @@ class Verifier(Generic[C]):
                 self._cache.popitem(last=False)
             self._cache[token] = proven
 
-    def _prove(self, token: str) -> "Proven[C]":
-        """Check everything about a token that doesn't change with time or with who asks."""
-        segments = split(token)
-        header = self._headers.get(segments.header) or _read_header(segments.header, self._token_type)
-        key = self._find_key(header)
-        key.verify(_decode(segments.signature), segments.signing_input)
-        if len(self._headers) < MAX_HEADERS:  # only headers that were signed, so a stranger can't fill it
-            self._headers[segments.header] = header
-        proven = Proven(self._read_claims(segments), key)
-        if self._cache_size:
-            self._remember(token, proven)
-        return proven
+    def prove(self, token: str) -> "Proven[C]":
+        """Return what stays true of a token, whenever and whoever asks; `check_now` has to follow.
 
-    def _find_key(self, header: "_Header") -> VerificationKey:
-        key = self._look_up(header.kid)
-        if not isinstance(key, VerificationKey) or key.kid != header.kid:
-            raise Refused("key_unknown")
-        if key.algorithm != header.algorithm:
-            raise Refused("algorithm_refused")
-        return key
+        Raises Refused. Few functions: one that was not called for a while takes as long to call as to run, and a
+        verification of RSA leaves little in a processor's caches.
+        """
+        try:
+            encoded, payload, signature, signing_input = split(token)
+            payload, signature = decode_segment(payload), decode_segment(signature)
+            header = self._headers.get(encoded) or _read_header(encoded, self._token_type)
+            key = self._look_up(header.kid)
+            if key is None or key is not header.key:  # the one that fitted the last time
+                key = _require_fitting(key, header)
+            key.verify(signature, signing_input)
+            if key is not header.key and (encoded in self._headers or len(self._headers) < MAX_HEADERS):
+                self._headers[encoded] = _Header(header.algorithm, header.kid, key)  # it was signed: no stranger's
+            proven = Proven(self._read_claims(payload), key)
+            if self._cache_size:
+                self._remember(token, proven)
+        except Refused:
+            raise
+        except ValueError as error:
+            raise Refused("token_malformed") from error
+        except Exception as error:
+            # Whatever this was, the token has not passed every check.
+            raise Refused("token_malformed", "The token could not be checked.") from error
+        return proven
 
     def _look_up(self, kid: str) -> VerificationKey | None:
         try:
@@ -179,8 +174,7 @@ class Verifier(Generic[C]):
         except Exception as error:
             raise Refused("key_unknown", "The token's key could not be looked up.") from error
 
-    def _read_claims(self, segments: Segments) -> C:
-        payload = _decode(segments.payload)
+    def _read_claims(self, payload: bytes) -> C:
         try:
             claims = self._decode_claims(payload)
             if not is_written_as(claims, payload):
@@ -189,7 +183,8 @@ class Verifier(Generic[C]):
             raise Refused("claims_invalid") from error
         if claims.iss != self._issuer:
             raise Refused("issuer_wrong")
-        if not _is_for(self._audience, claims.aud):
+        # Whole equality. `in` is for tuples only: on a string it would look for a part of it.
+        if claims.aud != self._audience and (isinstance(claims.aud, str) or self._audience not in claims.aud):
             raise Refused("audience_wrong")
         if claims.exp <= claims.iat or claims.exp <= claims.nbf:
             raise Refused("claims_invalid", "The token ends before it begins.")
@@ -210,6 +205,8 @@ class Verifier(Generic[C]):
 class _Header(NamedTuple):
     algorithm: str
     kid: str
+    key: VerificationKey | None = None
+    """The key that fitted the last time."""
 
 
 def _read_header(segment: bytes, token_type: str) -> _Header:
@@ -219,7 +216,7 @@ def _read_header(segment: bytes, token_type: str) -> _Header:
     enc change the content (RFC 8725 §3.10). They are refused before anything is looked up.
     """
     try:
-        members = decode_object(_decode(segment))
+        members = decode_object(decode_segment(segment))
     except ValueError as error:
         raise Refused("token_malformed") from error
     if not members.keys() <= _HEADER_MEMBERS:
@@ -234,16 +231,12 @@ def _read_header(segment: bytes, token_type: str) -> _Header:
     return _Header(algorithm, kid)
 
 
-def _decode(segment: bytes) -> bytes:
-    try:
-        return decode_segment(segment)
-    except ValueError as error:
-        raise Refused("token_malformed") from error
-
-
-def _is_for(expected: str, audience: str | tuple[str, ...]) -> bool:
-    """Whole equality. `in` is for tuples only: on a string it would look for a part of it."""
-    return audience == expected if isinstance(audience, str) else expected in audience
+def _require_fitting(key: object, header: _Header) -> VerificationKey:
+    if not isinstance(key, VerificationKey) or key.kid != header.kid:
+        raise Refused("key_unknown")
+    if key.algorithm != header.algorithm:
+        raise Refused("algorithm_refused")
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +252,10 @@ def inspect(token: str) -> Inspection:
 
     Raises Refused if it isn't a token at all; any header and any claims are shown.
     """
-    segments = split(token)
-    _decode(segments.signature)
+    header, payload, signature, _ = split(token)
     try:
-        return Inspection(decode_object(_decode(segments.header)), decode_object(_decode(segments.payload)))
+        decode_segment(signature)
+        return Inspection(decode_object(decode_segment(header)), decode_object(decode_segment(payload)))
     except ValueError as error:
         raise Refused("token_malformed") from error
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from payymo.cli.admission import Admission, Holding
-from payymo.cli.listener import Leaving
+from payymo.cli.leaving import Leaving
 from payymo.errors import RequestTimeout
 from payymo.feed.model import Cursor
 from payymo.feed.waiting import Watch
@@ -28,8 +28,6 @@ from payymo.web.reading import MAX_BODY, UNREADABLE
 
 Start = tuple[int, list[tuple[str, str]]]
 Answer = tuple[int, list[tuple[str, str]], bytes]
-PATIENCE_SECONDS = 0.5
-"""How long a worker that is to leave waits for those who wait for news."""
 _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -66,6 +64,8 @@ class Bridge:
         self._hashing = hashing
         self._admission = admission or Admission(max(1, threads - 1))
         self._holding = Holding()
+        if leaving is not None and watch is not None:
+            leaving.tell(watch.wake_all)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
         self._refusing = ThreadPoolExecutor(1, thread_name_prefix="payymo-refusal")
 
@@ -120,9 +120,9 @@ class Bridge:
 
         give_up = watch.watch(place, wake)
         try:
-            while not (moved.is_set() or self._is_leaving()) and (left := began + seconds - time.monotonic()) > 0:
+            if not self._is_leaving():  # asked after it was noted that we wait: whoever leaves later, wakes us
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(moved.wait(), min(left, PATIENCE_SECONDS))
+                    await asyncio.wait_for(moved.wait(), seconds)
         finally:
             give_up()
         return time.monotonic() - began

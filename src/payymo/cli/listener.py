@@ -5,19 +5,17 @@ import os
 import resource
 import signal
 import socket
-import stat
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Final
 
 from granian import Granian
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 
+from payymo.cli.leaving import LEAVE
 from payymo.cli.tls import TRACE, CheckedPair, ListenerTls
 from payymo.errors import PayymoError
 from payymo.logs import SecurityLog
@@ -35,7 +33,6 @@ SETTLE_SECONDS: Final = 1
 """How long they have to live then before the old ones leave: the runtime reads the key last, and may fail."""
 LEAVE_SECONDS: Final = 5
 """How long workers that leave finish handshakes and conversations. Granian ends what is not a request yet."""
-LEAVE: Final = signal.SIGUSR1
 LOOK_SECONDS: Final = 0.1
 
 
@@ -252,45 +249,6 @@ def forget_signals() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-
-
-class Leaving:
-    """A worker that is told to leave takes no new connections, and asks clients to close those that they have.
-
-    Granian, told to stop, finishes requests and drops everything else at once: connections in mid-handshake, too.
-    """
-
-    def __init__(self) -> None:
-        self.has_begun = False
-
-    def await_it(self) -> None:
-        """Be ready for it. Before any other thread begins: they inherit that the signal is not for them."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {LEAVE})
-        threading.Thread(target=self._wait, name="payymo-leaving", daemon=True).start()
-
-    def _wait(self) -> None:
-        signal.sigwait({LEAVE})
-        self.has_begun = True
-        _stop_accepting()
-
-
-def _stop_accepting() -> None:
-    """Put a socket to which nobody connects in the place of every listening socket of this process.
-
-    The server's runtime holds them by number, and offers no way to be told. The connections that wait stay where they
-    are: with the socket itself, which other processes have, too.
-    """
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as nobody:
-        nobody.settimeout(0)
-        for number in (int(path.name) for path in list(Path("/dev/fd").iterdir())):
-            with suppress(OSError):
-                if number != nobody.fileno() and stat.S_ISSOCK(os.fstat(number).st_mode) and _is_listening(number):
-                    os.dup2(nobody.fileno(), number, inheritable=False)
-
-
-def _is_listening(number: int) -> bool:
-    with socket.socket(fileno=os.dup(number)) as found:
-        return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def listen(address: str, port: int, *, backlog: int) -> socket.socket:

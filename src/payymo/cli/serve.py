@@ -23,10 +23,10 @@ from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, Hashing
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
+from payymo.cli.leaving import Leaving
 from payymo.cli.listener import (
     CONNECTIONS,
     SHUTDOWN_SECONDS,
-    Leaving,
     Listener,
     allow_open_files,
     forget_signals,

@@ -38,8 +38,8 @@ class Question:
         self._failures = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
         self._idle: deque[sa.PoolProxiedConnection] = deque()
 
-    def ask(self, tenant_id: uuid.UUID, **values: uuid.UUID | int) -> Sequence[Any]:
-        """The row. Raises Unavailable when the database does not answer.
+    def ask(self, tenant_id: uuid.UUID | None = None, **values: uuid.UUID | int) -> Sequence[Any]:
+        """The row. `tenant_id`: for what is about a tenant. Raises Unavailable when the database does not answer.
 
         A connection that lay idle may have died unnoticed, as after a restart of the database: then a new one is asked.
         """

@@ -6,7 +6,7 @@ lives as long as the tokens that it refuses; expired ones are pruned in small ba
 
 import uuid
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
@@ -16,8 +16,22 @@ from payymo.feed.model import Bearer, Cursor, Kind, Page, Subject
 
 PAGE: Final = 5000
 """Entries in an answer at most."""
+NEWS: Final = 100
+"""Places up to which pages are kept, and entries in such a page at most: what followers that keep up ask for."""
 MANY_HOLDERS: Final = 1000
 """When a role of more people changes, one mark for their tenant is cheaper for everybody."""
+
+
+class _News(NamedTuple):
+    """What has been read up to a head, by the place behind which it begins."""
+
+    head: Cursor
+    pages: dict[str, Page]
+
+    def keep(self, text: str, page: Page) -> None:
+        """Keep a page, if it is one of few and small."""
+        if len(self.pages) < NEWS and len(page.entries) <= NEWS:
+            self.pages[text] = page
 
 
 class Feed:
@@ -30,6 +44,8 @@ class Feed:
         self._ttl = access_ttl_seconds
         self._is_refused = work.question(store.IS_REFUSED)
         self._is_refused_elsewhere = work.question(store.IS_REFUSED_ELSEWHERE)
+        self._head = work.question(store.HEAD)
+        self._news = _News(Cursor(-1, ""), {})
 
     def is_refused(self, bearer: Bearer, *, elsewhere: bool = False) -> bool:
         """Whether a token, valid in itself, must not be accepted: revoked, session ended, tenant suspended or gone.
@@ -94,8 +110,8 @@ class Feed:
 
     def head(self) -> Cursor:
         """Where the feed ends now. Raises Unavailable."""
-        with self._work.platform(writes=False) as tx:
-            return store.find_head(tx)
+        seq, nonce = self._head.ask()
+        return Cursor(seq, nonce)
 
     def last(self) -> tuple[int, int | None]:
         """The number of the newest entry, and when it was made; None when it is gone, or there was none yet."""
@@ -106,14 +122,34 @@ class Feed:
         """What comes after a follower's place; from the beginning, when there is none or it is no place of ours.
 
         The beginning is whatever has not expired: a snapshot. Raises Unavailable.
+
+        Whoever follows asks for nothing but news, all of them for the same at the same time. A head is of one history
+        (its nonce), so what comes between a place and a head is read once, and never is another.
         """
+        if not text:
+            return self._read(None, count)
+        head = self.head()  # first: what is answered goes at least as far
+        if text == str(head):
+            return Page((), head, more=False, restart=False)
+        if self._news.head != head:
+            self._news = _News(head, {})
+        news = self._news
+        known = news.pages.get(text)
+        if known is not None and len(known.entries) < count:
+            return known
+        page = self._read(text, count)
+        if page.cursor == head and not (page.more or page.restart):
+            news.keep(text, page)
+        return page
+
+    def _read(self, text: str | None, count: int) -> Page:
         place = Cursor.parse(text) if text else None
         with self._work.platform(writes=False) as tx:
             head = store.find_head(tx)  # first: what is read afterwards goes at least as far
             restart = bool(text) and not (place and self._is_ours(tx, place, head))
             after = 0 if place is None or restart else place.seq
             entries = store.read(tx, after=after, count=count)
-        more = len(entries) == count
+        more = bool(entries) and entries[0].cursor.seq + count <= head.seq
         last = entries[-1].cursor if entries else head
         if not more and last.seq < head.seq:
             last = head

@@ -22,7 +22,8 @@ _TAKE_NUMBERS = (
     .returning(_COUNTER.last_seq, _COUNTER.previous)
 )
 _LOCK_NUMBERS = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1).with_for_update()
-_HEAD = sa.select(_COUNTER.last_seq, _COUNTER.nonce).where(_COUNTER.id == 1)
+HEAD: Final = sa.select(_COUNTER.last_seq, _COUNTER.nonce).where(_COUNTER.id == 1)
+"""Where the feed ends."""
 POSITION: Final = sa.select(_COUNTER.last_seq).where(_COUNTER.id == 1).scalar_subquery()
 """The last number, for statements that have something else to do, too."""
 _ADD = sa.insert(r).values(
@@ -65,9 +66,23 @@ _NOBODY = sa.cast(sa.null(), sa.Uuid()).label("tenant_id")
 _OF_SERVICE = sa.select(_s.seq, _s.nonce, _s.kind, _s.subject, _NOBODY, _s.revoked_at, _s.expires_at)
 _AFTER = sa.bindparam("after", type_=sa.BigInteger())
 _COUNT = sa.bindparam("count", type_=sa.Integer())
-_READ = (
-    sa.union_all(_OF_TENANTS.where(r.c.seq > _AFTER), _OF_SERVICE.where(_s.seq > _AFTER)).order_by("seq").limit(_COUNT)
-)
+
+
+def _first_of(column: sa.ColumnElement[int]) -> sa.ScalarSelect[Any]:
+    return sa.select(sa.func.min(column)).where(column > _AFTER).scalar_subquery()
+
+
+_FIRSTS = sa.union_all(sa.select(_first_of(r.c.seq).label("seq")), sa.select(_first_of(_s.seq))).cte("firsts")
+_FIRST = sa.select(sa.func.min(_FIRSTS.c.seq)).scalar_subquery()
+
+
+def _window(numbers: sa.Select[Any], column: sa.ColumnElement[int]) -> sa.Select[Any]:
+    return numbers.where(column >= _FIRST, column < _FIRST + _COUNT)
+
+
+READ: Final = sa.union_all(_window(_OF_TENANTS, r.c.seq), _window(_OF_SERVICE, _s.seq)).order_by("seq")
+"""A window of numbers and no LIMIT: PostgreSQL supposes that the policy lets hardly a row through, and would read and
+sort all that follows, for each page anew: a million entries took minutes."""
 _NONCES = sa.union_all(
     *(sa.select(table.c.nonce).where(table.c.seq == sa.bindparam("of_seq")) for table in (r, service_revocations)),
     *(sa.select(table.c.previous).where(table.c.seq == sa.bindparam("next")) for table in (r, service_revocations)),
@@ -146,7 +161,7 @@ def lock_is_revoked(tx: Transaction, token_id: uuid.UUID) -> bool:
 
 def find_head(tx: Transaction) -> Cursor:
     """Platform step: where the feed ends."""
-    row = tx.execute(_HEAD).one()
+    row = tx.execute(HEAD).one()
     return Cursor(row.last_seq, row.nonce)
 
 
@@ -162,16 +177,17 @@ def list_nonces(tx: Transaction, seq: int) -> tuple[str, ...]:
 
 
 def read(tx: Transaction, *, after: int, count: int) -> list[Entry]:
-    """Platform step: up to `count` entries after a number, in order."""
-    return [_entry(row) for row in tx.execute(_READ, {"after": after, "count": count})]
+    """Platform step: the next entry after a number, and those of the `count - 1` numbers behind it, in order."""
+    return [_entry(row) for row in tx.execute(READ, {"after": after, "count": count})]
 
 
 def _entry(row: Any) -> Entry:
-    subject = row.subject
-    if len(subject) == BARE and row.kind != "key":  # SQLite keeps UUIDs without dashes
+    seq, nonce, kind, subject, tenant_id, revoked_at, expires_at = row
+    if len(subject) == BARE and kind != "key":  # SQLite keeps UUIDs without dashes
         subject = str(uuid.UUID(subject))
-    tenant_id = None if row.tenant_id is None else str(row.tenant_id)
-    return Entry(Cursor(row.seq, row.nonce), row.kind, subject, tenant_id, row.revoked_at, row.expires_at)
+    return Entry(
+        Cursor(seq, nonce), kind, subject, None if tenant_id is None else str(tenant_id), revoked_at, expires_at
+    )
 
 
 def prune(tx: Transaction, *, now: int, count: int) -> int:

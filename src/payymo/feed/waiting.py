@@ -52,6 +52,10 @@ class Watch:
         finally:
             give_up()
 
+    def wake_all(self) -> None:
+        """Wake whoever waits, though there is nothing new."""
+        self._wake(None)
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -63,7 +67,7 @@ class Watch:
                 pause = FAILED_SECONDS
             time.sleep(pause)
 
-    def _wake(self, head: Cursor) -> None:
+    def _wake(self, head: Cursor | None) -> None:
         with self._changed:
             moved = [ticket for ticket, (place, _) in self._waiting.items() if place != head]
             woken = [self._waiting.pop(ticket)[1] for ticket in moved]

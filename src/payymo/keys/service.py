@@ -1,15 +1,13 @@
 """The key ring: signs with the active key, publishes what verifies, rotates with overlap, by calendar or by hand.
 
 A *next* key is always published beside the active one. Rotation makes it active, so that no token is ever signed by a
-key that verifiers could not fetch already. What changed in the database reaches every process within `FRESH_SECONDS`.
+key that verifiers could not fetch already. What changed in the database reaches every process within a second:
+`payymo.keys.known`.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import msgspec
 
@@ -19,6 +17,7 @@ from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
 from payymo.feed.service import Feed
 from payymo.keys import signer, store
 from payymo.keys.keeper import KeyGone, KeyKeeper
+from payymo.keys.known import KnownKeys
 from payymo.keys.model import (
     DATABASE,
     PURPOSES,
@@ -38,20 +37,6 @@ from payymo_guard import VerificationKey
 
 MARGIN_SECONDS = 60
 """How much longer than the last token a key verifies: other processes sign with it until they have looked again."""
-FRESH_SECONDS = 1.0
-"""How long a process relies on what it has read. Looking again costs one small query per second and process."""
-SEARCH_SECONDS = 0.1
-"""How often an unknown kid makes a process look again at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ring:
-    """A snapshot, replaced as a whole, so that readers need no lock."""
-
-    keys: tuple[SigningKey, ...]
-    verification: MappingProxyType[tuple[Purpose, str], VerificationKey]
-    active: MappingProxyType[Purpose, str]
-    read_at: float
 
 
 class KeyRing:
@@ -73,66 +58,45 @@ class KeyRing:
         self._clock = clock
         self._policy = policy
         self._reports = reports
-        self._signers: dict[str, signer.Sign] = {}
-        self._reading = threading.Lock()
-        self._searched_at = float("-inf")
-        self._ring = _Ring((), MappingProxyType({}), MappingProxyType({}), float("-inf"))
+        self._known = KnownKeys(work, keeper, clock)
 
     def sign(self, purpose: Purpose, message: bytes, *, kid: str) -> bytes:
         """The signature over `message` by a key that still verifies.
 
         Raises KeyGone, Misconfigured (a broken seal, a private half that is not where it was), Unavailable.
         """
-        key = self._get(purpose, kid)
-        sign = self._signers.get(kid)
-        if sign is None:
-            sign = self._signers[kid] = self._keeper.load(key)
-        return sign(message)
+        return self._known.signer_of(self._known.get(purpose, kid))(message)
 
     def plan(self) -> SigningPlan:
         """What signs the next access token, and whether that may fail. Raises Unavailable, as `active_kid` does."""
-        ring = self._fresh()
+        ring = self._known.fresh()
         active = [key for key in ring.keys if key.state == "active"]
-        may_fail = any(key.location is not None or key.kid not in self._signers for key in active)
-        return SigningPlan(_require_active(ring, "access"), may_fail)
+        may_fail = any(key.location is not None or not self._known.is_loaded(key.kid) for key in active)
+        return SigningPlan(ring.active_kid("access"), may_fail)
 
     def active_kid(self, purpose: Purpose) -> str:
         """The kid of the key that signs now. Raises Unavailable: it was revoked, and no other could be made yet."""
-        return _require_active(self._fresh(), purpose)
+        return self._known.fresh().active_kid(purpose)
 
     def algorithms(self) -> list[str]:
         """The algorithms of access tokens that are accepted now, or may be signed soon."""
-        return sorted({jwk["alg"] for jwk in published(self._fresh().keys, int(self._clock()))})
+        return sorted({jwk["alg"] for jwk in published(self._known.fresh().keys, int(self._clock()))})
 
     def algorithm_of(self, purpose: Purpose, kid: str) -> str:
         """The algorithm of a key that still verifies. Raises KeyGone."""
-        return self._get(purpose, kid).algorithm
+        return self._known.get(purpose, kid).algorithm
 
     def find_access_key(self, kid: str) -> VerificationKey | None:
         """The public half that verifies access tokens signed by `kid`, or None."""
-        return self._find("access", kid)
+        return self._known.find("access", kid)
 
     def find_refresh_key(self, kid: str) -> VerificationKey | None:
         """The public half that verifies refresh tokens signed by `kid`, or None."""
-        return self._find("refresh", kid)
-
-    def _find(self, purpose: Purpose, kid: str) -> VerificationKey | None:
-        """An unknown kid may be one that another process has made a moment ago: then it is looked for once more.
-
-        Strangers can name kids, too, so that this happens at most ten times a second.
-        """
-        found = self._fresh().verification.get((purpose, kid))
-        if found is None and not 0 <= self._clock() - self._searched_at < SEARCH_SECONDS:
-            self._searched_at = self._clock()
-            try:
-                found = self._read().verification.get((purpose, kid))
-            except Unavailable:
-                return None
-        return found
+        return self._known.find("refresh", kid)
 
     def jwks(self) -> bytes:
         """The public JWK set (RFC 7517 §5)."""
-        return msgspec.json.encode({"keys": published(self._fresh().keys, int(self._clock()))})
+        return msgspec.json.encode({"keys": published(self._known.fresh().keys, int(self._clock()))})
 
     @property
     def calendar(self) -> Calendar:
@@ -141,7 +105,7 @@ class KeyRing:
 
     def list_keys(self) -> tuple[SigningKey, ...]:
         """Every key that still does something."""
-        return self._read().keys
+        return self._known.read().keys
 
     def ensure(self) -> None:
         """Make the keys that are missing; a next key of another algorithm or place than configured gives way to one.
@@ -152,9 +116,9 @@ class KeyRing:
         keys = self._list()
         for purpose in PURPOSES:
             self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
-        for key in self._read().keys:
+        for key in self._known.read().keys:
             if key.state == "active":
-                self._signers[key.kid] = self._keeper.load(key)
+                self._known.load(key)
 
     def try_to_ensure(self) -> None:
         """The same for who manages keys and signs nothing: where they were may be gone, and that is to be mended."""
@@ -162,7 +126,7 @@ class KeyRing:
         for purpose in PURPOSES:
             with suppress(Misconfigured, Unavailable):
                 self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
-        self._read()
+        self._known.read()
 
     def _ensure(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> None:
         wanted = self._policy.algorithm_of(purpose), self._policy.place_of(purpose)
@@ -205,7 +169,7 @@ class KeyRing:
 
         if not self._advance(purpose, is_known):
             raise Conflict("The next key can't be used: another one has been made. Try again when verifiers know it.")
-        return _require_active(self._read(), purpose)
+        return self._known.read().active_kid(purpose)
 
     def rotate_due(self) -> tuple[str, ...]:
         """Make what is missing, and rotate what the calendar asks for. Answers the kids that sign from now on.
@@ -224,9 +188,9 @@ class KeyRing:
         turned = [
             purpose
             for purpose in PURPOSES
-            if is_time(purpose, self._read().keys) and self._advance(purpose, partial(is_time, purpose))
+            if is_time(purpose, self._known.read().keys) and self._advance(purpose, partial(is_time, purpose))
         ]
-        return tuple(_require_active(self._read(), purpose) for purpose in turned)
+        return tuple(self._known.read().active_kid(purpose) for purpose in turned)
 
     def revoke(self, kid: str) -> bool:
         """Refuse from now on whatever this key has signed, and destroy it.
@@ -235,7 +199,7 @@ class KeyRing:
         False. Where keys are kept by somebody who may not answer, the next key is made afterwards, or later by the
         maintenance: nothing holds the revocation up. Raises NotFound.
         """
-        found = next((key for key in self._read().keys if key.kid == kid and key.state != "retiring"), None)
+        found = next((key for key in self._known.read().keys if key.kid == kid and key.state != "retiring"), None)
         with ExitStack() as stack:
             heirs: list[signer.NewKey] = []
             if found is not None and self._needs_heir(found.purpose):
@@ -255,7 +219,7 @@ class KeyRing:
                 # Whoever has the key signs tokens that live as long as they like, and caches show it for a while yet.
                 shown = max(revoked.token_ttl_seconds, self._policy.calendar.jwks_max_age)
                 self._feed.key_revoked(tx, kid, live_until=now + shown)
-        self._read()
+        self._known.read()
         with suppress(Unavailable, Misconfigured):
             self._prepare()
         with suppress(Unavailable, Misconfigured):
@@ -288,7 +252,7 @@ class KeyRing:
         for purpose in PURPOSES:
             if None in (find_one(keys, purpose, "active"), find_one(keys, purpose, "next")):
                 self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
-        self._read()
+        self._known.read()
 
     def _advance(self, purpose: Purpose, is_wanted: Callable[[tuple[SigningKey, ...]], bool]) -> bool:
         """One step of the life cycle, in one transaction: there is one active key before it and after it.
@@ -319,7 +283,7 @@ class KeyRing:
     def _is_usable(self, candidate: SigningKey) -> bool:
         """Whether a next key signs. If not, another one has taken its place. Raises Unavailable."""
         try:
-            self._signers[candidate.kid] = self._keeper.load(candidate)
+            self._known.load(candidate)
         except (Misconfigured, KeyGone):
             with self._keeper.made(candidate.purpose, "next") as [fresh], self._work.platform() as tx:
                 store.lock(tx)
@@ -333,47 +297,3 @@ class KeyRing:
     def _list(self) -> tuple[SigningKey, ...]:
         with self._work.platform(writes=False) as tx:
             return store.list_keys(tx)
-
-    def _get(self, purpose: Purpose, kid: str) -> SigningKey:
-        found = next((key for key in self._fresh().keys if (key.purpose, key.kid) == (purpose, kid)), None)
-        if found is None:
-            raise KeyGone(private=f"there is no signing key {kid}")
-        return found
-
-    def _fresh(self) -> _Ring:
-        ring = self._ring
-        if 0 <= self._clock() - ring.read_at < FRESH_SECONDS:  # a clock that went back makes nothing fresh
-            return ring
-        if not self._reading.acquire(blocking=not ring.keys):
-            return ring  # another thread is reading; what we have is a second old at most
-        try:
-            return self._read()
-        except Unavailable:
-            # What is in memory still tells garbage from tokens; whether a token counts is asked of the database anyway,
-            # and that question fails closed. Calling every token false during an outage would log everybody out.
-            if not ring.keys:
-                raise
-            return ring
-        finally:
-            self._reading.release()
-
-    def _read(self) -> _Ring:
-        now = self._clock()
-        with self._work.platform(writes=False) as tx:
-            keys = tuple(key for key in store.list_keys(tx) if key.verifies_at(int(now)))
-        known = {old.kid: old for old in self._ring.verification.values()}
-        verification = {
-            (key.purpose, key.kid): known.get(key.kid) or VerificationKey.from_jwk(key.public_jwk) for key in keys
-        }
-        active = {key.purpose: key.kid for key in keys if key.state == "active"}
-        for gone in self._signers.keys() - {key.kid for key in keys}:
-            self._signers.pop(gone, None)  # what is destroyed in the database is forgotten here, too
-        self._ring = _Ring(keys, MappingProxyType(verification), MappingProxyType(active), now)
-        return self._ring
-
-
-def _require_active(ring: _Ring, purpose: Purpose) -> str:
-    found = ring.active.get(purpose)
-    if found is None:
-        raise Unavailable(private=f"there is no {purpose} key that signs")
-    return found

@@ -87,7 +87,8 @@ class EventApi:
         head = self._feed.head()  # first: what comes while we read is news
         events = self._undelivered(receiver, count + 1)
         if not (events or body.return_immediately or caller.comes_again) and count:
-            self._waiting.wait(caller, head, WAIT_SECONDS)
+            if self._waiting.wait(caller, head, WAIT_SECONDS) is None:
+                return Response()
             events = self._undelivered(receiver, count + 1)
         return self._answer(events, count)
 

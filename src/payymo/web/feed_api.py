@@ -67,16 +67,16 @@ class Waiting:
         self._watch = watch
         self._threads = threading.BoundedSemaphore(WAITING_THREADS)
 
-    def wait(self, caller: Caller, place: Cursor, seconds: int) -> float:
+    def wait(self, caller: Caller, place: Cursor, seconds: int) -> float | None:
         """Return when the feed has left this place, or after so long. Answers how long that was, in seconds.
 
-        Where requests are parked it returns at once: what is answered then, nobody sees, and the request comes again.
+        None: the request is parked and comes again. What is answered now, nobody sees.
         """
         park: Park | None = caller.request.environ.get(PARK)
         if park is not None:
             park(place, seconds)
             g.payymo_is_parked = True
-            return 0.0
+            return None
         if not caller.request.is_multithread:  # PEP 3333: nobody else would be answered meanwhile
             return 0.0
         if not self._threads.acquire(blocking=False):
@@ -104,8 +104,10 @@ class FeedApi:
         self._take_down(caller, query)
         waited: float = caller.request.environ.get(WAITED, 0.0)
         if query.wait and not (page.entries or page.restart or caller.comes_again):
-            waited = self._waiting.wait(caller, page.cursor, query.wait)
-            page = self._feed.read(query.after)
+            held = self._waiting.wait(caller, page.cursor, query.wait)
+            if held is None:
+                return Response()
+            waited, page = held, self._feed.read(query.after)
         return _render(page, waited)
 
     def _take_down(self, caller: Caller, query: FeedQuery) -> None:
