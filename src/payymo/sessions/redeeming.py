@@ -15,7 +15,7 @@ def look_up(tx: Transaction, links: Links, users: Users, token: str, kind: LinkK
 
 
 def redeem(tx: Transaction, links: Links, users: Users, token: str, kind: LinkKind) -> tuple[Account, Link] | None:
-    """Step: use a link up. Answers whose it was, locked, and the link; None: it is not good, and nothing happened.
+    """Step: use a link up. Answers whose it was, locked, and the link; None: it is not good.
 
     The token alone decides whose account it is about. The user is locked first, as everywhere, and then the link.
     """
