@@ -278,7 +278,7 @@ PLATFORM = (
             *("_SET_CLIENT", "_SET_TENANT", "_UNSET_CLIENT", "_UNSET_TENANT"),
         )
     }
-    | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_NONCES", "_PRUNE", "_READ")}
+    | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_MADE_AT", "_NONCES", "_PRUNE", "_READ")}
     | {
         ("payymo.guards.store", name)
         for name in (
