@@ -249,9 +249,9 @@ def _build(
     counters = _counters(settings, engine, clock)
     mail = mail_policy(settings.mail)
     outbox = Outbox(work, envelope, clock, entropy, policy=mail, log=log)
-    lockouts = Lockouts(work, attempts=attempts, users=users, outbox=outbox)
     usage, overrides = Usage(work, clock), Overrides(work, clock, log)
     links = Links(work, clock, entropy, link_policy(settings))
+    lockouts = Lockouts(work, attempts=attempts, users=users, links=links, outbox=outbox, log=log)
     notices = Notices(outbox, clock)
     credentials = Credentials(
         work,

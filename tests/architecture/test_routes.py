@@ -27,6 +27,7 @@ OPEN = UNLIMITED | {
     ("GET", "/api/openapi.json"),
     ("POST", "/api/auth/email/change/confirm"),
     ("POST", "/api/auth/email/verify"),
+    ("POST", "/api/auth/unlock"),
     ("POST", "/api/auth/login"),
     ("POST", "/api/auth/password/reset"),
     ("POST", "/api/auth/password/reset/confirm"),

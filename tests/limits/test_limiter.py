@@ -242,7 +242,7 @@ def test_whatever_the_lower_half_says(network: int, host: int) -> None:
 
 
 def test_an_account_is_one_account_however_its_address_is_written(database: Database) -> None:
-    """Invariant 23: other letters are no second set of tries, also for an account that isn't there."""
+    """CVE-2025-54998, CVE-2025-6004: other letters are no second set of tries, also for an account that isn't there."""
     house = House(database, lockout={"enabled": True})
     for address in ("alice@example.com", "nobody@example.com", "not an address"):
         if address.startswith("alice"):

@@ -6,7 +6,7 @@ from tests.support.mail import deliver, mail_server, text_of
 
 
 def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Database) -> None:
-    """One letter for the waits of a day, one for the stop; nobody hears of guesses at what does not exist."""
+    """One letter for the waits of a day, one for the stop with a link that unlocks once; for nobody none."""
     with mail_server() as server:
         house = House(database, lockout={"enabled": True, "failures": 1, "stop": 4}, mail=server.settings())
         house.user("alice")
@@ -24,4 +24,9 @@ def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Da
         assert server.recipients == ["alice@example.com"] * 2
         assert server.received[1]["Subject"] == "Your account is locked"
         assert "2027-01-15 11:00 UTC" in text_of(server.received[1])
+        token = server.links()[-1]
+        assert house.client().log_in().status_code == 429
+        assert house.client().post("/api/auth/unlock", {"token": f"{token}x"}).status_code == 422
+        assert [house.client().post("/api/auth/unlock", {"token": token}).status_code for _ in range(2)] == [200, 422]
+        assert house.client().log_in().status_code == 200
         house.close()

@@ -457,7 +457,7 @@ def test_locked_account_refuses_the_right_password_too(database: Database) -> No
 
 
 def test_strangers_who_lock_an_account_keep_its_owner_from_nothing_that_is_open(database: Database) -> None:
-    """A lockout stops at the door: who is in stays in, and can open the door again by another password."""
+    """CVE-2026-9798, decided otherwise: a lockout is about passwords. Who is in stays in, and can set another one."""
     house = limited(database, lockout={"enabled": True}, trusted_proxies=("127.0.0.0/8",))
     house.user("alice")
     alice = house.logged_in()

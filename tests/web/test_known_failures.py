@@ -280,6 +280,7 @@ OPEN = {
     "POST /api/auth/login",
     "POST /api/auth/refresh",
     "POST /api/auth/token/verify",
+    "POST /api/auth/unlock",
     "POST /api/auth/email/verify",
     "POST /api/auth/email/change/confirm",
     "POST /api/auth/password/reset",

@@ -55,12 +55,11 @@ _ADD_PAIR = {
 _COUNT_PAIR = sa.update(f).where(*_PAIR).values(failures=f.c.failures + 1, failed_at=_MOMENT)
 _FAILURES_OF_PAIR = sa.select(f.c.failures).where(*_PAIR, f.c.failed_at > _MOMENT - DAY_SECONDS).with_for_update()
 _CLEAR_PAIR = sa.update(f).where(*_PAIR).values(failures=0)
-_LATEST = sa.func.max(f.c.failed_at)
 _TRIED_AROUND = (
-    sa.select(_LATEST)
+    sa.select(sa.func.max(f.c.failed_at).label("latest"))
     .where(f.c.tenant_id == TENANT, f.c.neighbourhood == sa.bindparam("around"), f.c.failed_at > sa.bindparam("since"))
     .group_by(f.c.account)
-    .order_by(_LATEST.desc())
+    .order_by(sa.desc("latest"))
     .limit(sa.bindparam("count"))
 )
 

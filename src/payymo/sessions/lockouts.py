@@ -9,9 +9,13 @@ from typing import Final
 from payymo.attempts.model import Notice
 from payymo.attempts.service import Attempts
 from payymo.db.work import Transaction, Work
+from payymo.errors import InvalidLink
 from payymo.limits.limiter import account_key
+from payymo.links.service import Links
+from payymo.logs import SecurityLog, Trace
 from payymo.mail.model import Kind, Message, moment_text
 from payymo.mail.outbox import Outbox
+from payymo.sessions.redeeming import redeem
 from payymo.users.model import canonical_email
 from payymo.users.service import Users
 
@@ -22,11 +26,15 @@ LETTERS: Final[dict[str, Kind]] = {"wait": "password-tried", "stop": "account-lo
 class Lockouts:
     """Guesses at the passwords of users, as far as it is known whose they are."""
 
-    def __init__(self, work: Work, *, attempts: Attempts, users: Users, outbox: Outbox) -> None:
+    def __init__(
+        self, work: Work, *, attempts: Attempts, users: Users, links: Links, outbox: Outbox, log: SecurityLog
+    ) -> None:
         self._work = work
         self._attempts = attempts
         self._users = users
+        self._links = links
         self._outbox = outbox
+        self._log = log
 
     def unlock(self, tx: Transaction, user_id: uuid.UUID) -> None:
         """Step: admit logins of a user, and changes of their password, as if none had failed. Raises NotFound.
@@ -37,6 +45,23 @@ class Lockouts:
         names = canonical_email(user.email) or "-", str(user_id)
         self._attempts.unlock(tx, user_id, *(account_key(user.tenant_id, name) for name in names))
 
+    def unlock_by_link(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
+        """Admit logins of the user again who was sent this link. Nobody is logged in by it. Raises InvalidLink."""
+        with self._work(tenant_id) as tx:
+            done = redeem(tx, self._links, self._users, token, "unlock")
+            if done is not None:
+                self.unlock(tx, done[0].user.id)
+        self._log.event(
+            "user.unlocked",
+            "refused" if done is None else "success",
+            trace=trace,
+            tenant_id=tenant_id,
+            user_id=None if done is None else done[0].user.id,
+            reason="by-mail",
+        )
+        if done is None:
+            raise InvalidLink
+
     def tell_due(self) -> int:
         """Have a letter sent to each user who has not heard of it, and answer how many. Safe to do in parallel."""
         return sum(self._tell(notice) for notice in self._attempts.list_untold(count=AT_ONCE))
@@ -46,7 +71,11 @@ class Lockouts:
             since = self._attempts.take_notice(tx, notice)
             if since is None:  # another process has told them, or an unlocking made it old news
                 return False
-            user = self._users.get_in(tx, notice.user_id)
-            facts = {"when": moment_text(since)}
+            account = self._users.lock_account(tx, notice.user_id)
+            if account is None:
+                return False
+            user, facts = account.user, {"when": moment_text(since)}
+            if notice.kind == "stop" and account.may_act:
+                facts |= self._links.issue(tx, "unlock", user.id, bound_to=account.binding).facts
             self._outbox.put(tx, Message(LETTERS[notice.kind], user.email, facts, user_id=user.id))
         return True

@@ -13,6 +13,7 @@ from payymo.errors import FieldError, InvalidInput, TooManyRequests
 from payymo.limits.limiter import RateLimiter, account_key
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.credentials import Credentials
+from payymo.sessions.lockouts import Lockouts
 from payymo.users.model import canonical_email
 from payymo.users.service import Users
 from payymo.web.caller import Caller
@@ -68,10 +69,18 @@ class AccountApi:
     """One's own address and password."""
 
     def __init__(
-        self, *, credentials: Credentials, addresses: Addresses, users: Users, door: Door, limiter: RateLimiter
+        self,
+        *,
+        credentials: Credentials,
+        addresses: Addresses,
+        lockouts: Lockouts,
+        users: Users,
+        door: Door,
+        limiter: RateLimiter,
     ) -> None:
         self._credentials = credentials
         self._addresses = addresses
+        self._lockouts = lockouts
         self._users = users
         self._door = door
         self._limiter = limiter
@@ -88,7 +97,8 @@ class AccountApi:
         who = caller.principal
         own = account_key(who.tenant_id, str(who.user_id))
         self._limiter.spend("mail", "account", own, tenant=lambda: who.tenant_id)
-        with self._door.trying(caller, self._door.admit_change(caller)):
+        attempt = self._door.admit_change(caller)
+        with self._door.trying(caller, attempt):
             self._addresses.request_change(
                 who.tenant_id,
                 who.user_id,
@@ -97,6 +107,13 @@ class AccountApi:
                 current_password=body.current_password,
                 trace=caller.trace,
             )
+        self._door.let_act(attempt)
+        return Nothing()
+
+    @route("POST", "/api/auth/unlock", limit="login", authentication=None)
+    def unlock(self, caller: Caller, body: LinkBody) -> Nothing:
+        """Unlock one's account with the token of the link from the mail. Nobody is logged in by it."""
+        self._lockouts.unlock_by_link(caller.tenant.id, body.token, trace=caller.trace)
         return Nothing()
 
     @route("POST", "/api/auth/email/change/confirm", limit="login", authentication=None, pace=TOKEN_PROOF)

@@ -68,6 +68,11 @@ class Door:
             self._attempts.give_back(attempt)
             raise
 
+    def let_act(self, attempt: Attempt) -> None:
+        """The password of somebody who is logged in was right, and stays what it is: the try does not count."""
+        self._attempts.give_back(attempt)
+        self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
+
     def let_in(self, attempt: Attempt, user_id: uuid.UUID, answer: BaseModel) -> Response:
         """The answer to a login. It takes back what the right password proves, and makes the device known."""
         cookie = self._attempts.succeeded(attempt, user_id)

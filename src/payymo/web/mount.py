@@ -79,6 +79,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         AccountApi(
             credentials=services.credentials,
             addresses=services.addresses,
+            lockouts=services.lockouts,
             users=services.users,
             door=door,
             limiter=services.limiter,
