@@ -89,6 +89,7 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
         ),
         ("PATCH", "/api/admin/users/<uuid:user_id>"): (user, {"status": "disabled"}, "user.status-changed"),
         ("POST", "/api/admin/users/<uuid:user_id>/unlock"): (f"{user}/unlock", None, "user.unlocked"),
+        ("POST", "/api/admin/users/<uuid:user_id>/force-reset"): (f"{user}/force-reset", None, "user.reset-forced"),
         ("POST", "/api/admin/roles"): ("/api/admin/roles", {"name": "clerk", "permissions": ["a:b"]}, "role.created"),
         ("PUT", "/api/admin/roles/<string:name>"): (
             "/api/admin/roles/clerk",

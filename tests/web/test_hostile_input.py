@@ -49,7 +49,11 @@ INJECTIONS = (
 )
 PROSE = {"password", "current_password", "new_password"}
 """Members in which any printable text is a legitimate value."""
-NULLABLE = {("ChangeUserBody", name) for name in ("status", "roles", "password")} | {("NewTenantBody", "host")}
+NULLABLE = {
+    *((body, "current_password") for body in ("ChangeEmailBody", "ChangePasswordBody")),
+    *(("ChangeUserBody", name) for name in ("status", "roles", "password")),
+    ("NewTenantBody", "host"),
+}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
