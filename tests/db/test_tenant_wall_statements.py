@@ -278,7 +278,7 @@ PLATFORM = (
             *("_SET_CLIENT", "_SET_TENANT", "_UNSET_CLIENT", "_UNSET_TENANT"),
         )
     }
-    | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_MADE_AT", "_NONCES", "_PRUNE", "_READ")}
+    | {("payymo.feed.store", name) for name in ("_ADD_FOR_SERVICE", "_MADE_AT", "_NONCES", "_PRUNE", "READ")}
     | {
         ("payymo.guards.store", name)
         for name in (
@@ -304,7 +304,6 @@ PLATFORM = (
 )
 """Run by `work.platform()` alone: keys, secrets, guards, tenants, the feed as a whole, and cleaners."""
 PARTS = {
-    ("payymo.attempts.store", "_LATEST"),
     ("payymo.feed.store", "_OF_SERVICE"),
     ("payymo.feed.store", "_OF_TENANTS"),
     ("payymo.links.store", "_EXPIRED"),
