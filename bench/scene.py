@@ -18,11 +18,12 @@ from werkzeug.test import EnvironBuilder
 
 from bench import floors
 from bench.measure import Act
-from payymo.compose import Services, compose
+from payymo.compose import compose
 from payymo.db import migrate
 from payymo.db.work import connect
 from payymo.extension import Payymo
 from payymo.logs import SecurityLog, Trace
+from payymo.services import Services
 from tests.support import services as launcher
 from tests.support.house import PASSWORD, Database, settings_for
 

@@ -3,8 +3,9 @@
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from payymo.compose import Services, compose
+from payymo.compose import compose
 from payymo.config import Settings
+from payymo.services import Services
 from payymo.web.headers import add_security_headers
 from payymo.web.measuring import Observe, measure
 from payymo.web.mount import mount_services

@@ -10,8 +10,9 @@ from typing import ParamSpec, TypeVar
 
 from flask import Blueprint, Flask, Response, g
 
-from payymo.compose import Services, compose
+from payymo.compose import compose
 from payymo.config import Settings, read_settings
+from payymo.services import Services
 from payymo.web.caller import Caller
 from payymo.web.headers import add_security_headers
 from payymo.web.mount import mount_services

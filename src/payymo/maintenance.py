@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from payymo.compose import Services
 from payymo.errors import Misconfigured, PayymoError
 from payymo.logs import Trace
+from payymo.services import Services
 
 TRACE = Trace(request_id="maintenance")
 LEASE = "maintenance"

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from payymo.clock import Clock
 from payymo.config import Settings, reveal
 from payymo.db.privilege import role_reasons
 from payymo.db.revision import is_current
@@ -9,7 +10,7 @@ from payymo.db.work import Engine, Work
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.production import reasons_against_production
-from payymo.secrets.envelope import is_sealed
+from payymo.secrets.envelope import Envelope, check_master_keys, is_sealed
 from payymo.secrets.master import KEEPERS, find_master_key, load_extra, make_development_key, read_setting
 from payymo.secrets.model import Access, MasterKey, TokenAccess, VaultAccess
 
@@ -97,3 +98,12 @@ def _make_development_key(settings: Settings, engine: Engine, entropy: Entropy) 
             return found  # another process, which started at the same moment, has made it
         raise Misconfigured([f"{settings.data}: the database is there and its master key is not: restore master.key"])
     return make_development_key(settings.data, entropy)
+
+
+def open_envelope(
+    settings: Settings, work: Work, clock: Clock, entropy: Entropy, masters: tuple[MasterKey, MasterKey | None]
+) -> Envelope:
+    """`masters`: the one in use, and the next. Raises Misconfigured, unless the database opens with them."""
+    given = [key for key in masters if key is not None]
+    check_master_keys(work, given, clock, is_production=settings.is_production)
+    return Envelope(clock, entropy, given)

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pybase64
 
+from payymo.clock import Clock
 from payymo.entropy import Entropy
 from payymo.keys.keeper import KeyGone
 from payymo.keys.model import Purpose, SigningPlan
 from payymo.keys.service import KeyRing
+from payymo_guard import Claims, RefreshClaims, Verifier
 
 ACCESS_TYPE = "at+jwt"
 REFRESH_TYPE = "rt+jwt"
@@ -117,3 +119,27 @@ class TokenMinter:
 def _encode(data: bytes) -> bytes:
     """base64url without padding (RFC 7515 §2)."""
     return pybase64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def access_verifier(policy: TokenPolicy, ring: KeyRing, clock: Clock, *, cache_size: int) -> Verifier[Claims]:
+    """What tells our own access tokens: the verifier that guards use, too."""
+    return Verifier(
+        issuer=policy.issuer,
+        audience=policy.audience,
+        keys=ring.find_access_key,
+        token_type=ACCESS_TYPE,
+        clock=clock,
+        cache_size=cache_size,
+    )
+
+
+def refresh_verifier(policy: TokenPolicy, ring: KeyRing, clock: Clock) -> Verifier[RefreshClaims]:
+    """The same for refresh tokens, which nobody else can check."""
+    return Verifier(
+        issuer=policy.issuer,
+        audience=policy.refresh_audience,
+        keys=ring.find_refresh_key,
+        token_type=REFRESH_TYPE,
+        claims_type=RefreshClaims,
+        clock=clock,
+    )

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from payymo.compose import Services
 from payymo.extension import Payymo
 from payymo.logs import Trace
+from payymo.services import Services
 from tests.support.house import PASSWORD, Client, Database, settings_for
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "invoices.py"

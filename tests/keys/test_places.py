@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from payymo.compose import Services, compose
+from payymo.compose import compose
 from payymo.db.schema import signing_keys
 from payymo.entropy import Entropy
 from payymo.errors import Conflict, Misconfigured, Unavailable
@@ -20,6 +20,7 @@ from payymo.keys.places import FileKeys, KeyPlace, KeyPlaces, require_place
 from payymo.keys.signer import public_jwk
 from payymo.logs import Trace
 from payymo.secrets.hsm import find_objects, hardware_token, make_master_key
+from payymo.services import Services
 from payymo_guard import Refused, VerificationKey
 from tests.support.crew import Crew
 from tests.support.house import Database, House, fresh_name, settings_for

@@ -15,9 +15,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from payymo.app import create_app
-from payymo.compose import Services, compose
+from payymo.compose import compose
 from payymo.config import Settings
 from payymo.logs import SecurityLog, Trace
+from payymo.services import Services
 from payymo.tenants.model import Tenant
 from payymo.users.model import User
 from payymo.users.passwords import Passwords

@@ -10,12 +10,14 @@ from typing import ParamSpec, TypeVar
 import click
 
 from payymo.cli.output import harmless
-from payymo.compose import Services, compose, open_engine
+from payymo.compose import compose
 from payymo.config import Settings, read_settings
+from payymo.connections import open_engine
 from payymo.db.revision import is_current
 from payymo.db.work import Engine
 from payymo.errors import InvalidInput, Misconfigured, NotFound, PayymoError, Unavailable
 from payymo.logs import SecurityLog, Trace
+from payymo.services import Services
 from payymo.tenants.model import Tenant
 
 P = ParamSpec("P")

@@ -8,10 +8,10 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, find_tenant, of_tenant, politely, services
 from payymo.cli.output import show, show_all
-from payymo.compose import Services
 from payymo.errors import FieldError, InvalidInput
 from payymo.limits.model import TIERS, Tally, UsageKey, parse_limits, report, require_limits, would_refuse
 from payymo.limits.usage import KEEP_DAYS
+from payymo.services import Services
 
 COLUMNS = ("tier", "counted_by", "limit", "clients", "passed", "refused", "p50", "p95", "p99", "most", "suggestion")
 WOULD_REFUSE = "would_refuse"

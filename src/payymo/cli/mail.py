@@ -8,10 +8,10 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, find_tenant, of_tenant, politely, services
 from payymo.cli.output import show, show_all
-from payymo.compose import Services
 from payymo.errors import Conflict
 from payymo.mail.model import Sender
 from payymo.mail.transports import NotSent
+from payymo.services import Services
 
 COLUMNS = ("id", "kind", "user_id", "created_at", "due_at", "expires_at", "attempts", "failed_at", "reason")
 

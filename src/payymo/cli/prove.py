@@ -17,12 +17,14 @@ from payymo.cli.output import counted, show_all
 from payymo.cli.timing_lines import Answer, Http, Inside, Line
 from payymo.cli.timing_pairs import PAIRS, Pair
 from payymo.cli.timing_world import Ask, World, world
-from payymo.compose import Services, compose, open_engine
+from payymo.compose import compose
 from payymo.config import PREFIX, read_settings
+from payymo.connections import open_engine
 from payymo.db import migrate
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.logs import SecurityLog
+from payymo.services import Services
 from payymo.timing.gathering import Samples, gather
 from payymo.timing.model import Finding, judge
 

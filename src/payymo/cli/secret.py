@@ -8,9 +8,9 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, politely, services
 from payymo.cli.output import counted, show, show_all
-from payymo.compose import Services
 from payymo.errors import InvalidInput, Misconfigured
 from payymo.secrets.service import DATABASE
+from payymo.services import Services
 
 COLUMNS = ("name", "version", "created_at", "retired_at")
 

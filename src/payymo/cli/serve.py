@@ -34,7 +34,7 @@ from payymo.cli.listener import (
 )
 from payymo.cli.tls import ListenerTls, PairFiles, PairSource, StoredPair, watch
 from payymo.clock import system_clock
-from payymo.compose import Services, compose
+from payymo.compose import compose
 from payymo.config import FOREIGN, PREFIX, Settings, read_settings
 from payymo.db.revision import is_current
 from payymo.errors import Misconfigured
@@ -45,6 +45,7 @@ from payymo.metrics.meter import Meter
 from payymo.metrics.node import Node, open_node
 from payymo.production import warnings_about
 from payymo.secrets.model import is_secret_name
+from payymo.services import Services
 from payymo.start import require_production
 from payymo.web.mount import list_routes
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.cli.common import CONSOLE
-from payymo.compose import Services
+from payymo.services import Services
 from payymo.sessions.model import Device, TokenPair
 from payymo.tenants.model import Tenant
 from payymo.tokens import Subject

@@ -8,9 +8,9 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services
 from payymo.cli.output import show
-from payymo.compose import Services
 from payymo.errors import InvalidToken, PayymoError
 from payymo.feed.model import Bearer
+from payymo.services import Services
 from payymo_guard import Refused
 from payymo_guard.verify import inspect
 

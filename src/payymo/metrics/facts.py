@@ -12,12 +12,12 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from payymo import __version__
 from payymo.certificates.model import CertificateVersion
-from payymo.compose import Services
 from payymo.errors import Unavailable
 from payymo.guards.model import STANDINGS, Follower, standing_of
 from payymo.keys.model import Calendar, SigningKey, due_at
 from payymo.logs import Trace
 from payymo.metrics import catalogue as c
+from payymo.services import Services
 
 FRESH_SECONDS: Final = 5.0
 """How long what was read is told again. Whoever scrapes more often asks the database no more often."""

@@ -1,12 +1,12 @@
 """What is counted, as the rest of the house tells it: the callbacks of one process."""
 
 from payymo.clock import Clock
-from payymo.compose import Services
 from payymo.limits.model import Tier
 from payymo.logs import Outcome
 from payymo.maintenance import Round
 from payymo.metrics import catalogue as c
 from payymo.metrics.lanes import Lane
+from payymo.services import Services
 
 
 class Meter:

@@ -19,13 +19,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from payymo.clock import Clock
-from payymo.compose import Services
 from payymo.errors import Misconfigured
 from payymo.files import make_private_folder
 from payymo.metrics.endpoint import Endpoint
 from payymo.metrics.facts import Reading
 from payymo.metrics.lanes import Lanes
 from payymo.metrics.meter import Meter
+from payymo.services import Services
 
 PREFIX: Final = "metrics-"
 IN_USE: Final = "in-use"

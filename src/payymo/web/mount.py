@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 from flask import Blueprint
 
-from payymo.compose import Services
 from payymo.roles.service import Grants
+from payymo.services import Services
 from payymo.sessions.actor import Administrator
 from payymo.web.account_api import AccountApi
 from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi

@@ -1,0 +1,146 @@
+"""Everything that the faces talk to, as one value; and what a process does with all of it: duties, and the end."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from limits.storage import Storage
+
+from payymo.attempts.service import Attempts
+from payymo.certificates.development import DevelopmentAuthority
+from payymo.certificates.rotation import CertificateRotation
+from payymo.certificates.service import Certificates
+from payymo.clock import Clock
+from payymo.config import Settings
+from payymo.connections import Connections, connections_of
+from payymo.db.lease import Lease
+from payymo.db.revision import is_current
+from payymo.db.work import Work
+from payymo.entropy import Entropy
+from payymo.errors import Misconfigured, PayymoError
+from payymo.feed.service import Feed
+from payymo.feed.waiting import Watch
+from payymo.guards.service import Guards
+from payymo.keys.keeper import KeyKeeper
+from payymo.keys.service import KeyRing
+from payymo.limits.limiter import RateLimiter
+from payymo.limits.overrides import Overrides
+from payymo.limits.storage import SqlStorage
+from payymo.limits.usage import Usage
+from payymo.links.service import Links
+from payymo.logs import SecurityLog, Trace
+from payymo.mail.courier import Courier
+from payymo.mail.outbox import Outbox
+from payymo.roles.service import Roles
+from payymo.secrets.envelope import Envelope
+from payymo.secrets.model import MasterKey
+from payymo.secrets.rotation import MasterRotation, Reencryption
+from payymo.secrets.service import Secrets
+from payymo.sessions.addresses import Addresses
+from payymo.sessions.administration import Administration
+from payymo.sessions.credentials import Credentials
+from payymo.sessions.lockouts import Lockouts
+from payymo.sessions.revocations import Revocations
+from payymo.sessions.service import Sessions
+from payymo.tenants.service import Tenants
+from payymo.tokens import TokenMinter
+from payymo.users.budget import Budgets
+from payymo.users.imports import UserImport
+from payymo.users.passwords import Passwords
+from payymo.users.policies import PasswordPolicies
+from payymo.users.service import Users
+from payymo_guard import Claims, Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the faces (HTTP, command line) talk to."""
+
+    settings: Settings
+    engine: sa.Engine
+    work: Work
+    clock: Clock
+    entropy: Entropy
+    log: SecurityLog
+    next_master_key: MasterKey | None
+    envelope: Envelope
+    secrets: Secrets
+    master_rotation: MasterRotation
+    reencryption: Reencryption
+    keeper: KeyKeeper
+    ring: KeyRing
+    guards: Guards
+    certificates: Certificates
+    certificate_rotation: CertificateRotation
+    development_authority: DevelopmentAuthority
+    tenants: Tenants
+    roles: Roles
+    passwords: Passwords
+    budgets: Budgets
+    users: Users
+    password_policies: PasswordPolicies
+    user_import: UserImport
+    sessions: Sessions
+    revocations: Revocations
+    feed: Feed
+    watch: Watch
+    administration: Administration
+    credentials: Credentials
+    addresses: Addresses
+    links: Links
+    outbox: Outbox
+    courier: Courier
+    attempts: Attempts
+    lockouts: Lockouts
+    limiter: RateLimiter
+    limit_usage: Usage
+    limit_overrides: Overrides
+    counters: Storage | None
+    minter: TokenMinter
+    verifier: Verifier[Claims]
+
+    def is_ready(self) -> bool:
+        """Whether the database answers and has the schema of this version."""
+        try:
+            return is_current(self.engine)
+        except Misconfigured:
+            return False
+
+    def prune(self) -> int:
+        """Forget everything that expired, in small batches. Answers how many rows went."""
+        total = 0
+        while pruned := self.revocations.prune():
+            total += pruned
+        if isinstance(self.counters, SqlStorage):
+            total += self.counters.prune()
+        total += self.attempts.prune() + self.limit_usage.prune()
+        for forget in (self.outbox.prune, self.links.prune, self.users.prune_unverified):
+            total += sum(iter(forget, 0))
+        return total + self.guards.prune() + self.keeper.retire_expired()
+
+    def do_duties(self, trace: Trace) -> None:
+        """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
+        self.prune()
+        self.lockouts.tell_due()
+        self.certificate_rotation.do_duties(trace)  # before what may wait for a token that does not answer
+        if self.settings.keys.rotate_automatically:
+            for kid in self.ring.rotate_due():
+                self.log.event("key.rotated", "success", trace=trace, kid=kid, reason="calendar")
+        for kid in self.keeper.destroy_leftovers():
+            self.log.event("key.destroyed", "success", trace=trace, kid=kid)
+
+    def lease(self, name: str, *, seconds: int) -> Lease:
+        """What one process at a time does, as this process sees it."""
+        return Lease(self.work, self.clock, name, self.entropy.token(16), seconds=seconds)
+
+    def connections(self) -> Connections:
+        """How many connections to the database this process uses, of how many it may."""
+        return connections_of(self.engine)
+
+    def close(self) -> None:
+        """Write down what is only in memory, if the database takes it, and give the connections back."""
+        with suppress(PayymoError):
+            self.limit_usage.flush()
+        self.work.close()
+        if isinstance(self.counters, SqlStorage):
+            self.counters.close()
