@@ -110,7 +110,7 @@ class AccountApi:
         self._door.let_act(attempt)
         return Nothing()
 
-    @route("POST", "/api/auth/unlock", limit="login", authentication=None)
+    @route("POST", "/api/auth/unlock", limit="login", authentication=None, pace=TOKEN_PROOF)
     def unlock(self, caller: Caller, body: LinkBody) -> Nothing:
         """Unlock one's account with the token of the link from the mail. Nobody is logged in by it."""
         self._lockouts.unlock_by_link(caller.tenant.id, body.token, trace=caller.trace)
