@@ -37,6 +37,7 @@ class Scraped:
         self.meter.worker(duties_every_seconds=60, listener_expires_at=house.clock.now)
         house.services.log.observe(self.meter.event)
         house.services.limiter.observe(self.meter.refusal)
+        house.services.attempts.observe(self.meter.lockout)
         app = create_app(house.settings, services=house.services, observe=self.meter.request)
         self.client = Client(app.test_client(), {})
         reading = Reading(house.services, fresh_seconds=0, patience_seconds=patience_seconds)
@@ -144,6 +145,15 @@ def test_refusals_are_counted_by_tier_and_by_event(sqlite_database: Database, tm
     assert found["payymo_security_events_total", refused] == 2
     counted = (("method", "POST"), ("route", "/api/auth/login"), ("status", "4xx"))
     assert found["payymo_http_requests_total", counted] == 5
+
+
+def test_the_lockout_is_counted_beside_the_limits(sqlite_database: Database, tmp_path: Path) -> None:
+    """Guesses that are refused before the password is looked at show, too."""
+    house = House(sqlite_database, lockout={"enabled": True})
+    with closing(house), closing(Scraped(house, tmp_path)) as scraped:
+        for _ in range(7):
+            scraped.client.log_in("nobody@example.com")
+        assert scraped.samples()["payymo_rate_limit_refusals_total", (("tier", "lockout"),)] == 2
 
 
 def test_without_the_database_a_scrape_tells_what_it_knows_and_that_it_is_away(

@@ -6,7 +6,7 @@ does not answer, nobody is admitted (Unavailable).
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from payymo.attempts import store
 from payymo.attempts.model import (
@@ -33,6 +33,8 @@ from payymo.errors import TooManyRequests
 from payymo.logs import SecurityLog, Trace
 
 MINUTE_SECONDS = 60
+Observe = Callable[[], None]
+"""Hears of every try that is refused."""
 
 
 class Attempts:
@@ -46,6 +48,11 @@ class Attempts:
         self._entropy = entropy
         self._policy = policy
         self._log = log
+        self._observers: list[Observe] = []
+
+    def observe(self, observe: Observe) -> None:
+        """Let somebody hear of every try that is refused from now on."""
+        self._observers.append(observe)
 
     def admit(self, tenant_id: uuid.UUID, origin: Origin, *, trace: Trace) -> Attempt:
         """Count a login before the password is looked at. Raises TooManyRequests, Unavailable.
@@ -65,7 +72,7 @@ class Attempts:
                 attempt = suspected or self._count(tx, tenant_id, origin, policy)
         if lost:
             self._log.event("device.forgotten", "refused", trace=trace, tenant_id=tenant_id, reason="failures")
-        return _admitted(attempt, policy)
+        return self._admitted(attempt, policy)
 
     def admit_again(self, tenant_id: uuid.UUID, origin: Origin) -> Attempt:
         """Count a try of somebody who is logged in. Raises TooManyRequests, Unavailable."""
@@ -73,7 +80,7 @@ class Attempts:
             return Attempt(tenant_id, origin)
         with self._work(tenant_id) as tx:
             attempt = self._count(tx, tenant_id, origin, self._policy)
-        return _admitted(attempt, self._policy)
+        return self._admitted(attempt, self._policy)
 
     def failed(self, attempt: Attempt, *, trace: Trace) -> None:
         """The password was wrong. The account has counted it already; its network and its tenant do now."""
@@ -166,6 +173,16 @@ class Attempts:
         with self._work.platform() as tx:
             return store.prune(tx, int(self._clock()))
 
+    def _admitted(self, attempt: Attempt | Refused, policy: GuessingPolicy) -> Attempt:
+        """Raises TooManyRequests: after the commit, so that what was counted stays counted."""
+        if isinstance(attempt, Refused):
+            for observe in self._observers:
+                observe()
+            raise TooManyRequests(
+                attempt.retry_after, tier="lockout", limit=policy.failures, window_seconds=policy.longest_wait_seconds
+            )
+        return attempt
+
     def _admit_device(self, tx: Transaction, origin: Origin, policy: GuessingPolicy) -> tuple[str | None, bool]:
         """The token of the known device, with this try counted; and whether one has just used up its tries."""
         if not origin.tokens:
@@ -207,15 +224,6 @@ class Attempts:
 
     def _new_token(self) -> str:
         return make_token(self._entropy.bytes(TOKEN_BYTES))
-
-
-def _admitted(attempt: Attempt | Refused, policy: GuessingPolicy) -> Attempt:
-    """Raises TooManyRequests: after the commit, so that what was counted stays counted."""
-    if isinstance(attempt, Refused):
-        raise TooManyRequests(
-            attempt.retry_after, tier="lockout", limit=policy.failures, window_seconds=policy.longest_wait_seconds
-        )
-    return attempt
 
 
 def _minutes_ago(now: int, policy: GuessingPolicy) -> int:

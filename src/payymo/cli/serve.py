@@ -127,6 +127,7 @@ class _Loader:
             Maintenance(services, every_seconds=every).start()
             return self._bridge(services, create_app(self.settings, services=services), leaving)
         services.limiter.observe(meter.refusal)
+        services.attempts.observe(meter.lockout)
         meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
         self.node.serve(services, meter)
         Maintenance(services, every_seconds=every, observe=meter.round).start()

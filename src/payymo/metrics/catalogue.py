@@ -22,6 +22,8 @@ Mode = Literal["livesum", "max", "mostrecent", "livemostrecent"]
 """What the values of several processes come to. live…: only of processes that are there."""
 Vocabulary = frozenset[str]
 OTHER: Final = "other"
+LOCKOUT: Final = "lockout"
+"""Beside the tiers of limits: an account, a network or a tenant where too many logins have failed."""
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
 """Upper bounds of the buckets, in seconds: a check takes one millisecond, a login fifty and more."""
 
@@ -86,7 +88,7 @@ LIMITED_TOTAL: Final = Family(
     "payymo_rate_limit_refusals_total",
     "counter",
     "Tries that a rate limit or the lockout has refused, by tier.",
-    {"tier": frozenset(get_args(Tier))},
+    {"tier": frozenset((*get_args(Tier), LOCKOUT))},
 )
 HASHES: Final = Family(
     "payymo_password_hashes",

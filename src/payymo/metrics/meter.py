@@ -30,6 +30,10 @@ class Meter:
         """A limit has refused a try."""
         self._lane.add(c.LIMITED_TOTAL, tier)
 
+    def lockout(self) -> None:
+        """A login was refused because too many have failed before it."""
+        self._lane.add(c.LIMITED_TOTAL, c.LOCKOUT)
+
     def round(self, done: Round) -> None:
         """Duties were looked for."""
         self._lane.set(c.DUTIES_LEADER, value=float(done.is_leader))
