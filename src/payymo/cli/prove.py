@@ -154,7 +154,12 @@ def _inside() -> Iterator[tuple[Services, Line]]:
     """A service of its own, on SQLite in a folder that is gone afterwards. What is set around it does not count."""
     with tempfile.TemporaryDirectory(prefix="payymo-timing-") as folder, (Path(folder) / "log").open("w") as log:
         with _unset():
-            settings = read_settings(data=folder, limits={"enabled": False}, lockout={"enabled": False})
+            settings = read_settings(
+                data=folder,
+                limits={"enabled": False},
+                lockout={"enabled": False},
+                mail={"transport": f"file:{folder}/mail"},  # written down, and taken nowhere
+            )
         engine = open_engine(settings)
         migrate.upgrade(engine)
         engine.dispose()

@@ -39,6 +39,10 @@ def _register(email: str, username: str) -> Case:
     return lambda world: world.ask("register", body)
 
 
+def _reset(who: str) -> Case:
+    return lambda world: world.ask("password/reset", {"email": f"{who}@timing.example"})
+
+
 _ENDED: Final = _verify(lambda world: world.revoked().access_token)
 _ENDED_REFRESH: Final = _refresh(lambda world: world.revoked().refresh_token)
 
@@ -48,6 +52,16 @@ PAIRS: Final[dict[str, Pair]] = {
     "login-disabled": Pair("a known and a disabled user", _log_in("known"), _log_in("disabled")),
     "login-disabled-right": Pair(
         "a disabled user's wrong and right password", _log_in("disabled"), _log_in("disabled", PASSWORD)
+    ),
+    "login-unverified": Pair(
+        "a wrong password, and the right one of who has not verified their address",
+        _log_in("known"),
+        _log_in("unverified", PASSWORD),
+    ),
+    "login-forced": Pair(
+        "an unknown user, and the old password of who has to choose another",
+        _log_in("unknown"),
+        _log_in("forced", PASSWORD),
     ),
     "login-empty": Pair("an empty password, known and unknown", *_hostile("")),
     "login-long": Pair("a password of 1,024 characters", *_hostile("x" * 1024)),
@@ -65,6 +79,8 @@ PAIRS: Final[dict[str, Pair]] = {
     "register-taken": Pair(
         "a taken address and a taken name", _register("known", "somebody"), _register("somebody", "known")
     ),
+    "reset-unknown": Pair("a known and an unknown user", _reset("known"), _reset("unknown")),
+    "reset-disabled": Pair("a known and a disabled user", _reset("known"), _reset("disabled")),
     "verify-garbage": Pair(
         "an ended session, and a forged one", _ENDED, _verify(lambda world: forged(world.revoked().access_token))
     ),

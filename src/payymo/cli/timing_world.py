@@ -62,6 +62,13 @@ class World:
         self._user(tenant, "known")
         disabled = self._user(tenant, "disabled")
         self._services.administration.change_user(tenant.id, disabled.id, status="disabled", by=None, trace=CONSOLE)
+        forced = self._user(tenant, "forced")
+        self._services.administration.force_reset(tenant.id, forced.id, by=None, trace=CONSOLE)
+        own_hash = self._services.passwords.hash(PASSWORD)
+        with self._services.work(tenant.id) as tx:
+            self._services.users.add_unverified(
+                tx, tenant.id, email="unverified@timing.example", username="unverified", password_hash=own_hash
+            )
         if imported is not None:
             user = self._user(tenant, "imported")
             with self._services.work(tenant.id) as tx:
