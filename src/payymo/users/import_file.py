@@ -10,9 +10,11 @@ from typing import Any, BinaryIO, Final, Literal, TypeVar, get_args
 from payymo.errors import InvalidInput
 from payymo.roles.model import MEMBER
 from payymo.users.hashes import HashRefused, scheme_of
-from payymo.users.model import UserStatus, require_names
+from payymo.users.model import require_names
 
 Format = Literal["json", "csv"]
+Status = Literal["active", "disabled"]
+"""Who is imported is never `unverified`: that is for registration, and forgotten when no link is opened."""
 T = TypeVar("T")
 LONGEST_LINE: Final = 16 * 1024
 TOO_LONG: Final = f"longer than {LONGEST_LINE} bytes"
@@ -36,7 +38,7 @@ class Newcomer:
     password_hash: str
     scheme: str
     roles: tuple[str, ...]
-    status: UserStatus
+    status: Status
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -165,7 +167,7 @@ def _newcomer(given: Mapping[str, Any]) -> Newcomer:
     roles, status = given.get("roles", [MEMBER]), given.get("status", "active")
     if not isinstance(roles, list) or len(roles) > MAX_ROLES or not all(isinstance(role, str) for role in roles):
         raise LineRefused(f"roles: at most {MAX_ROLES} names")
-    if status not in get_args(UserStatus):
+    if status not in get_args(Status):
         raise LineRefused("status: active or disabled")
     try:
         email_key, username_key = require_names(given["email"], given["username"])
