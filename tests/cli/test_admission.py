@@ -10,6 +10,7 @@ import pytest
 
 from payymo.cli.admission import Admission, Hashing, Holding
 from payymo.cli.bridge import Bridge
+from payymo.metrics.meter import Line
 from payymo.web.mount import list_routes
 from payymo.web.pacing import HOLD, SHED
 from tests.cli.test_bridge import post
@@ -44,24 +45,26 @@ async def _ask(bridge: Bridge, path: str) -> int:
 
 def test_a_flood_of_hashes_leaves_threads_for_the_rest() -> None:
     """Invariant 22: one hashes, one waits without a thread, the third is shed; whatever else is asked is answered."""
-    kitchen = Kitchen()
+    kitchen, admission = Kitchen(), Admission(1, waiting=1, shed_seconds=0.0)
     bridge = Bridge(
         kitchen,
         threads=2,
         body_seconds=5,
         hashing=lambda _method, path: path == HASH,
-        admission=Admission(1, waiting=1, shed_seconds=0.0),
+        admission=admission,
     )
 
     async def flood() -> tuple[int, int, list[int]]:
         first, second = (asyncio.create_task(_ask(bridge, HASH)) for _ in range(2))
         assert await asyncio.to_thread(kitchen.cooking.acquire, timeout=LONG)
         third = await _ask(bridge, HASH)
+        assert admission.line() == Line(waiting=1, shed=1)
         other = await _ask(bridge, OTHER)
         kitchen.go_on.set()
         return third, other, [await first, await second]
 
     assert asyncio.run(flood()) == (503, 200, [200, 200])
+    assert admission.line() == Line(waiting=0, shed=1)
 
 
 def test_the_turn_is_over_while_the_answer_is_still_held() -> None:
@@ -122,7 +125,7 @@ def test_answers_leave_in_the_order_of_their_moments_and_never_before() -> None:
     [
         ("POST", "/api/auth/login", True),
         ("POST", "/api/auth/register", True),
-        ("POST", "/api/auth/password", True),
+        ("POST", "/api/auth/password/change", True),
         ("GET", "/api/auth/login", False),
         ("POST", "/api/auth/token/verify", False),
         ("POST", "/api/auth/refresh", False),

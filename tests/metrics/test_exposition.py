@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from payymo.maintenance import Round
 from payymo.metrics.catalogue import COUNTED, READ
 from payymo.metrics.facts import Reading
 from payymo.metrics.lanes import Lanes
-from payymo.metrics.meter import Meter
+from payymo.metrics.meter import Line, Meter
 from payymo.metrics.node import Exposition
 from tests.support.certificates import NAME, Issuer, add
 from tests.support.house import Client, Database, House
@@ -154,6 +155,14 @@ def test_the_lockout_is_counted_beside_the_limits(sqlite_database: Database, tmp
         for _ in range(7):
             scraped.client.log_in("nobody@example.com")
         assert scraped.samples()["payymo_rate_limit_refusals_total", (("tier", "lockout"),)] == 2
+
+
+def test_who_waits_before_a_thread_is_taken_is_counted_too(quick: Scraped) -> None:
+    """That is where a flood of logins waits, and is sent away: `PayymoHashesShed` rests on it."""
+    for shed in (2, 5):
+        quick.meter.watch(partial(Line, waiting=3, shed=shed))
+        assert quick.one("payymo_password_hashes", state="waiting") == 3
+        assert quick.one("payymo_password_hashes_shed_total") == shed
 
 
 def test_without_the_database_a_scrape_tells_what_it_knows_and_that_it_is_away(

@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Final
 
+from payymo.metrics.meter import Line
 from payymo.web.routing import Route
 
 WAITING: Final = 32
@@ -62,6 +63,7 @@ class Admission:
         self._shed = shed_seconds
         self._shed_before = 0
         self._turns = asyncio.Semaphore(parallel)
+        self._parallel = parallel
         self._places = parallel + waiting
         self._patience = patience_seconds
         self._here = 0
@@ -85,6 +87,10 @@ class Admission:
         """When somebody is told who is turned away now."""
         self._shed_before += 1
         return now + self._shed * (1 + self._shed_before * GOLDEN % 1)
+
+    def line(self) -> Line:
+        """How many wait at this moment, and how many were turned away so far. For any thread."""
+        return Line(max(0, self._here - self._parallel), self._shed_before)
 
     def leave(self) -> None:
         """Make room for the next."""

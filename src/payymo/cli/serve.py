@@ -123,27 +123,29 @@ class _Loader:
             watch(source, self.tls.mark)
         services.courier.start()
         every = self.settings.server.maintenance_seconds
+        # One thread never hashes, and verifies tokens whatever is asked.
+        admission = Admission(max(1, min(services.passwords.parallel, self.settings.server.threads - 1)))
+        bridge = partial(self._bridge, services, leaving=leaving, admission=admission)
         if self.node is None or meter is None:
             Maintenance(services, every_seconds=every).start()
-            return self._bridge(services, create_app(self.settings, services=services), leaving)
+            return bridge(create_app(self.settings, services=services))
         services.limiter.observe(meter.refusal)
         services.attempts.observe(meter.lockout)
+        meter.watch(admission.line)
         meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
         self.node.serve(services, meter)
         Maintenance(services, every_seconds=every, observe=meter.round).start()
-        return self._bridge(services, create_app(self.settings, services=services, observe=meter.request), leaving)
+        return bridge(create_app(self.settings, services=services, observe=meter.request))
 
-    def _bridge(self, services: Services, app: Flask, leaving: Leaving) -> Bridge:
-        threads = self.settings.server.threads
+    def _bridge(self, services: Services, app: Flask, *, leaving: Leaving, admission: Admission) -> Bridge:
         return Bridge(
             app,
-            threads=threads,
+            threads=self.settings.server.threads,
             body_seconds=self.settings.server.request_seconds,
             leaving=leaving,
             watch=services.watch,
             hashing=Hashing(list_routes()),
-            # One thread is never theirs, and verifies tokens whatever is hashed.
-            admission=Admission(max(1, min(services.passwords.parallel, threads - 1))),
+            admission=admission,
         )
 
 

@@ -1,5 +1,8 @@
 """What is counted, as the rest of the house tells it: the callbacks of one process."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from payymo.clock import Clock
 from payymo.limits.model import Tier
 from payymo.logs import Outcome
@@ -9,6 +12,14 @@ from payymo.metrics.lanes import Lane
 from payymo.services import Services
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Who waits for a turn to hash before a thread is taken, and how many were sent away from there so far."""
+
+    waiting: int = 0
+    shed: int = 0
+
+
 class Meter:
     """Counts into the lane of this process."""
 
@@ -16,6 +27,7 @@ class Meter:
         self._lane = lane
         self._clock = clock
         self._shed = 0
+        self._line: Callable[[], Line] = Line
 
     def event(self, name: str, outcome: Outcome) -> None:
         """A security event was written."""
@@ -53,12 +65,17 @@ class Meter:
         if listener_expires_at is not None:
             self._lane.set(c.LISTENER_EXPIRY, value=listener_expires_at, moment=self._clock())
 
+    def watch(self, line: Callable[[], Line]) -> None:
+        """Count who waits in this line, too."""
+        self._line = line
+
     def sample(self, services: Services) -> None:
         """How busy this process is now. To be told every second or so, by one thread."""
-        load, pool = services.passwords.load(), services.connections()
+        load, line, pool = services.passwords.load(), self._line(), services.connections()
+        shed = load.shed + line.shed
         self._lane.set(c.HASHES, "running", value=load.running)
-        self._lane.set(c.HASHES, "waiting", value=load.waiting)
-        self._lane.add(c.HASHES_SHED_TOTAL, amount=load.shed - self._shed)
-        self._shed = load.shed
+        self._lane.set(c.HASHES, "waiting", value=load.waiting + line.waiting)
+        self._lane.add(c.HASHES_SHED_TOTAL, amount=shed - self._shed)
+        self._shed = shed
         self._lane.set(c.CONNECTIONS, value=pool.in_use)
         self._lane.set(c.POOL_SIZE, value=pool.at_most)
