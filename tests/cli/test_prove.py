@@ -17,7 +17,6 @@ from payymo.cli.timing_world import IMPORTED, Ask, World
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.users import hashes
-from payymo.users.hash_times import cost_of
 from payymo.users.passwords import Passwords
 from payymo.web.pacing import HOLD
 from tests.support.house import Database, House
@@ -106,7 +105,7 @@ class Workshop:
         sa.event.listen(house.services.engine, "before_cursor_execute", self._note)
 
     def _noting(self, real: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
-        return lambda password, stored: self.hashed.append(cost_of(stored)) or real(password, stored)
+        return lambda password, stored: self.hashed.append(hashes.kind_of(stored)) or real(password, stored)
 
     def _note(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         self.statements.append(statement)

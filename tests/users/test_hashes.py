@@ -1,5 +1,6 @@
 """Password hashes of other systems: known answers, strict reading, bounds."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import bcrypt
 import pytest
 
 from payymo.users import hashes
-from payymo.users.hashes import Argon2Cost, HashRefused, read_hash, scheme_of, verify
+from payymo.users.hashes import UNREAD, Argon2Cost, HashRefused, kind_of, read_hash, scheme_of, verify
+from payymo.users.passwords import Passwords
 from tests.support.house import PASSWORD
 
+OURS = Argon2Cost().dummy
 SIGNER_KEY = "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA"
 FIREBASE = (
     f"$firebase-scrypt$ln=14,r=8$42xEC+ixf3L2lw$Bw${SIGNER_KEY}"
@@ -28,7 +31,7 @@ KNOWN = [
     (
         "password",
         "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
-        "argon2id,m=65536,t=2,p=1",
+        "argon2id,m=65536,t=2,p=1,form=foreign",
     ),
     (
         "password",
@@ -104,6 +107,23 @@ def test_what_django_and_werkzeug_made_verifies() -> None:
     for stored in found:
         assert verify(PASSWORD, stored)
         assert not verify(PASSWORD.lower(), stored)
+
+
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        (OURS, Argon2Cost().kind),
+        (OURS.replace("$v=19", ""), f"{Argon2Cost().kind},form=foreign"),
+        (OURS[:-1], f"{Argon2Cost().kind},form=foreign"),
+        (OURS.replace("t=2", "t=3"), "argon2id,m=19456,t=3,p=1"),
+        ("scrypt$1024$salt$8$2$" + base64.b64encode(bytes(64)).decode(), "scrypt,n=1024,r=8,p=2"),
+        ("nobody knows", UNREAD),
+    ],
+)
+def test_what_costs_something_else_is_another_kind(other: str, kind: str) -> None:
+    """Budgets and replacements go by it: also what has our parameters, and is computed another way."""
+    assert kind_of(other) == kind
+    assert Passwords().needs_replacement(other) is (kind != Argon2Cost().kind)
 
 
 @pytest.mark.parametrize("letter", "aby")
@@ -204,7 +224,7 @@ def test_new_hashes_keep_to_the_lines_of_owasp(memory: int, iterations: int) -> 
     cost = Argon2Cost(memory, iterations)
     with pytest.raises(ValueError, match="OWASP"):
         Argon2Cost(memory - 1, iterations)
-    assert cost.prefix == f"$argon2id$v=19$m={memory},t={iterations},p=1$"
+    assert cost.kind == f"argon2id,m={memory},t={iterations},p=1"
 
 
 @pytest.mark.parametrize(("memory", "iterations"), [(7_167, 20), (47_104, 0), (47_104, 21), (262_145, 2)])

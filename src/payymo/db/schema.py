@@ -62,7 +62,7 @@ users = sa.Table(
     sa.Column("username", sa.String(30), nullable=False),
     sa.Column("username_key", sa.String(30), nullable=False),
     sa.Column("password_hash", sa.String(512), nullable=False),
-    # The beginning of the hash, which says what verifying it costs: refused logins wait for the slowest in the tenant.
+    # Scheme and parameters, which say what verifying costs: refused logins wait for the slowest kind in the tenant.
     sa.Column("password_kind", sa.String(64), nullable=False),
     sa.Column(
         "status",

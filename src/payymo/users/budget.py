@@ -15,7 +15,7 @@ from typing import Final
 from payymo.db.work import Work
 from payymo.errors import Overloaded
 from payymo.users import store
-from payymo.users.hash_times import cost_of
+from payymo.users.hashes import kind_of
 from payymo.users.passwords import Passwords
 
 LOOK_SECONDS: Final = 30.0
@@ -52,8 +52,9 @@ class Budgets:
         samples = self._kinds(tenant_id).samples
         if not samples:
             return 0.0
-        costs = [self._passwords.cost.prefix, *(cost_of(stored) for stored in samples)]
-        needed = self._passwords.times.slowest(costs, usual=self._passwords.cost.prefix) * MARGIN + REST_SECONDS
+        usual = self._passwords.cost.kind
+        kinds = [usual, *(kind_of(stored) for stored in samples)]
+        needed = self._passwords.times.slowest(kinds, usual=usual) * MARGIN + REST_SECONDS
         return math.ceil(needed / STEP_SECONDS) * STEP_SECONDS
 
     def _kinds(self, tenant_id: uuid.UUID) -> _Kinds:
@@ -75,7 +76,7 @@ class Budgets:
         with self._work.reading(tenant_id) as tx:
             while len(samples) < KINDS and (found := store.find_hash_of_next_kind(tx, kind)) is not None:
                 kind, stored = found
-                if kind != self._passwords.cost.prefix:
+                if kind != self._passwords.cost.kind:
                     samples.append(stored)
         return tuple(samples)
 

@@ -1,9 +1,9 @@
 """How long each kind of password hash takes on this machine, as it is loaded now. Pure, but for a lock.
 
-A kind is a scheme with its parameters. Rare kinds are judged by the frequent ones: what slows the machine slows all.
+A kind is a scheme with its parameters (`hashes.kind_of`). Rare kinds are judged by the frequent ones: what slows the
+machine slows all.
 """
 
-import re
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -17,21 +17,6 @@ LEAST_TAIL: Final = 1.25
 """How much longer than the middle one the slow ones take, at least."""
 ASSUMED_SECONDS: Final = 1.0
 """What a kind is taken to need of which nothing is known yet."""
-_COST = re.compile(
-    r"""
-      (?:[a-z0-9_]+\$)?\$2[abxy]?\$\d\d\$                          # bcrypt, and as Django writes it
-    | (?:argon2)?\$?argon2\w*\$(?:[a-z]+=[^$]*\$)*                 # PHC strings, and as Django writes them
-    | \$[A-Za-z0-9_-]+\$(?:[a-z]+=[^$]*\$)*                        # any other PHC string
-    | [A-Za-z0-9_-]+(?::[A-Za-z0-9-]+)*\$(?:\d{1,9}\$)*            # scrypt:32768:8:1$, pbkdf2_sha256$600000$
-    """,
-    re.VERBOSE,
-)
-
-
-def cost_of(stored: str) -> str:
-    """The beginning of a hash that says what verifying it costs: scheme and parameters. Unknown forms: all of it."""
-    found = _COST.match(stored)
-    return found[0] if found else stored
 
 
 class HashTimes:
@@ -41,21 +26,21 @@ class HashTimes:
         self._recent: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
-    def note(self, cost: str, seconds: float) -> None:
+    def note(self, kind: str, seconds: float) -> None:
         """One verification has taken so long."""
         with self._lock:
-            self._recent.setdefault(cost, deque(maxlen=RECENT)).append(seconds)
+            self._recent.setdefault(kind, deque(maxlen=RECENT)).append(seconds)
 
-    def slowest(self, costs: Iterable[str], *, usual: str) -> float:
+    def slowest(self, kinds: Iterable[str], *, usual: str) -> float:
         """The seconds in which nearly all verifications of the slowest of these kinds are done, as of late.
 
         `usual`: the kind that is seen most; how far its slow ones lie from the middle goes for all.
         """
         with self._lock:
-            seen = {cost: sorted(self._recent.get(cost, ())) for cost in (*costs, usual)}
+            seen = {kind: sorted(self._recent.get(kind, ())) for kind in (*kinds, usual)}
         common = seen[usual]
         tail = max(LEAST_TAIL, _share(common, SLOW) / _share(common, MIDDLE)) if len(common) >= ENOUGH else LEAST_TAIL
-        return max(_nearly_all(seen[cost], tail) for cost in costs)
+        return max(_nearly_all(seen[kind], tail) for kind in kinds)
 
 
 def _nearly_all(seen: list[float], tail: float) -> float:

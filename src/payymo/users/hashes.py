@@ -39,6 +39,7 @@ MAX_PBKDF2_ITERATIONS: Final = 5_000_000
 ARGON2_LINES: Final[Mapping[int, int]] = {1: 47_104, 2: 19_456, 3: 12_288, 4: 9_216, 5: 7_168}
 """OWASP's minimum for Argon2id with one lane: iterations, and the memory in KiB that they need at least."""
 MAX_ARGON2_ITERATIONS: Final = 20
+UNREAD: Final = "unread"
 
 _NUMBER = "(0|[1-9][0-9]{0,9})"
 _PHC = "[A-Za-z0-9+/]+"
@@ -83,9 +84,9 @@ class Argon2Cost:
             raise ValueError(f"below OWASP's lines for Argon2id, or over {MAX_ARGON2_KIB} KiB: at least {lines}")
 
     @property
-    def prefix(self) -> str:
-        """What the hashes of this cost begin with."""
-        return f"$argon2id$v=19$m={self.memory_kib},t={self.iterations},p=1$"
+    def kind(self) -> str:
+        """What kind the hashes of this cost are of."""
+        return f"argon2id,m={self.memory_kib},t={self.iterations},p=1"
 
     def hash(self, password: str) -> str:
         """The PHC string of a new hash of the NFC form. Nothing is cut off."""
@@ -96,7 +97,8 @@ class Argon2Cost:
     @property
     def dummy(self) -> str:
         """The hash of nobody's password. Verifying against it is the work of verifying against a real one."""
-        return f"{self.prefix}nEUfx/5abr+h2EABV2bUCg$5YkN3XAiUNCxb8gZQnWmn4Sdv2ZEceAiuh+Itb9qN9Q"
+        parameters = f"$argon2id$v=19$m={self.memory_kib},t={self.iterations},p=1$"
+        return f"{parameters}nEUfx/5abr+h2EABV2bUCg$5YkN3XAiUNCxb8gZQnWmn4Sdv2ZEceAiuh+Itb9qN9Q"
 
 
 def forms_of(password: str) -> tuple[bytes, ...]:
@@ -122,6 +124,14 @@ def scheme_of(stored: str) -> str:
     return read_hash(stored).scheme
 
 
+def kind_of(stored: str) -> str:
+    """The scheme and its parameters, or one word for all that we don't read: what verifying costs goes by it."""
+    try:
+        return scheme_of(stored)
+    except HashRefused:
+        return UNREAD
+
+
 def read_hash(stored: str) -> PasswordHash:
     """The hash, ready to be compared with. Raises HashRefused, with a reason."""
     if len(stored) > MAX_CHARACTERS:
@@ -142,8 +152,10 @@ def _argon2(stored: str) -> PasswordHash:
     if memory > MAX_ARGON2_KIB or memory * passes > MAX_ARGON2_WORK_KIB or lanes > MAX_ARGON2_LANES:
         bounds = f"m up to {MAX_ARGON2_KIB}, m·t up to {MAX_ARGON2_WORK_KIB}, p up to {MAX_ARGON2_LANES}"
         raise HashRefused(f"Argon2 over our bounds: {bounds}")
-    scheme = f"{found[1]},m={memory},t={passes},p={lanes}"
     is_sodium = found[1] == "argon2id" and lanes == 1 and "$v=19$" in stored and (len(salt), len(digest)) == (16, 32)
+    # With our parameters and another version, salt or length it takes twice as long: a kind of its own.
+    form = "" if is_sodium or (found[1], lanes) != ("argon2id", 1) else ",form=foreign"
+    scheme = f"{found[1]},m={memory},t={passes},p={lanes}{form}"
 
     def is_of(secret: bytes) -> bool:
         try:

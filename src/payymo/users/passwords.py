@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from payymo.errors import Overloaded
 from payymo.users import hashes
-from payymo.users.hash_times import HashTimes, cost_of
-from payymo.users.hashes import Argon2Cost
+from payymo.users.hash_times import HashTimes
+from payymo.users.hashes import Argon2Cost, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Passwords:
         with self._turn():
             began = time.monotonic()
             is_right = hashes.verify(password, stored)
-            self.times.note(cost_of(stored), time.monotonic() - began)
+            self.times.note(kind_of(stored), time.monotonic() - began)
             return is_right
 
     def dummy_password_check(self, password: str) -> bool:
@@ -72,7 +72,7 @@ class Passwords:
 
     def needs_replacement(self, stored: str) -> bool:
         """Whether a hash was made with another scheme or other parameters than today's."""
-        return not stored.startswith(self.cost.prefix)
+        return kind_of(stored) != self.cost.kind
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -13,12 +13,9 @@ from payymo.db.schema import password_policies as p
 from payymo.db.schema import users as t
 from payymo.db.work import Transaction
 from payymo.errors import AlreadyTaken, Conflict
-from payymo.users.hash_times import cost_of
+from payymo.users.hashes import kind_of
 from payymo.users.model import Account, Proof, User, UserStatus
 from payymo.users.password_policy import PasswordPolicy
-
-KIND_CHARACTERS = 64
-"""As many as the column takes. A kind that is cut off there is one with its like."""
 
 _OWN = t.c.tenant_id == TENANT
 _COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at, t.c.email_verified_at)
@@ -235,7 +232,7 @@ def add_users(tx: Transaction, users: Sequence[tuple[User, Named]]) -> None:
             "new_username": user.username,
             "new_username_key": named.username_key,
             "new_password_hash": named.password_hash,
-            "new_password_kind": _kind_of(named.password_hash),
+            "new_password_kind": kind_of(named.password_hash),
             "new_status": user.status,
             "new_created_at": user.created_at,
             "new_password_changed_at": user.created_at,
@@ -256,13 +253,13 @@ def set_status(tx: Transaction, user_id: uuid.UUID, status: UserStatus) -> None:
 
 def set_password(tx: Transaction, user_id: uuid.UUID, password_hash: str, *, now: int) -> None:
     """A new password."""
-    values = {"new_hash": password_hash, "new_kind": _kind_of(password_hash), "moment": now}
+    values = {"new_hash": password_hash, "new_kind": kind_of(password_hash), "moment": now}
     tx.execute(_SET_PASSWORD, {"of_id": user_id, **values})
 
 
 def replace_hash(tx: Transaction, user_id: uuid.UUID, *, old: str, new: str) -> bool:
     """The same password under a newer scheme. False, and nothing happens, when the hash has changed meanwhile."""
-    values = {"old_hash": old, "new_hash": new, "new_kind": _kind_of(new)}
+    values = {"old_hash": old, "new_hash": new, "new_kind": kind_of(new)}
     return tx.execute(_REPLACE_HASH, {"of_id": user_id, **values}).rowcount == 1
 
 
@@ -306,7 +303,3 @@ def prune_unverified(tx: Transaction, *, before: int, count: int) -> int:
 
 def _read_account(row: Any) -> Account | None:
     return None if row is None else Account(User(*row[:-3]), *row[-3:])
-
-
-def _kind_of(password_hash: str) -> str:
-    return cost_of(password_hash)[:KIND_CHARACTERS]
