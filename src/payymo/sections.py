@@ -157,7 +157,7 @@ class Limits(Section):
     registration: str = "5/hour;20/day"
     default: str = "120/minute"
     mail: str = "5/hour;20/day"
-    """Letters to one address that anybody may ask for: registration, reset, change of address."""
+    """Letters to one address that anybody may ask for (registration, reset), or by one user (change of address)."""
     service: str = "30000/minute"
     """Per service credential. A busy feed answers each guard up to twenty times a second."""
     fallback_percent: int = Field(default=25, ge=1, le=100)
@@ -210,7 +210,7 @@ class Lockout(Section):
     """The first wait; each further one is twice as long."""
     longest_wait_seconds: int = Field(default=3600, ge=1, le=86_400)
     stop: int = Field(default=100, ge=2, le=100)
-    """Failures in a row after which an account is stopped, until somebody unlocks it (NIST SP 800-63B §3.2.2)."""
+    """Failures of an account that stop it, until somebody unlocks it (NIST SP 800-63B §3.2.2)."""
     device_failures: int = Field(default=10, ge=1, le=100)
     """Failures in a row after which a known device is unknown."""
     network_accounts: int = Field(default=50, ge=0, le=100_000)

@@ -1,4 +1,4 @@
-"""What an administrator or operator does that ends sessions: disable a user, reset a password, suspend a tenant.
+"""What an administrator or operator does to users, tenants and keys: above all what ends sessions.
 
 The change and the end of what it covers commit together, so that nothing slips in between.
 """

@@ -1,4 +1,4 @@
-"""`/api/auth/email/…` and `/api/auth/password/…`: proving an address, changing it, changing a password, or a new one.
+"""`/api/auth/email/…`, `/api/auth/password/…`, `/api/auth/unlock`: one's address and password, also by links.
 
 Links are made from configuration: nothing of a request, such as its Host, gets into a mail.
 """
@@ -66,7 +66,7 @@ def may_write_to(limiter: RateLimiter, tenant_id: uuid.UUID, email: str) -> bool
 
 
 class AccountApi:
-    """One's own address and password."""
+    """One's own address and password, and what opens one's account again."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`/api/auth`: register, log in, refresh, log out, and what belongs to one's own account."""
+"""`/api/auth`: register, log in, refresh, log out, verify tokens, and one's own sessions."""
 
 import uuid
 
