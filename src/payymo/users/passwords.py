@@ -1,7 +1,9 @@
 """Hashes and verifies passwords, a bounded number at a time. What a hash is, is `payymo.users.hashes`' business.
 
 Hashing is bounded to the machine's cores: each hash holds 19 MiB or more, and a login flood must end in 503s, not in
-the memory of the process. How long each takes is kept, for `payymo.users.budget`.
+the memory of the process. Behind `payymo serve` strangers wait before that, without a thread (`payymo.cli.admission`);
+here wait administrators, and whoever comes to an application that mounts Payymo. How long each takes is kept, for
+`payymo.users.budget`.
 """
 
 import os
