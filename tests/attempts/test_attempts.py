@@ -363,3 +363,16 @@ def test_what_has_run_out_is_pruned_and_a_stop_is_not(database: Database) -> Non
     assert len(left["login_attempts"]) == 1
     assert from_address(house).log_in().status_code == 429
     house.close()
+
+
+def test_nobody_is_locked_out_under_a_name_that_is_none(sqlite_database: Database) -> None:
+    """What is no address is counted apart: from addresses, whose owners would not be told, and from user ids."""
+    house = guarded(sqlite_database)
+    mark = house.user("mark")
+    owner = house.logged_in("mark")
+    for number, name in enumerate((str(mark.id), "mar\N{KELVIN SIGN}@example.com")):
+        assert guess(house, 6, name, network=number) == [401] * 5 + [429]
+    assert from_address(house).log_in("mark@example.com").status_code == 200
+    change = {"current_password": PASSWORD, "new_password": "another fine Passw0rd"}
+    assert owner.post("/api/auth/password/change", change).status_code == 200
+    house.close()
