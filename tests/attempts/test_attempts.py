@@ -9,7 +9,6 @@ from werkzeug.test import TestResponse
 
 from payymo.errors import Overloaded
 from payymo.logs import Trace
-from payymo.users.passwords import Passwords
 from tests.support.house import PASSWORD, Client, Database, House
 from tests.support.services import Postgres
 from tests.web.scene import contents
@@ -54,7 +53,7 @@ def test_a_wait_comes_before_the_password_for_everybody_alike(
     def never(*_: object) -> bool:
         raise AssertionError("a password was looked at")
 
-    monkeypatch.setattr(Passwords, "verify", never)
+    monkeypatch.setattr(type(house.services.passwords), "verify", never)
     for password in (PASSWORD, WRONG):
         answer = from_address(house).log_in(email, password)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
@@ -322,7 +321,7 @@ def test_a_login_that_was_too_much_for_the_machine_is_no_failure(
     def busy(*_: object) -> bool:
         raise Overloaded
 
-    monkeypatch.setattr(Passwords, "verify", busy)
+    monkeypatch.setattr(type(house.services.passwords), "verify", busy)
     assert guess(house, 7) == [503] * 7
     monkeypatch.undo()
     assert guess(house, 6) == [401] * 5 + [429]
