@@ -375,3 +375,14 @@ def test_nobody_is_locked_out_under_a_name_that_is_none(sqlite_database: Databas
     change = {"current_password": PASSWORD, "new_password": "another fine Passw0rd"}
     assert owner.post("/api/auth/password/change", change).status_code == 200
     house.close()
+
+
+def test_what_this_service_does_not_do_is_no_failure(sqlite_database: Database) -> None:
+    """Without mail no address is changed, and no password was looked at: changing that goes on."""
+    house = guarded(sqlite_database)
+    alice = house.logged_in()
+    asked = {"new_email": "alice@example.org", "current_password": PASSWORD}
+    assert {alice.post("/api/auth/email/change", asked).get_json()["code"] for _ in range(6)} == {"mail_off"}
+    change = {"current_password": PASSWORD, "new_password": "another fine Passw0rd"}
+    assert alice.post("/api/auth/password/change", change).status_code == 200
+    house.close()

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from payymo.attempts.model import DEVICE_SECONDS, Attempt, Origin, read_tokens
 from payymo.attempts.service import Attempts
-from payymo.errors import InvalidCredentials, InvalidInput, LoginTooOld, Overloaded, TooManyRequests
+from payymo.errors import InvalidCredentials, InvalidInput, LoginTooOld, MailOff, Overloaded, TooManyRequests
 from payymo.limits.limiter import RateLimiter, account_key, address_key, user_key
 from payymo.users.model import canonical_email, counted_name
 from payymo.web.caller import Caller
@@ -64,7 +64,7 @@ class Door:
         except InvalidCredentials:
             self._attempts.failed(attempt, trace=caller.trace)
             raise
-        except (Overloaded, InvalidInput, LoginTooOld):  # or it was right, and the new one is not acceptable
+        except (Overloaded, InvalidInput, LoginTooOld, MailOff):  # or it was right, and the new one is not acceptable
             self._attempts.give_back(attempt)
             raise
 
