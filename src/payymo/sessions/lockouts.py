@@ -68,11 +68,9 @@ class Lockouts:
 
     def _tell(self, notice: Notice) -> bool:
         with self._work(notice.tenant_id) as tx:
+            account = self._users.lock_account(tx, notice.user_id)  # first, as whoever unlocks them does
             since = self._attempts.take_notice(tx, notice)
-            if since is None:  # another process has told them, or an unlocking made it old news
-                return False
-            account = self._users.lock_account(tx, notice.user_id)
-            if account is None:
+            if account is None or since is None:  # another process has told them, or an unlocking made it old news
                 return False
             user, facts = account.user, {"when": moment_text(since)}
             if notice.kind == "stop" and account.may_act:
