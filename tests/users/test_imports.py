@@ -199,6 +199,7 @@ BAD = [
     (record("alice", roles="member"), "roles: at most"),
     (record("alice", roles=["r"] * 21), "roles: at most"),
     (record("alice", status="deleted"), "status: active or disabled"),
+    (record("alice", status="unverified"), "status: active or disabled"),
     (record("alice", status=["active"]), "status: active or disabled"),
     (record("alice", password_hash="md5$x"), "password_hash: no scheme that we know"),
     (record("alice", password_hash=HASH.replace("$04$", "$31$")), "cost outside of 4 to 16"),
