@@ -9,7 +9,6 @@ from werkzeug.test import TestResponse
 
 from payymo.errors import Overloaded
 from payymo.logs import Trace
-from payymo.users.passwords import Passwords
 from tests.support.house import PASSWORD, Client, Database, House
 from tests.support.services import Postgres
 from tests.web.scene import contents
@@ -54,7 +53,7 @@ def test_a_wait_comes_before_the_password_for_everybody_alike(
     def never(*_: object) -> bool:
         raise AssertionError("a password was looked at")
 
-    monkeypatch.setattr(Passwords, "verify", never)
+    monkeypatch.setattr(type(house.services.passwords), "verify", never)
     for password in (PASSWORD, WRONG):
         answer = from_address(house).log_in(email, password)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
@@ -322,7 +321,7 @@ def test_a_login_that_was_too_much_for_the_machine_is_no_failure(
     def busy(*_: object) -> bool:
         raise Overloaded
 
-    monkeypatch.setattr(Passwords, "verify", busy)
+    monkeypatch.setattr(type(house.services.passwords), "verify", busy)
     assert guess(house, 7) == [503] * 7
     monkeypatch.undo()
     assert guess(house, 6) == [401] * 5 + [429]
@@ -362,4 +361,28 @@ def test_what_has_run_out_is_pruned_and_a_stop_is_not(database: Database) -> Non
         assert left[name] == [], name
     assert len(left["login_attempts"]) == 1
     assert from_address(house).log_in().status_code == 429
+    house.close()
+
+
+def test_nobody_is_locked_out_under_a_name_that_is_none(sqlite_database: Database) -> None:
+    """What is no address is counted apart: from addresses, whose owners would not be told, and from user ids."""
+    house = guarded(sqlite_database)
+    mark = house.user("mark")
+    owner = house.logged_in("mark")
+    for number, name in enumerate((str(mark.id), "mar\N{KELVIN SIGN}@example.com")):
+        assert guess(house, 6, name, network=number) == [401] * 5 + [429]
+    assert from_address(house).log_in("mark@example.com").status_code == 200
+    change = {"current_password": PASSWORD, "new_password": "another fine Passw0rd"}
+    assert owner.post("/api/auth/password/change", change).status_code == 200
+    house.close()
+
+
+def test_what_this_service_does_not_do_is_no_failure(sqlite_database: Database) -> None:
+    """Without mail no address is changed, and no password was looked at: changing that goes on."""
+    house = guarded(sqlite_database)
+    alice = house.logged_in()
+    asked = {"new_email": "alice@example.org", "current_password": PASSWORD}
+    assert {alice.post("/api/auth/email/change", asked).get_json()["code"] for _ in range(6)} == {"mail_off"}
+    change = {"current_password": PASSWORD, "new_password": "another fine Passw0rd"}
+    assert alice.post("/api/auth/password/change", change).status_code == 200
     house.close()

@@ -4,6 +4,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
+import pytest
+import sqlalchemy as sa
+
+from payymo.attempts.model import Origin
+from payymo.limits.limiter import account_key
+from payymo.logs import Trace
 from tests.support.crew import Crew
 from tests.support.house import Database, House
 from tests.support.processes import servers
@@ -80,3 +86,34 @@ def test_fifty_tries_at_once_are_five_on_two_nodes(database: Database) -> None:
 
         with Crew(50) as crew:
             assert admitted(crew.map(attempt, range(50))) == 5
+
+
+_BLOCKED = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.mark.parametrize("act", ["a login", "a change of the password", "a letter"])
+def test_nobody_waits_in_a_circle_with_an_unlocking(postgres_database: Database, act: str) -> None:
+    """Whoever unlocks holds the user first, and then what was counted; so does everybody: none ends in a deadlock."""
+    house = House(postgres_database, lockout={"enabled": True, "failures": 1})
+    user, services, tenant_id = house.user("alice"), house.services, house.default.id
+    account = account_key(tenant_id, user.email)
+    attempt = services.attempts.admit(tenant_id, Origin(account, user.email, "192.0.2.1"), trace=Trace())
+    services.attempts.failed(attempt, trace=Trace())
+    acts = {
+        "a login": lambda: services.attempts.succeeded(attempt, user.id),
+        "a change of the password": lambda: services.attempts.remember(tenant_id, user.id, (), unlocks=[account]),
+        "a letter": services.lockouts.tell_due,
+    }
+    owner = postgres_database.owner().execution_options(isolation_level="AUTOCOMMIT")
+    with Crew(1) as crew, owner.connect() as looking:
+        with services.work(tenant_id) as tx:
+            services.users.lock(tx, user.id, by=None)
+            done = crew.submit(acts[act])
+            while not looking.execute(_BLOCKED).scalar() and not done.done():
+                pass
+            services.attempts.unlock(tx, user.id, account)
+        done.result()
+    owner.dispose()
+    house.close()

@@ -130,12 +130,12 @@ class Attempts:
             return None
         token = attempt.device or self._new_token()
         with self._work(attempt.tenant_id) as tx:
+            self._save_device(tx, token, user_id, now)  # holds the user, whom an unlocking locks first, too
             standing = store.lock_account(tx, origin.account)
             own_failures = store.take_failures(tx, origin.account, origin.network, now)
             own_try = 1 if attempt.counted else 0
             left = succeed(standing, own_try=own_try, own_failures=own_failures, now=now, policy=policy)
             store.save_account(tx, origin.account, left)
-            self._save_device(tx, token, user_id, now)
         return write_tokens(token, origin.tokens)
 
     def remember(
@@ -149,13 +149,13 @@ class Attempts:
             return None
         token = self._new_token()
         with self._work(tenant_id) as tx:
+            self._save_device(tx, token, user_id, int(self._clock()))
             if unlocks:
                 self.unlock(tx, user_id, *unlocks)
-            self._save_device(tx, token, user_id, int(self._clock()))
         return write_tokens(token, tokens)
 
     def unlock(self, tx: Transaction, user_id: uuid.UUID, *accounts: str) -> bool:
-        """Step: admit tries at these accounts of a user again, as if none had failed. Whether any had."""
+        """Step: admit tries at these accounts of a locked user again, as if none had failed. Whether any had."""
         store.forget_notices(tx, user_id)
         return store.forget_accounts(tx, accounts)
 

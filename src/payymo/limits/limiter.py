@@ -68,7 +68,16 @@ def address_key(address: str) -> str:
 
 def account_key(tenant_id: uuid.UUID, name: str) -> str:
     """Whom a login name stands for, without keeping the name. Existing or not makes no difference."""
-    return hashlib.sha256(tenant_id.bytes + name.encode("utf-8", "replace")).hexdigest()[:32]
+    return _key_of(tenant_id.bytes + name.encode("utf-8", "replace"))
+
+
+def user_key(tenant_id: uuid.UUID, user_id: uuid.UUID) -> str:
+    """What a user does who is logged in. No login name has this key: 0xFF is in no text in UTF-8 (RFC 3629 §3)."""
+    return _key_of(tenant_id.bytes + b"\xff" + user_id.bytes)
+
+
+def _key_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 class RateLimiter:

@@ -10,13 +10,13 @@ from payymo.attempts.model import Notice
 from payymo.attempts.service import Attempts
 from payymo.db.work import Transaction, Work
 from payymo.errors import InvalidLink
-from payymo.limits.limiter import account_key
+from payymo.limits.limiter import account_key, user_key
 from payymo.links.service import Links
 from payymo.logs import SecurityLog, Trace
 from payymo.mail.model import Kind, Message, moment_text
 from payymo.mail.outbox import Outbox
 from payymo.sessions.redeeming import redeem
-from payymo.users.model import canonical_email
+from payymo.users.model import counted_name
 from payymo.users.service import Users
 
 AT_ONCE: Final = 100
@@ -42,8 +42,8 @@ class Lockouts:
         For whoever may say so; and whenever the password has changed, for what was tried was tried at another one.
         """
         user = self._users.get_in(tx, user_id)
-        names = canonical_email(user.email) or "-", str(user_id)
-        self._attempts.unlock(tx, user_id, *(account_key(user.tenant_id, name) for name in names))
+        own = account_key(user.tenant_id, counted_name(user.email)), user_key(user.tenant_id, user_id)
+        self._attempts.unlock(tx, user_id, *own)
 
     def unlock_by_link(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
         """Admit logins of the user again who was sent this link. Nobody is logged in by it. Raises InvalidLink."""
@@ -68,11 +68,9 @@ class Lockouts:
 
     def _tell(self, notice: Notice) -> bool:
         with self._work(notice.tenant_id) as tx:
+            account = self._users.lock_account(tx, notice.user_id)  # first, as whoever unlocks them does
             since = self._attempts.take_notice(tx, notice)
-            if since is None:  # another process has told them, or an unlocking made it old news
-                return False
-            account = self._users.lock_account(tx, notice.user_id)
-            if account is None:
+            if account is None or since is None:  # another process has told them, or an unlocking made it old news
                 return False
             user, facts = account.user, {"when": moment_text(since)}
             if notice.kind == "stop" and account.may_act:

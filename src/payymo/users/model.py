@@ -93,6 +93,14 @@ def canonical_email(text: str) -> str | None:
     return (parsed.ascii_email or "").lower() or None
 
 
+def counted_name(email: str) -> str:
+    """What tries at an address are counted by. What is no address is counted, too, and never like one that is.
+
+    Small letters alone would not do: the Kelvin sign's is a plain k.
+    """
+    return canonical_email(email) or ascii(email.lower())
+
+
 def _looks_like_ascii(label: str) -> bool:
     """Whether a part of a domain is none in ASCII, and would be read as one."""
     return not label.isascii() and label.translate(_LOOK_ALIKE).isascii()

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from flask import Response
 
 from payymo.errors import FieldError, InvalidInput, TooManyRequests
-from payymo.limits.limiter import RateLimiter, account_key
+from payymo.limits.limiter import RateLimiter, account_key, user_key
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
-from payymo.users.model import canonical_email
+from payymo.users.model import counted_name
 from payymo.users.service import Users
 from payymo.web.caller import Caller
 from payymo.web.door import Door
@@ -58,7 +58,7 @@ class ConfirmResetBody(LinkBody):
 def may_write_to(limiter: RateLimiter, tenant_id: uuid.UUID, email: str) -> bool:
     """Whether another letter may go to this address. Who asks for it isn't told: it is somebody else's mailbox."""
     try:
-        who = account_key(tenant_id, canonical_email(email) or email.lower())
+        who = account_key(tenant_id, counted_name(email))
         limiter.spend("mail", "account", who, tenant=lambda: tenant_id)
     except TooManyRequests:
         return False
@@ -95,7 +95,7 @@ class AccountApi:
     def change_email(self, caller: Caller, body: ChangeEmailBody) -> Nothing:
         """Have a link sent to one's new address, which counts once the link is opened."""
         who = caller.principal
-        own = account_key(who.tenant_id, str(who.user_id))
+        own = user_key(who.tenant_id, who.user_id)
         self._limiter.spend("mail", "account", own, tenant=lambda: who.tenant_id)
         attempt = self._door.admit_change(caller)
         with self._door.trying(caller, attempt):

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 
 from payymo.attempts.model import DEVICE_SECONDS, Attempt, Origin, read_tokens
 from payymo.attempts.service import Attempts
-from payymo.errors import InvalidCredentials, InvalidInput, LoginTooOld, Overloaded, TooManyRequests
-from payymo.limits.limiter import RateLimiter, account_key, address_key
-from payymo.users.model import canonical_email
+from payymo.errors import InvalidCredentials, InvalidInput, LoginTooOld, MailOff, Overloaded, TooManyRequests
+from payymo.limits.limiter import RateLimiter, account_key, address_key, user_key
+from payymo.users.model import canonical_email, counted_name
 from payymo.web.caller import Caller
 from payymo.web.routing import render
 
@@ -38,7 +38,7 @@ class Door:
         """Count a login before the password is looked at. Raises TooManyRequests, Unavailable."""
         tenant_id = caller.tenant.id
         key = canonical_email(email)
-        account = account_key(tenant_id, key or email.lower())
+        account = account_key(tenant_id, counted_name(email))
         origin = Origin(account, key or "-", address_key(caller.address), self._tokens_of(caller, tenant_id))
         attempt = self._attempts.admit(tenant_id, origin, trace=caller.trace)
         if attempt.device is None:
@@ -51,7 +51,7 @@ class Door:
         Apart from logins: a stranger who locks the account there must not keep its owner from acting here.
         """
         who = caller.principal
-        origin = Origin(account_key(who.tenant_id, str(who.user_id)), "-", address_key(caller.address))
+        origin = Origin(user_key(who.tenant_id, who.user_id), "-", address_key(caller.address))
         attempt = self._attempts.admit_again(who.tenant_id, origin)
         self._spend(attempt)
         return attempt
@@ -64,7 +64,7 @@ class Door:
         except InvalidCredentials:
             self._attempts.failed(attempt, trace=caller.trace)
             raise
-        except (Overloaded, InvalidInput, LoginTooOld):  # or it was right, and the new one is not acceptable
+        except (Overloaded, InvalidInput, LoginTooOld, MailOff):  # or it was right, and the new one is not acceptable
             self._attempts.give_back(attempt)
             raise
 
@@ -92,7 +92,7 @@ class Door:
         Every device of theirs is forgotten by it, except this one.
         """
         user_id = caller.principal.user_id
-        unlocked = (attempt.origin.account, account_key(attempt.tenant_id, canonical_email(email) or "-"))
+        unlocked = (attempt.origin.account, account_key(attempt.tenant_id, counted_name(email)))
         tokens = self._tokens_of(caller, attempt.tenant_id)
         cookie = self._attempts.remember(attempt.tenant_id, user_id, tokens, unlocks=unlocked)
         for account in unlocked:
