@@ -35,7 +35,7 @@ def test_what_an_administrator_sets_holds_at_once_and_in_their_tenant_alone(hous
     assert "15 to 128" in problems_of(house.client(), "fourteen chars")[0]
     assert "3 kinds" in problems_of(house.client(), "only small letters")[0]
     change = {"current_password": "SecurePassword123!", "new_password": "only-small-letters"}
-    assert "3 kinds" in alice.post("/api/auth/password", change).get_json()["errors"][0]["detail"]
+    assert "3 kinds" in alice.post("/api/auth/password/change", change).get_json()["errors"][0]["detail"]
     reset = boss.call("PATCH", f"/api/admin/users/{user.id}", {"password": "Rocket-Rocket-99!"})
     assert "everybody here knows" in reset.get_json()["errors"][0]["detail"]
     assert problems_of(house.client(tenant=other.slug), "fourteen chars") == []
