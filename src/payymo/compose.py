@@ -248,7 +248,14 @@ def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:
         log=log,
     )
     addresses = Addresses(
-        work, users=owners.users, credentials=credentials, links=links, outbox=outbox, notices=notices, log=log
+        work,
+        users=owners.users,
+        credentials=credentials,
+        links=links,
+        outbox=outbox,
+        notices=notices,
+        lockouts=lockouts,
+        log=log,
     )
     courier = Courier(
         work,

@@ -386,3 +386,25 @@ def test_what_this_service_does_not_do_is_no_failure(sqlite_database: Database) 
     change = {"current_password": PASSWORD, "new_password": "another fine Passw0rd"}
     assert alice.post("/api/auth/password/change", change).status_code == 200
     house.close()
+
+
+def test_a_login_that_a_new_password_overtakes_makes_no_device_known(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was proven is the old password; between its session and its device the user gets another one."""
+    house = guarded(database)
+    user, act = house.user("bob"), house.services.attempts.succeeded
+    new = "another fine Passw0rd"
+
+    def overtaken(*given: Any) -> str | None:
+        house.clock.advance(1)
+        house.services.administration.change_user(house.default.id, user.id, password=new, by=None, trace=Trace())
+        return act(*given)
+
+    monkeypatch.setattr(house.services.attempts, "succeeded", overtaken)
+    thief = from_address(house)
+    assert thief.log_in("bob@example.com").status_code == 200
+    monkeypatch.undo()
+    assert guess(house, 5, "bob@example.com") == [401] * 5
+    assert thief.log_in("bob@example.com", new).status_code == 429
+    house.close()

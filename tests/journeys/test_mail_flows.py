@@ -552,3 +552,25 @@ def test_without_mail_nobody_is_promised_any(sqlite_house: House) -> None:
     force = sqlite_house.services.administration.force_reset
     assert force(sqlite_house.default.id, user.id, by=None, trace=Trace()) is False
     assert said(client.log_in(password=NEW)) == WRONG
+
+
+@pytest.mark.parametrize("act", ["registration", "change"])
+def test_an_address_that_was_stopped_before_it_was_anybodys_opens_with_its_link(
+    sqlite_database: Database, server: MailServer, act: str
+) -> None:
+    """Nobody was told of the stop, and it never ends by itself: who is shown to have the address begins anew."""
+    house = build(sqlite_database, server, lockout={"enabled": True, "failures": 1, "stop": 2})
+    for status in (401, 401, 429):
+        assert house.client().log_in("new@example.com", NEW).status_code == status
+        house.clock.advance(30)
+    if act == "registration":
+        house.client().register("new")
+        path = VERIFY
+    else:
+        house.user("alice")
+        asked = {"new_email": "new@example.com", "current_password": PASSWORD}
+        assert house.logged_in().post(CHANGE_EMAIL, asked).status_code == 202
+        path = CONFIRM_EMAIL
+    assert house.client().post(path, {"token": newest(house, server)}).status_code == 200
+    assert house.client().log_in("new@example.com").status_code == 200
+    house.close()

@@ -99,11 +99,15 @@ def test_nobody_waits_in_a_circle_with_an_unlocking(postgres_database: Database,
     house = House(postgres_database, lockout={"enabled": True, "failures": 1})
     user, services, tenant_id = house.user("alice"), house.services, house.default.id
     account = account_key(tenant_id, user.email)
+    house.logged_in()
+    [session] = services.sessions.list_sessions(tenant_id, user.id)
     attempt = services.attempts.admit(tenant_id, Origin(account, user.email, "192.0.2.1"), trace=Trace())
     services.attempts.failed(attempt, trace=Trace())
     acts = {
-        "a login": lambda: services.attempts.succeeded(attempt, user.id),
-        "a change of the password": lambda: services.attempts.remember(tenant_id, user.id, (), unlocks=[account]),
+        "a login": lambda: services.attempts.succeeded(attempt, user.id, session.id),
+        "a change of the password": lambda: services.attempts.remember(
+            tenant_id, user.id, session.id, (), unlocks=[account]
+        ),
         "a letter": services.lockouts.tell_due,
     }
     owner = postgres_database.owner().execution_options(isolation_level="AUTOCOMMIT")

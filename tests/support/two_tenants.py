@@ -54,14 +54,14 @@ def _side(house: House, slug: str) -> Side:
     ended = house.logged_in("alice", tenant=tenant)
     assert ended.post("/api/auth/logout").status_code == 200  # leaves a revocation behind
     alice = house.logged_in("alice", tenant=tenant)
-    _guess(house, tenant, alice_user.id)
     with services.work(tenant.id) as tx:
         services.links.issue(tx, "reset-password", alice_user.id, bound_to=(slug,))
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
+    _guess(house, tenant, alice_user.id, session.id)
     return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role)
 
 
-def _guess(house: House, tenant: Tenant, user_id: uuid.UUID) -> None:
+def _guess(house: House, tenant: Tenant, user_id: uuid.UUID, session_id: uuid.UUID) -> None:
     """A device that is known, a failure that a wait begins with, and a limit of the tenant's own."""
     apart = 0 if tenant.slug == "a" else 3600  # no minute, and no tier, is one of both
     services = house.services
@@ -72,7 +72,7 @@ def _guess(house: House, tenant: Tenant, user_id: uuid.UUID) -> None:
         policy=GuessingPolicy(failures=1),
         log=services.log,
     )
-    attempts.remember(tenant.id, user_id, ())
+    attempts.remember(tenant.id, user_id, session_id, ())
     account = account_key(tenant.id, "alice@example.com")
     attempt = attempts.admit(tenant.id, Origin(account, "alice@example.com", "192.0.2.1"), trace=Trace())
     attempts.failed(attempt, trace=Trace())

@@ -120,17 +120,17 @@ class Attempts:
                 left = give_back(standing, attempt.counted, now=now, policy=self._policy)
                 store.save_account(tx, account, left)
 
-    def succeeded(self, attempt: Attempt, user_id: uuid.UUID) -> str | None:
+    def succeeded(self, attempt: Attempt, user_id: uuid.UUID, session_id: uuid.UUID) -> str | None:
         """The password was right: take back what that proves, and know the device from now on.
 
-        Answers the cookie for it; None: there is no policy.
+        `session_id`: what it has begun. Answers the cookie for it; None: there is no policy.
         """
         policy, origin, now = self._policy, attempt.origin, int(self._clock())
         if policy is None:
             return None
         token = attempt.device or self._new_token()
         with self._work(attempt.tenant_id) as tx:
-            self._save_device(tx, token, user_id, now)  # holds the user, whom an unlocking locks first, too
+            self._save_device(tx, token, user_id, session_id, now)  # holds the user, whom an unlocking locks first, too
             standing = store.lock_account(tx, origin.account)
             own_failures = store.take_failures(tx, origin.account, origin.network, now)
             own_try = 1 if attempt.counted else 0
@@ -139,7 +139,13 @@ class Attempts:
         return write_tokens(token, origin.tokens)
 
     def remember(
-        self, tenant_id: uuid.UUID, user_id: uuid.UUID, tokens: tuple[str, ...], *, unlocks: Sequence[str] = ()
+        self,
+        tenant_id: uuid.UUID,
+        user_id: uuid.UUID,
+        session_id: uuid.UUID,
+        tokens: tuple[str, ...],
+        *,
+        unlocks: Sequence[str] = (),
     ) -> str | None:
         """Know the device of a user who has just proven themselves otherwise. Answers the cookie for it, or None.
 
@@ -149,7 +155,7 @@ class Attempts:
             return None
         token = self._new_token()
         with self._work(tenant_id) as tx:
-            self._save_device(tx, token, user_id, int(self._clock()))
+            self._save_device(tx, token, user_id, session_id, int(self._clock()))
             if unlocks:
                 self.unlock(tx, user_id, *unlocks)
         return write_tokens(token, tokens)
@@ -218,9 +224,9 @@ class Attempts:
         store.save_account(tx, origin.account, decision.standing)
         return Attempt(tenant_id, origin, counted=decision.standing.failures, began=decision.began)
 
-    def _save_device(self, tx: Transaction, token: str, user_id: uuid.UUID, now: int) -> None:
+    def _save_device(self, tx: Transaction, token: str, user_id: uuid.UUID, session_id: uuid.UUID, now: int) -> None:
         until = now + DEVICE_SECONDS
-        store.save_device(tx, digest(token), user_id, now=now, until=until, at_most=DEVICES_AT_MOST)
+        store.save_device(tx, digest(token), user_id, session_id, now=now, until=until, at_most=DEVICES_AT_MOST)
 
     def _new_token(self) -> str:
         return make_token(self._entropy.bytes(TOKEN_BYTES))

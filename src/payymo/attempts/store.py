@@ -14,6 +14,7 @@ from payymo.db.schema import lockout_notices as n
 from payymo.db.schema import login_attempts as a
 from payymo.db.schema import login_failures as f
 from payymo.db.schema import login_minutes as m
+from payymo.db.schema import sessions as s
 from payymo.db.work import Transaction
 
 _INSERTS: Final = (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
@@ -98,7 +99,19 @@ _ADD_DEVICE = sa.insert(d).from_select(
         sa.literal(0),
         _MOMENT,
         sa.bindparam("until", type_=sa.BigInteger()),
-    ).where(users.c.tenant_id == TENANT, users.c.id == sa.bindparam("of_user")),
+    ).where(
+        users.c.tenant_id == TENANT,
+        users.c.id == sa.bindparam("of_user"),
+        # Whatever changes a password ends sessions with it. So what is read here is the password that was proven.
+        sa.select(s.c.id)
+        .where(
+            s.c.tenant_id == TENANT,
+            s.c.user_id == sa.bindparam("of_user"),
+            s.c.id == sa.bindparam("of_session"),
+            s.c.ended_at.is_(None),
+        )
+        .exists(),
+    ),
 )
 _NEWEST = (
     sa.select(d.c.digest)
@@ -227,10 +240,16 @@ def give_back_device(tx: Transaction, device: str) -> None:
     tx.execute(_GIVE_BACK_DEVICE, {"of_digest": device})
 
 
-def save_device(tx: Transaction, device: str, user_id: uuid.UUID, *, now: int, until: int, at_most: int) -> None:
-    """The user has logged in from this device. Of more than `at_most` the one unused for longest is forgotten."""
+def save_device(
+    tx: Transaction, device: str, user_id: uuid.UUID, session_id: uuid.UUID, *, now: int, until: int, at_most: int
+) -> None:
+    """The user has logged in from this device, if their session still lives: else the password may be another one now.
+
+    Of more than `at_most` the one unused for longest is forgotten.
+    """
     tx.execute(_DROP_DEVICE, {"of_digest": device})
-    tx.execute(_ADD_DEVICE, {"of_digest": device, "of_user": user_id, "moment": now, "until": until})
+    values = {"of_digest": device, "of_user": user_id, "of_session": session_id, "moment": now, "until": until}
+    tx.execute(_ADD_DEVICE, values)
     tx.execute(_DROP_OLDEST, {"of_user": user_id, "at_most": at_most})
 
 

@@ -18,6 +18,7 @@ from payymo.mail.model import DAY_SECONDS, Kind, Message
 from payymo.mail.outbox import Outbox
 from payymo.sessions import store
 from payymo.sessions.credentials import Credentials, require_mail
+from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.notices import Notices
 from payymo.sessions.redeeming import redeem
 from payymo.users.model import Account, canonical_email
@@ -36,6 +37,7 @@ class Addresses:
         links: Links,
         outbox: Outbox,
         notices: Notices,
+        lockouts: Lockouts,
         log: SecurityLog,
     ) -> None:
         self._work = work
@@ -44,6 +46,7 @@ class Addresses:
         self._links = links
         self._outbox = outbox
         self._notices = notices
+        self._lockouts = lockouts
         self._log = log
 
     def request_registration(
@@ -117,6 +120,7 @@ class Addresses:
             done = redeem(tx, self._links, self._users, token, "verify-email")
             if done is not None:
                 self._users.mark_verified(tx, done[0].user.id)
+                self._lockouts.unlock(tx, done[0].user.id)  # what was tried before was tried at nobody's password
         self._conclude("user.email-verified", tenant_id, done and done[0], trace)
 
     def request_change(
@@ -161,6 +165,7 @@ class Addresses:
             if done is not None:
                 account, link = done
                 self._users.change_email(tx, account.user.id, link.subject)
+                self._lockouts.unlock(tx, account.user.id)  # at the new address: see above
                 self._notices.tell(tx, "email-changed", account.user)
         self._conclude("user.email-changed", tenant_id, done and done[0], trace)
 

@@ -48,6 +48,7 @@ class LoggedIn:
     user: User
     grants: Grants
     tokens: TokenPair
+    session_id: uuid.UUID
 
 
 class Sessions:
@@ -123,7 +124,7 @@ class Sessions:
         self._log.event(
             "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=subject.session_id
         )
-        return LoggedIn(user, grants, pair or self._pair(subject, live, plan))
+        return LoggedIn(user, grants, pair or self._pair(subject, live, plan), subject.session_id)
 
     def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
         now = int(self._clock())

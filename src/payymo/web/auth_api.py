@@ -79,7 +79,7 @@ class AuthApi:
             device=caller.device,
             trace=caller.trace,
         )
-        return self._door.remember(caller, caller.tenant.id, made.user.id, LoginOut.of_login(made), 201)
+        return self._door.remember(caller, caller.tenant.id, made, LoginOut.of_login(made), 201)
 
     def _take_down(self, caller: Caller, body: RegisterBody) -> Response:
         """The same for every well-formed registration: what comes of it, the owner of the address reads in a mail."""
@@ -105,7 +105,7 @@ class AuthApi:
             done = self._sessions.log_in(
                 tenant.id, email=body.email, password=body.password, device=caller.device, trace=caller.trace
             )
-        return self._door.let_in(attempt, done.user.id, LoginOut.of_login(done))
+        return self._door.let_in(attempt, done, LoginOut.of_login(done))
 
     @route("POST", "/api/auth/refresh", limit="refresh", authentication=None, pace=TOKEN_PROOF)
     def refresh(self, caller: Caller, body: RefreshBody) -> TokensOut:

@@ -17,6 +17,7 @@ from payymo.attempts.model import DEVICE_SECONDS, Attempt, Origin, read_tokens
 from payymo.attempts.service import Attempts
 from payymo.errors import InvalidCredentials, InvalidInput, LoginTooOld, MailOff, Overloaded, TooManyRequests
 from payymo.limits.limiter import RateLimiter, account_key, address_key, user_key
+from payymo.sessions.service import LoggedIn
 from payymo.users.model import canonical_email, counted_name
 from payymo.web.caller import Caller
 from payymo.web.routing import render
@@ -73,17 +74,17 @@ class Door:
         self._attempts.give_back(attempt)
         self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
 
-    def let_in(self, attempt: Attempt, user_id: uuid.UUID, answer: BaseModel) -> Response:
+    def let_in(self, attempt: Attempt, done: LoggedIn, answer: BaseModel) -> Response:
         """The answer to a login. It takes back what the right password proves, and makes the device known."""
-        cookie = self._attempts.succeeded(attempt, user_id)
+        cookie = self._attempts.succeeded(attempt, done.user.id, done.session_id)
         self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
         return self._keep(render(answer, 200), attempt.tenant_id, cookie)
 
     def remember(
-        self, caller: Caller, tenant_id: uuid.UUID, user_id: uuid.UUID, answer: BaseModel, status: int
+        self, caller: Caller, tenant_id: uuid.UUID, done: LoggedIn, answer: BaseModel, status: int
     ) -> Response:
         """The answer to somebody who has proven themselves otherwise. It makes the device known."""
-        cookie = self._attempts.remember(tenant_id, user_id, self._tokens_of(caller, tenant_id))
+        cookie = self._attempts.remember(tenant_id, done.user.id, done.session_id, self._tokens_of(caller, tenant_id))
         return self._keep(render(answer, status), tenant_id, cookie)
 
     def let_change(self, caller: Caller, attempt: Attempt, email: str, answer: BaseModel) -> Response:
@@ -91,10 +92,10 @@ class Door:
 
         Every device of theirs is forgotten by it, except this one.
         """
-        user_id = caller.principal.user_id
+        who = caller.principal
         unlocked = (attempt.origin.account, account_key(attempt.tenant_id, counted_name(email)))
         tokens = self._tokens_of(caller, attempt.tenant_id)
-        cookie = self._attempts.remember(attempt.tenant_id, user_id, tokens, unlocks=unlocked)
+        cookie = self._attempts.remember(attempt.tenant_id, who.user_id, who.session_id, tokens, unlocks=unlocked)
         for account in unlocked:
             self._limiter.forgive(("login",), "account", account, tenant_id=attempt.tenant_id)
         return self._keep(render(answer, 200), attempt.tenant_id, cookie)
