@@ -29,9 +29,10 @@ help:  ## this list
 serve: install-runtime  ## install what is needed, then run the service
 	@exec env PAYYMO_DATA='$(DATA)' $(BIN)/payymo serve --port '$(PORT)'
 
+# Compiled modules are kept whatever the surroundings say: tests start hundreds of processes.
 # Those of the guard run in an environment of their own, where nothing of the service is: tests/architecture/test_guard_wheel.
 test: install-test  ## all tests, against real PostgreSQL, SQLite and Valkey
-	$(BIN)/pytest $(TEST_WORKERS) $(or $(ARGS),--ignore=tests/guard)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest $(TEST_WORKERS) $(or $(ARGS),--ignore=tests/guard)
 
 check: install-check  ## lint, format, types, import directions, dependencies, security lint
 	$(BIN)/ruff check .

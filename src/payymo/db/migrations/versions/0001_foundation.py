@@ -100,8 +100,7 @@ def upgrade() -> None:
         for role, grants in ROLES.items():
             _role(role, grants)
         for table, column in WALLED.items():
-            for statement in schema.wall_off(table, column):
-                op.execute(statement)
+            op.execute(f"DO $$ BEGIN {'; '.join(schema.wall_off(table, column))}; END $$")
 
 
 def downgrade() -> None:
@@ -441,8 +440,9 @@ def _role(role: str, grants: dict[str, str]) -> None:
         "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
     )
     op.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
-    for table, privileges in grants.items():
-        op.execute(f"GRANT {privileges} ON {table} TO {role}")
+    for privileges in dict.fromkeys(grants.values()):
+        tables = ", ".join(table for table, granted in grants.items() if granted == privileges)
+        op.execute(f"GRANT {privileges} ON {tables} TO {role}")
 
 
 def _guards() -> None:
