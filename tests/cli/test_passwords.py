@@ -99,7 +99,8 @@ def test_calibration_measures_this_machine(shell: Shell) -> None:
     """What it prints can be set as it is, and it changes nothing."""
     done = shell.run("password", "calibrate", "--target-ms", "20", "--memory-mib", "8", "--cores", "1", "--json")
     found = json.loads(done.stdout)
-    assert found["PAYYMO_PASSWORDS__ARGON2_MEMORY_KIB"] == 7_168
+    memory, iterations = (found[f"PAYYMO_PASSWORDS__ARGON2_{name}"] for name in ("MEMORY_KIB", "ITERATIONS"))
+    assert Argon2Cost(memory, iterations).memory_kib <= 8 * 1024  # within OWASP's lines, however fast this machine is
     assert done.exit_code == (0 if found["within_target"] else 1)
 
 

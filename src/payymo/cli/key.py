@@ -42,8 +42,8 @@ def rotate(*, purpose: Purpose, at_once: bool, yes: bool, as_json: bool) -> None
         show({"purpose": purpose, "active": active}, json_wanted=as_json)
 
 
-@key.command()
-@click.argument("kid")
+@key.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("kid")  # base64url: one of 64 begins with a dash, and is no option
 @click.option("--compromised", is_flag=True, required=True, help="Say that somebody else may have the key.")
 @click.option("--keep-sessions", is_flag=True, help="Let sessions live on by refresh, instead of ending them all.")
 @confirmed
