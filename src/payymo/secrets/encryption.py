@@ -51,4 +51,5 @@ class Sealer:
 
 def bind(place: tuple[str, ...]) -> bytes:
     """The place without ambiguity: ('a', 'bc') and ('ab', 'c') are not the same."""
-    return VERSION + b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in place)
+    parts = [part.encode() for part in place]
+    return VERSION + b"".join([len(part).to_bytes(4) + part for part in parts])
