@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from payymo.attempts.service import Attempts
+from payymo.audit.log import PAYLOADS, AuditLog
+from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
 from payymo.certificates.lifecycle import Lifecycle
@@ -47,7 +49,7 @@ from payymo.policies import (
     token_policy,
 )
 from payymo.roles.service import Roles
-from payymo.secrets.envelope import Envelope
+from payymo.secrets.envelope import Column, Envelope
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
@@ -71,7 +73,7 @@ from payymo.users.service import Users
 TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
 revocation, times and tenant are checked each time."""
-SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS, MAILS)
+SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS, MAILS, Column(*PAYLOADS))
 """Every column of sealed values. If one were missing, re-encryption would stop at it, and lose nothing."""
 
 
@@ -113,6 +115,7 @@ class _Ground:
     clock: Clock
     entropy: Entropy
     log: SecurityLog
+    audit: AuditLog
     passwords: Passwords
     envelope: Envelope
 
@@ -153,12 +156,13 @@ def _build(
     work = Work(engine)
     masters = require_master_key(settings, engine, entropy), find_next_master_key(settings, entropy)
     envelope = open_envelope(settings, work, clock, entropy, masters)
-    ground = _Ground(settings, engine, work, clock, entropy, log, passwords, envelope)
+    audit = AuditLog(work, clock, entropy, seal=envelope.seal, log=log)
+    ground = _Ground(settings, engine, work, clock, entropy, log, audit, passwords, envelope)
     owners = _owners(ground)
     accounts = _accounts(ground, owners)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = open_counters(settings, engine, clock)
-    usage, overrides = Usage(work, clock), Overrides(work, clock, log)
+    usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
     return Services(
         settings=settings,
         engine=engine,
@@ -166,24 +170,26 @@ def _build(
         clock=clock,
         entropy=entropy,
         log=log,
+        audit=audit,
+        sequencer=Sequencer(work, clock),
         next_master_key=masters[1],
         envelope=envelope,
-        secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), log),
-        master_rotation=MasterRotation(work, envelope, clock, log),
-        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, log),
+        secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),
+        master_rotation=MasterRotation(work, envelope, clock, audit),
+        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit),
         keeper=owners.keeper,
         ring=owners.ring,
         guards=owners.guards,
-        certificates=Certificates(work, lifecycle, clock, log),
-        certificate_rotation=CertificateRotation(work, lifecycle, clock, log),
-        development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, log),
+        certificates=Certificates(work, lifecycle, clock, audit),
+        certificate_rotation=CertificateRotation(work, lifecycle, clock, audit),
+        development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, audit),
         tenants=owners.tenants,
         roles=owners.roles,
         passwords=passwords,
         budgets=Budgets(work, passwords),
         users=owners.users,
         password_policies=owners.policies,
-        user_import=UserImport(work, clock, entropy, passwords=passwords, roles=owners.roles, log=log),
+        user_import=UserImport(work, clock, entropy, passwords=passwords, roles=owners.roles, audit=audit),
         sessions=_sessions(ground, owners, accounts),
         revocations=owners.revocations,
         feed=owners.feed,
@@ -206,36 +212,38 @@ def _build(
 
 
 def _owners(ground: _Ground) -> _Owners:
-    settings, work, clock, entropy, log = ground.settings, ground.work, ground.clock, ground.entropy, ground.log
+    settings, work, clock, entropy, audit = ground.settings, ground.work, ground.clock, ground.entropy, ground.audit
     access_ttl, keys = settings.tokens.access_ttl_seconds, key_policy(settings)
-    feed = Feed(work, clock, entropy, access_ttl_seconds=access_ttl)
-    keeper = KeyKeeper(work, ground.envelope, KeyPlaces(access_of(settings), entropy), clock, keys)
-    guards = Guards(work, clock, entropy, policy=GuardPolicy(settings.feed_open_to), log=log)
-    ring = KeyRing(work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age))
-    roles = Roles(work, clock, feed=feed, log=log)
+    feed = Feed(work, clock, entropy, access_ttl_seconds=access_ttl, audit=audit)
+    keeper = KeyKeeper(work, ground.envelope, KeyPlaces(access_of(settings), entropy), clock, keys, audit=audit)
+    guards = Guards(work, clock, entropy, policy=GuardPolicy(settings.feed_open_to), audit=audit, log=ground.log)
+    ring = KeyRing(
+        work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age), audit=audit
+    )
+    roles = Roles(work, clock, feed=feed, audit=audit)
     names = ("payymo", urlsplit(settings.issuer).hostname or "")
-    policies = PasswordPolicies(work, default=password_policy(settings), words=names, log=log)
+    policies = PasswordPolicies(work, default=password_policy(settings), words=names, audit=audit)
     return _Owners(
         feed=feed,
         guards=guards,
         keeper=keeper,
         ring=ring,
         minter=TokenMinter(ring, entropy, token_policy(settings)),
-        tenants=_tenants(settings, work, clock, entropy),
+        tenants=_tenants(ground),
         roles=roles,
         policies=policies,
-        users=Users(work, clock, entropy, passwords=ground.passwords, policies=policies, roles=roles, log=log),
-        revocations=Revocations(work, clock, feed, access_ttl_seconds=access_ttl),
+        users=Users(work, clock, entropy, passwords=ground.passwords, policies=policies, roles=roles, audit=audit),
+        revocations=Revocations(work, clock, feed, access_ttl_seconds=access_ttl, audit=audit),
     )
 
 
 def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:
-    settings, work, clock, entropy, log = ground.settings, ground.work, ground.clock, ground.entropy, ground.log
+    settings, work, clock, entropy, audit = ground.settings, ground.work, ground.clock, ground.entropy, ground.audit
     mail = mail_policy(settings.mail)
-    attempts = Attempts(work, clock, entropy, policy=guessing_policy(settings.lockout), log=log)
-    outbox = Outbox(work, ground.envelope, clock, entropy, policy=mail, log=log)
-    links, notices = Links(work, clock, entropy, link_policy(settings)), Notices(outbox, clock)
-    lockouts = Lockouts(work, attempts=attempts, users=owners.users, links=links, outbox=outbox, log=log)
+    attempts = Attempts(work, clock, entropy, policy=guessing_policy(settings.lockout), audit=audit)
+    outbox = Outbox(work, ground.envelope, clock, entropy, policy=mail, audit=audit)
+    links, notices = Links(work, clock, entropy, link_policy(settings), audit=audit), Notices(outbox, clock)
+    lockouts = Lockouts(work, attempts=attempts, users=owners.users, links=links, outbox=outbox, audit=audit)
     credentials = Credentials(
         work,
         clock,
@@ -245,7 +253,7 @@ def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:
         notices=notices,
         lockouts=lockouts,
         revocations=owners.revocations,
-        log=log,
+        audit=audit,
     )
     addresses = Addresses(
         work,
@@ -255,7 +263,7 @@ def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:
         outbox=outbox,
         notices=notices,
         lockouts=lockouts,
-        log=log,
+        audit=audit,
     )
     courier = Courier(
         work,
@@ -265,7 +273,7 @@ def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:
         policy=mail,
         transport=mail_transport(settings.mail, entropy),
         errands={"password-reset": credentials.send_reset, "registration": addresses.register},
-        log=log,
+        log=ground.log,
     )
     return _Accounts(attempts, links, outbox, courier, notices, lockouts, credentials, addresses)
 
@@ -282,7 +290,7 @@ def _sessions(ground: _Ground, owners: _Owners, accounts: _Accounts) -> Sessions
         revocations=owners.revocations,
         policy=refresh_policy(ground.settings),
         notices=accounts.notices,
-        log=ground.log,
+        audit=ground.audit,
     )
 
 
@@ -299,12 +307,13 @@ def _administration(ground: _Ground, owners: _Owners, accounts: _Accounts) -> Ad
         links=accounts.links,
         outbox=accounts.outbox,
         notices=accounts.notices,
-        log=ground.log,
+        audit=ground.audit,
     )
 
 
-def _tenants(settings: Settings, work: Work, clock: Clock, entropy: Entropy) -> Tenants:
-    tenants = Tenants(work, clock, entropy, default_slug=settings.default_tenant)
+def _tenants(ground: _Ground) -> Tenants:
+    slug = ground.settings.default_tenant
+    tenants = Tenants(ground.work, ground.clock, ground.entropy, default_slug=slug, audit=ground.audit)
     tenants.ensure_default()
     return tenants
 

@@ -1,15 +1,16 @@
 """Structured security logs: one line per event, members from an allow-list, never a secret.
 
-An event is a name, an outcome and identifiers. There is no way to hand in free-form members: passwords, tokens, keys
-and e-mail addresses have no place in the signature, so they can't end in a log by accident.
+An event is a name, an outcome and identifiers. There is no way to hand in free-form members: passwords, tokens and keys
+have no place in `Event`, so they can't end in a log by accident; and what is meant for the audit log alone is not
+written here.
 """
 
 import logging
 import sys
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TextIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 
@@ -21,14 +22,78 @@ Observe = Callable[[str, Outcome], None]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where an event comes from: the request that caused it, the address behind it, and the user who is known by then.
+    """Where an event comes from: the request that caused it, the address behind it, and who is known by then.
 
-    `request_id` is `console` for what the operator does at the command line.
+    `request_id` is `console` for what the operator does at the command line, under the name of `operator`; and the name
+    of a duty for what the service does by itself. `service`: the name of a service credential.
     """
 
     request_id: str = "-"
     address: str = "-"
     actor_id: uuid.UUID | None = None
+    service: str | None = None
+    operator: str | None = None
+
+
+BY_ITSELF: Final = Trace(request_id="maintenance")
+"""Where events come from that nobody has asked for: duties, and what follows from something else."""
+Fact = str | int | bool | None | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. What it may say is this list: passwords, tokens and keys have no place in it."""
+
+    name: str
+    outcome: Outcome = "success"
+    trace: Trace = field(kw_only=True)
+    tenant_id: uuid.UUID | None = field(default=None, kw_only=True)
+    """Which tenant it is about, or in."""
+    user_id: uuid.UUID | None = field(default=None, kw_only=True)
+    """Whom it is about."""
+    session_id: uuid.UUID | None = field(default=None, kw_only=True)
+    role: str | None = field(default=None, kw_only=True)
+    kid: str | None = field(default=None, kw_only=True)
+    """A key's public identifier."""
+    secret: str | None = field(default=None, kw_only=True)
+    """The name of a named secret, never its value."""
+    certificate: str | None = field(default=None, kw_only=True)
+    """The name of one of ours."""
+    service: str | None = field(default=None, kw_only=True)
+    """The name of a service credential."""
+    mail: str | None = field(default=None, kw_only=True)
+    """The kind of a message."""
+    version: int | None = field(default=None, kw_only=True)
+    count: int | None = field(default=None, kw_only=True)
+    """Of how many."""
+    reason: str | None = field(default=None, kw_only=True)
+    """A code from our own vocabulary, never input."""
+    old: Mapping[str, Fact] | None = field(default=None, kw_only=True)
+    """What was, by name. This and the next are for the audit log alone, and hold nothing personal."""
+    new: Mapping[str, Fact] | None = field(default=None, kw_only=True)
+    """What is from now on."""
+    personal: Mapping[str, str] | None = field(default=None, kw_only=True)
+    """What is personal, such as an e-mail address: for the audit log alone, where it is sealed and can be erased."""
+
+    def named(self) -> Iterator[tuple[str, Fact | uuid.UUID]]:
+        """What it names, without where it comes from and without values."""
+        for name in NAMED:
+            value = getattr(self, name)
+            if value is not None:
+                yield name, value
+
+
+NAMED: Final = (
+    *("tenant_id", "user_id", "session_id", "role", "kid", "secret", "certificate", "service", "mail", "version"),
+    *("count", "reason"),
+)
+
+
+def _origin(trace: Trace) -> Iterator[tuple[str, object]]:
+    if trace.actor_id is not None:
+        yield "actor_id", trace.actor_id
+    yield "request_id", trace.request_id
+    yield "address", trace.address
 
 
 class SecurityLog:
@@ -47,53 +112,17 @@ class SecurityLog:
         """Let somebody hear of every event from now on."""
         self._observers.append(observe)
 
-    def event(  # the allow-list *is* the signature
-        self,
-        name: str,
-        outcome: Outcome,
-        *,
-        trace: Trace,
-        tenant_id: uuid.UUID | None = None,
-        user_id: uuid.UUID | None = None,
-        session_id: uuid.UUID | None = None,
-        role: str | None = None,
-        kid: str | None = None,
-        secret: str | None = None,
-        certificate: str | None = None,
-        service: str | None = None,
-        mail: str | None = None,
-        version: int | None = None,
-        count: int | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """Write one event.
-
-        `user_id`: whom it is about. `role`: a role's name. `kid`: a key's public identifier. `secret`: the name of a
-        named secret, never its value. `certificate`: the name of one of ours. `service`: the name of a service
-        credential. `mail`: the kind of a message. `count`: of how many. `reason`: a code from our own vocabulary, never
-        input.
-        """
-        members = {
-            "outcome": outcome,
-            "tenant_id": tenant_id,
-            "user_id": user_id,
-            "session_id": session_id,
-            "role": role,
-            "kid": kid,
-            "secret": secret,
-            "certificate": certificate,
-            "service": service,
-            "mail": mail,
-            "version": version,
-            "count": count,
-            "reason": reason,
-            "actor_id": trace.actor_id,
-            "request_id": trace.request_id,
-            "address": trace.address,
-        }
-        self._logger.info(name, **{key: str(value) for key, value in members.items() if value is not None})
+    def write(self, event: Event) -> None:
+        """Write one event."""
+        trace = event.trace
+        self._logger.info(
+            event.name,
+            outcome=event.outcome,
+            **{name: str(value) for name, value in event.named()},
+            **{name: str(value) for name, value in _origin(trace)},
+        )
         for observe in self._observers:
-            observe(name, outcome)
+            observe(event.name, event.outcome)
 
     def failure(self, error: BaseException, *, trace: Trace, private: str | None = None) -> None:
         """Write an error that strangers only learn the request id of.

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from limits.storage import Storage
 
 from payymo.attempts.service import Attempts
+from payymo.audit.log import AuditLog
+from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.rotation import CertificateRotation
 from payymo.certificates.service import Certificates
@@ -62,6 +64,8 @@ class Services:
     clock: Clock
     entropy: Entropy
     log: SecurityLog
+    audit: AuditLog
+    sequencer: Sequencer
     next_master_key: MasterKey | None
     envelope: Envelope
     secrets: Secrets
@@ -124,10 +128,8 @@ class Services:
         self.lockouts.tell_due()
         self.certificate_rotation.do_duties(trace)  # before what may wait for a token that does not answer
         if self.settings.keys.rotate_automatically:
-            for kid in self.ring.rotate_due():
-                self.log.event("key.rotated", "success", trace=trace, kid=kid, reason="calendar")
-        for kid in self.keeper.destroy_leftovers():
-            self.log.event("key.destroyed", "success", trace=trace, kid=kid)
+            self.ring.rotate_due()
+        list(self.keeper.destroy_leftovers())
 
     def lease(self, name: str, *, seconds: int) -> Lease:
         """What one process at a time does, as this process sees it."""

@@ -13,7 +13,7 @@ from payymo.logs import Trace
 from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Envelope
 from payymo.secrets.master import read_key, write_key
-from payymo.secrets.model import Sealed
+from payymo.sealed import Sealed
 from tests.support.crew import Crew
 from tests.support.house import MASTER_KEY, Database, House
 

@@ -40,7 +40,7 @@ def test_the_statement_and_the_state_machine_agree(house: House, ended_at: int |
             consumed_id=consumed,
             replays=0,
         )
-        with house.services.work(tenant) as tx:
+        with house.by_hand(tenant) as tx:
             store.add_session(tx, session)
             tx.execute(
                 sa.update(sessions)
@@ -72,10 +72,10 @@ def test_nothing_rotates_in_a_suspended_tenant(house: House) -> None:
     """Invariant 2: also in the statement itself, before anything has ended the sessions."""
     house.user("alice")
     session_id = uuid.UUID(house.services.verifier.verify(house.logged_in().access_token or "").sid)
-    with house.services.work.platform() as platform:
+    with house.by_hand() as platform:
         house.services.tenants.change_status(platform, house.default.id, "suspended")
     now = int(house.clock())
-    with house.services.work(house.default.id) as tx:
+    with house.by_hand(house.default.id) as tx:
         session = store.find_session(tx, session_id)
         assert session is not None
         successor = RefreshToken(house.services.entropy.uuid(), "new", now, now + TTL)

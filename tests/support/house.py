@@ -3,7 +3,8 @@
 import io
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,7 +18,8 @@ from werkzeug.test import TestResponse
 from payymo.app import create_app
 from payymo.compose import compose
 from payymo.config import Settings
-from payymo.logs import SecurityLog, Trace
+from payymo.db.work import Transaction
+from payymo.logs import Event, SecurityLog, Trace
 from payymo.services import Services
 from payymo.tenants.model import Tenant
 from payymo.users.model import User
@@ -157,6 +159,13 @@ class House:
         client = self.client(tenant=tenant.slug if tenant else None)
         client.log_in(f"{name}@example.com")
         return client
+
+    @contextmanager
+    def by_hand(self, tenant_id: uuid.UUID | None = None) -> Iterator[Transaction]:
+        """A transaction for what a test changes itself: like everything else, that goes on record."""
+        with self.services.work.platform() if tenant_id is None else self.services.work(tenant_id) as tx:
+            yield tx
+            self.services.audit.record(tx, Event("user.unlocked", trace=Trace()))
 
     def events(self) -> list[dict[str, Any]]:
         """What the security log holds."""

@@ -46,7 +46,7 @@ def house(database: Database) -> Iterator[House]:
 
 def _import(house: House, tenant: Tenant, stored: str) -> uuid.UUID:
     user = house.user(f"user-{house.services.entropy.token(4)}", tenant=tenant)
-    with house.services.work(tenant.id) as tx:
+    with house.by_hand(tenant.id) as tx:
         house.services.users.change_password(tx, user.id, stored)
     return user.id
 
@@ -79,7 +79,7 @@ def test_an_import_is_seen_half_a_minute_later(sqlite_house: House, later: int, 
     user_id = _import(sqlite_house, tenant, OLD)
     clock.advance(LOOK_SECONDS + later)
     assert (budgets.seconds(tenant.id) > 0) is is_seen
-    with sqlite_house.services.work(tenant.id) as tx:
+    with sqlite_house.by_hand(tenant.id) as tx:
         sqlite_house.services.users.change_password(tx, user_id, CURRENT.dummy)
     clock.advance(LOOK_SECONDS)
     assert budgets.seconds(tenant.id) == 0.0

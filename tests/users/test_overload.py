@@ -16,7 +16,7 @@ def test_a_right_password_is_no_503_because_its_old_hash_could_not_be_replaced(
     """The password was proven: whether there is room for another hash must neither refuse it nor tell it apart."""
     user = sqlite_house.user("alice")
     old = generate_password_hash(PASSWORD, "pbkdf2:sha256:1000")
-    with sqlite_house.services.work(user.tenant_id) as tx:
+    with sqlite_house.by_hand(user.tenant_id) as tx:
         sqlite_house.services.users.change_password(tx, user.id, old)
 
     def refuse(_password: str) -> str:

@@ -26,11 +26,12 @@ from payymo.attempts.model import (
     succeed,
     write_tokens,
 )
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import TooManyRequests
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 
 MINUTE_SECONDS = 60
 Observe = Callable[[], None]
@@ -41,13 +42,13 @@ class Attempts:
     """Tries at passwords. Without a policy all are admitted, and nothing is remembered."""
 
     def __init__(
-        self, work: Work, clock: Clock, entropy: Entropy, *, policy: GuessingPolicy | None, log: SecurityLog
+        self, work: Work, clock: Clock, entropy: Entropy, *, policy: GuessingPolicy | None, audit: AuditLog
     ) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
-        self._log = log
+        self._audit = audit
         self._observers: list[Observe] = []
 
     def observe(self, observe: Observe) -> None:
@@ -70,8 +71,8 @@ class Attempts:
             else:
                 suspected = self._suspect(tx, origin, policy)
                 attempt = suspected or self._count(tx, tenant_id, origin, policy)
-        if lost:
-            self._log.event("device.forgotten", "refused", trace=trace, tenant_id=tenant_id, reason="failures")
+            if lost:
+                self._audit.record(tx, Event("device.forgotten", "refused", trace=trace, reason="failures"))
         return self._admitted(attempt, policy)
 
     def admit_again(self, tenant_id: uuid.UUID, origin: Origin) -> Attempt:
@@ -88,7 +89,7 @@ class Attempts:
         if policy is None or attempt.device is not None:
             return
         now = int(self._clock())
-        around, user_id, suspected = neighbourhood(origin.network), None, []
+        around, suspected = neighbourhood(origin.network), []
         with self._work(attempt.tenant_id) as tx:
             is_new = store.count_failure(tx, origin.account, origin.network, around, now)
             store.count_minute(tx, now // MINUTE_SECONDS)
@@ -101,11 +102,10 @@ class Attempts:
                 suspected.append("tenant")
             if attempt.began is not None:
                 user_id = store.note(tx, origin.email_key, attempt.began, now)
-        for reason in suspected:
-            self._log.event("login.stuffing", "refused", trace=trace, tenant_id=attempt.tenant_id, reason=reason)
-        if attempt.began is not None:
-            name = {"wait": "login.waits", "stop": "login.stopped"}[attempt.began]
-            self._log.event(name, "refused", trace=trace, tenant_id=attempt.tenant_id, user_id=user_id)
+                name = {"wait": "login.waits", "stop": "login.stopped"}[attempt.began]
+                self._audit.record(tx, Event(name, "refused", trace=trace, user_id=user_id))
+            for reason in suspected:
+                self._audit.record(tx, Event("login.stuffing", "refused", trace=trace, reason=reason))
 
     def give_back(self, attempt: Attempt) -> None:
         """The password was never looked at: the try does not count."""

@@ -1,9 +1,10 @@
 """A small authority for development: made once, its key sealed like any other, and refused in production."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 
+from payymo.audit.log import AuditLog
 from payymo.certificates import making, store
 from payymo.certificates.lifecycle import Draft, Lifecycle
 from payymo.certificates.model import AUTHORITY, DAY_SECONDS, CertificateVersion, Usage, one
@@ -14,7 +15,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Conflict
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 from payymo_guard.certificates import pin_of, thumbprint_of
 
 AUTHORITY_DAYS = 3650
@@ -32,12 +33,12 @@ class _Authority:
 class DevelopmentAuthority:
     """Issues certificates that nobody but their maker trusts."""
 
-    def __init__(self, work: Work, lifecycle: Lifecycle, clock: Clock, entropy: Entropy, log: SecurityLog) -> None:
+    def __init__(self, work: Work, lifecycle: Lifecycle, clock: Clock, entropy: Entropy, audit: AuditLog) -> None:
         self._work = work
         self._lifecycle = lifecycle
         self._clock = clock
         self._entropy = entropy
-        self._log = log
+        self._audit = audit
 
     def issue(
         self, name: str, names: list[x509.GeneralName], *, usage: Usage = "server", days: int = 90, trace: Trace
@@ -72,9 +73,8 @@ class DevelopmentAuthority:
                 other_names=True,
             )
             new = self._lifecycle.admit(tx, draft, self._lifecycle.begin(tx, name), now)
-        self._log.event(
-            "certificate.issued", "success", trace=trace, certificate=name, version=new.version, reason="development"
-        )
+            event = Event("certificate.issued", trace=trace, certificate=name, version=new.version)
+            self._audit.record(tx, replace(event, reason="development"))
         return new
 
     def _authority(self, tx: Transaction, now: int, end: int) -> _Authority:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from payymo.errors import FieldError, InvalidInput
-from payymo.secrets.model import Sealed
+from payymo.sealed import Sealed
 
 Usage = Literal["server", "client", "authority"]
 State = Literal["requested", "next", "active", "retiring", "retired", "revoked"]

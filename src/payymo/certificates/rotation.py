@@ -1,11 +1,12 @@
 """What the calendar asks of certificates: take over, end, warn. Safe for several processes at once."""
 
+from payymo.audit.log import AuditLog
 from payymo.certificates import store
 from payymo.certificates.lifecycle import Lifecycle
 from payymo.certificates.model import EXPIRED, CertificateVersion, is_due, is_over, one, warning_of
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 
 Happening = tuple[str, CertificateVersion, str]
 """What happened to which version, and for what reason."""
@@ -17,17 +18,14 @@ REASONS = {EXPIRED: "expired", 1: "1-day", 7: "7-days", 30: "30-days"}
 class CertificateRotation:
     """Does what is due."""
 
-    def __init__(self, work: Work, lifecycle: Lifecycle, clock: Clock, log: SecurityLog) -> None:
+    def __init__(self, work: Work, lifecycle: Lifecycle, clock: Clock, audit: AuditLog) -> None:
         self._work = work
         self._lifecycle = lifecycle
         self._clock = clock
-        self._log = log
+        self._audit = audit
 
     def do_duties(self, trace: Trace) -> int:
-        """Activate, retire and warn by the calendar. Answers how many private halves were destroyed.
-
-        The log is written after the commit: a warning that dies in between is not repeated, the next threshold is.
-        """
+        """Activate, retire and warn by the calendar. Answers how many private halves were destroyed."""
         now = int(self._clock())
         with self._work.platform(writes=False) as tx:
             is_needed = any(self._is_needed(of_name, now) for of_name in _by_name(store.list_alive(tx)))
@@ -38,15 +36,16 @@ class CertificateRotation:
             store.lock(tx)
             for of_name in _by_name(store.list_alive(tx)):
                 happened += self._do(tx, of_name, now)
-        for act, version, reason in happened:
-            self._log.event(
-                f"certificate.{act}",
-                "error" if reason == "expired" else "success",
-                trace=trace,
-                certificate=version.name,
-                version=version.version,
-                reason=reason,
-            )
+            for act, version, reason in happened:
+                event = Event(
+                    f"certificate.{act}",
+                    "error" if reason == "expired" else "success",
+                    trace=trace,
+                    certificate=version.name,
+                    version=version.version,
+                    reason=reason,
+                )
+                self._audit.record(tx, event)
         return sum(act == "retired" for act, _, _ in happened)
 
     def _is_needed(self, versions: list[CertificateVersion], now: int) -> bool:

@@ -4,9 +4,11 @@ What a TLS listener presents is `current`; whether that has changed is a cheap q
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cryptography import x509
 
+from payymo.audit.log import AuditLog
 from payymo.certificates import making, store
 from payymo.certificates.lifecycle import Draft, Lifecycle, require_new, require_usage
 from payymo.certificates.model import (
@@ -20,9 +22,9 @@ from payymo.certificates.model import (
 from payymo.certificates.reading import Material, PrivateKey
 from payymo.certificates.validation import dump_chain, is_for_development, is_self_signed, load_chain, validate, when
 from payymo.clock import Clock
-from payymo.db.work import Work
+from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, InvalidInput, Misconfigured, NotFound, PayymoError
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 from payymo.secrets.model import require_secret_name
 from payymo_guard.certificates import pin_of
 
@@ -35,11 +37,11 @@ NO_VERSION = "There is no such certificate."
 class Certificates:
     """The service's own certificates."""
 
-    def __init__(self, work: Work, lifecycle: Lifecycle, clock: Clock, log: SecurityLog) -> None:
+    def __init__(self, work: Work, lifecycle: Lifecycle, clock: Clock, audit: AuditLog) -> None:
         self._work = work
         self._lifecycle = lifecycle
         self._clock = clock
-        self._log = log
+        self._audit = audit
 
     def list_all(self) -> tuple[CertificateVersion, ...]:
         """Every version there ever was, by name and number."""
@@ -78,9 +80,9 @@ class Certificates:
         try:
             chain = self._require_sound(version, key, usage="server")
         except PayymoError as error:
-            self._event("used", version, trace, outcome_reason=error.code)
+            self._audit.tell(replace(happened("used", version, trace, reason=error.code), outcome="refused"))
             raise
-        self._event("used", version, trace)
+        self._audit.tell(happened("used", version, trace))
         return ServerCredential(
             version=version.version,
             chain_pem=dump_chain(_presented(chain)).encode(),
@@ -113,9 +115,9 @@ class Certificates:
         draft = Draft(name, usage, material.chain, private, activates_at, other_names)
         with self._work.platform() as tx:
             new = self._lifecycle.admit(tx, draft, self._lifecycle.begin(tx, name), now)
-        self._event("imported", new, trace)
-        if new.state == "active":
-            self._event("activated", new, trace, reason="import")
+            self._event(tx, "imported", new, trace)
+            if new.state == "active":
+                self._event(tx, "activated", new, trace, reason="import")
         return new
 
     def request(
@@ -151,7 +153,7 @@ class Certificates:
                 request_pem=pem,
             )
             new = self._lifecycle.add(tx, new, making.serialize(key))
-        self._event("requested", new, trace)
+            self._event(tx, "requested", new, trace)
         return new
 
     def activate(self, name: str, version: int, *, trace: Trace) -> None:
@@ -168,7 +170,7 @@ class Certificates:
                 raise Conflict(f"Version {version} of {name} is not valid before {when(found.not_before)}.")
             self._require_sound(found, self._lifecycle.open(tx, found), usage=found.usage)
             self._lifecycle.activate(tx, found, versions, now)
-        self._event("activated", found, trace, reason="command")
+            self._event(tx, "activated", found, trace, reason="command")
 
     def retire(self, name: str, version: int, *, last: bool = False, trace: Trace) -> None:
         """Destroy the private half of a version that is not in use; with `last` of an active one without a successor.
@@ -185,7 +187,7 @@ class Certificates:
             if found.state == "active" and one(versions, "next") is not None:
                 raise Conflict(f"{name} has a next version: activate that one instead.")
             store.destroy(tx, found, "retired", int(self._clock()))
-        self._event("retired", found, trace, reason="command")
+            self._event(tx, "retired", found, trace, reason="command")
 
     def revoke(self, name: str, version: int, *, trace: Trace) -> int | None:
         """Destroy the key of a version, and never accept it again, under whatever name. Answers the version now in use.
@@ -199,10 +201,10 @@ class Certificates:
                 raise Conflict(f"Version {version} of {name} is revoked already.")
             revoked, heirs = self._lifecycle.revoke(tx, found, int(self._clock()))
             active = store.find_active_version(tx, name)
-        for one_of in revoked:
-            self._event("revoked", one_of, trace)
-        for heir in heirs:
-            self._event("activated", heir, trace, reason="revocation")
+            for one_of in revoked:
+                self._event(tx, "revoked", one_of, trace)
+            for heir in heirs:
+                self._event(tx, "activated", heir, trace, reason="revocation")
         return active
 
     def export(self, name: str, version: int | None, password: str, *, trace: Trace) -> bytes:
@@ -218,7 +220,7 @@ class Certificates:
                 raise Conflict(f"Version {found.version} of {name} has no certificate ({found.state}).")
             key = self._lifecycle.open(tx, found)
         packed = making.pack(name, key, load_chain(found.chain_pem), password)
-        self._event("exported", found, trace)
+        self._audit.record_apart(happened("exported", found, trace))
         return packed
 
     def _requested_pin(self, name: str, material: Material) -> str:
@@ -258,22 +260,15 @@ class Certificates:
         return chain
 
     def _event(
-        self,
-        act: str,
-        version: CertificateVersion,
-        trace: Trace,
-        *,
-        reason: str | None = None,
-        outcome_reason: str | None = None,
+        self, tx: Transaction, act: str, version: CertificateVersion, trace: Trace, *, reason: str | None = None
     ) -> None:
-        self._log.event(
-            f"certificate.{act}",
-            "success" if outcome_reason is None else "refused",
-            trace=trace,
-            certificate=version.name,
-            version=version.version,
-            reason=reason or outcome_reason,
-        )
+        self._audit.record(tx, happened(act, version, trace, reason=reason))
+
+
+def happened(act: str, version: CertificateVersion, trace: Trace, *, reason: str | None = None) -> Event:
+    """What goes on record of a certificate."""
+    name, number = version.name, version.version
+    return Event(f"certificate.{act}", trace=trace, certificate=name, version=number, reason=reason)
 
 
 def require_name(name: str) -> None:

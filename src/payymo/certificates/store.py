@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from payymo.certificates.model import CertificateVersion, State
 from payymo.db.schema import certificates as t
 from payymo.db.work import Transaction
-from payymo.secrets.model import Sealed, SealedRow
+from payymo.sealed import Sealed, SealedRow
 
 _NAMED = t.c.name == sa.bindparam("of_name")
 _ONE = (_NAMED, t.c.version == sa.bindparam("of_version"))

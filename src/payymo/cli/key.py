@@ -37,8 +37,7 @@ def rotate(*, purpose: Purpose, at_once: bool, yes: bool, as_json: bool) -> None
     """Let the next key sign from now on. Tokens that the present one has signed stay valid until they expire."""
     ask(f"Rotate the {purpose} signing key?", yes=yes)
     with services() as opened:
-        active = opened.ring.rotate(purpose, at_once=at_once)
-        opened.log.event("key.rotated", "success", trace=CONSOLE, kid=active)
+        active = opened.ring.rotate(purpose, at_once=at_once, trace=CONSOLE)
         show({"purpose": purpose, "active": active}, json_wanted=as_json)
 
 

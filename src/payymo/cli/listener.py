@@ -18,7 +18,7 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 from payymo.cli.leaving import LEAVE
 from payymo.cli.tls import TRACE, CheckedPair, ListenerTls
 from payymo.errors import PayymoError
-from payymo.logs import SecurityLog
+from payymo.logs import Event, SecurityLog
 
 CONNECTIONS: Final = 4096
 """How many connections a worker takes at a time; the next wait."""
@@ -99,7 +99,7 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
 
     def _refuse(self, reason: str) -> None:
         if self._tls is not None:
-            self._log.event("certificate.replaced", "refused", trace=TRACE, reason=reason)
+            self._log.write(Event("certificate.replaced", "refused", trace=TRACE, reason=reason))
 
     def _replace_workers(self, spawn_target: Any, target_loader: Any) -> bool:
         """All at once, and the old ones only when the new ones have begun. False: they have not, the old ones stay."""
@@ -150,7 +150,7 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
             worker.interrupt_by_parent = False
         self._find_the_dead()
         if self._tls is not None:
-            self._log.event("certificate.replaced", "success", trace=TRACE)
+            self._log.write(Event("certificate.replaced", trace=TRACE))
         _ask_to_leave(old)
         self._pause(LEAVE_SECONDS, lambda: not any(worker.is_alive() for worker in old))
         self._end(old)

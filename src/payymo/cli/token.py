@@ -71,7 +71,11 @@ def revoke(*, text: str, yes: bool, as_json: bool) -> None:
         ask("Refuse this token from now on?", yes=yes)
         tenant_id, user_id, token_id = (uuid.UUID(found) for found in (claims.tenant_id, claims.sub, claims.jti))
         opened.feed.revoke_token(
-            tenant_id, user_id, token_id=token_id, expires_at=claims.exp, reason="ended-by-administrator"
+            tenant_id,
+            user_id,
+            token_id=token_id,
+            expires_at=claims.exp,
+            reason="ended-by-administrator",
+            trace=CONSOLE,
         )
-        opened.log.event("token.revoked", "success", trace=CONSOLE, tenant_id=tenant_id, user_id=user_id)
     show({"revoked": token_id}, json_wanted=as_json)

@@ -5,11 +5,12 @@ table* has a `tenant_id` that is the first part of its keys. PostgreSQL walls it
 `payymo.db.work` checks every statement. A *platform table* belongs to the service as a whole.
 """
 
+import uuid
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0006"
+REVISION: Final = "f0007"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -279,7 +280,10 @@ signing_keys = sa.Table(
     metadata,
     sa.Column("kid", sa.String(64), primary_key=True),
     sa.Column(
-        "purpose", sa.String(8), sa.CheckConstraint("purpose in ('access', 'refresh')", "purpose"), nullable=False
+        "purpose",
+        sa.String(8),
+        sa.CheckConstraint("purpose in ('access', 'refresh', 'audit')", "purpose"),
+        nullable=False,
     ),
     sa.Column("algorithm", sa.String(8), nullable=False),
     sa.Column(
@@ -585,6 +589,112 @@ limit_usage = sa.Table(
     sa.PrimaryKeyConstraint("hour", "tier", "scope", "amount", "window_seconds"),
 )
 """How near clients come to the rate limits. One row for each hour and limit, whoever came and how often."""
+
+
+def _log_column() -> sa.Column[object]:
+    """Whose log: a tenant's, or the platform's (`PLATFORM_LOG`). No foreign key: a log outlives its tenant."""
+    return sa.Column("tenant_id", sa.Uuid(), nullable=False)
+
+
+PLATFORM_LOG: Final = uuid.UUID(int=0)
+"""The `tenant_id` of the platform's own log. No tenant has it."""
+
+audit_inbox = sa.Table(
+    "audit_inbox",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), primary_key=True),
+    _log_column(),
+    sa.Column("id", sa.Uuid(), nullable=False),
+    sa.Column("record", sa.LargeBinary(), nullable=False),
+    sa.Column("sealed", sa.LargeBinary()),
+    sa.Column("data_key_id", sa.Uuid()),
+)
+"""Events that have been committed and have no position in a log yet. `seq` is taken last, so that transactions which
+wait for each other have it in the order in which they commit."""
+
+audit_logs = sa.Table(
+    "audit_logs",
+    metadata,
+    _log_column(),
+    sa.Column("size", sa.BigInteger(), nullable=False),
+    sa.Column("root", sa.LargeBinary(), nullable=False),
+    # Events before this position were removed by age.
+    sa.Column("first", sa.BigInteger(), nullable=False),
+    sa.Column("integrated_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id"),
+)
+"""The head of each log. Its row is the lock of whoever gives events their positions."""
+
+audit_events = sa.Table(
+    "audit_events",
+    metadata,
+    _log_column(),
+    sa.Column("position", sa.BigInteger(), nullable=False),
+    sa.Column("id", sa.Uuid(), nullable=False),
+    # What the tree commits to. The other columns repeat what stands in it, to be searched.
+    sa.Column("record", sa.LargeBinary(), nullable=False),
+    sa.Column("type", sa.String(48), nullable=False),
+    sa.Column("at", sa.BigInteger(), nullable=False),
+    sa.Column("actor", sa.String(80), nullable=False),
+    sa.Column("user_id", sa.Uuid()),
+    sa.PrimaryKeyConstraint("tenant_id", "position"),
+)
+"""The logs: only ever added to. `at` is in milliseconds."""
+sa.Index("ix_audit_events_type", audit_events.c.tenant_id, audit_events.c.type, audit_events.c.position)
+sa.Index("ix_audit_events_actor", audit_events.c.tenant_id, audit_events.c.actor, audit_events.c.position)
+sa.Index("ix_audit_events_user_id", audit_events.c.tenant_id, audit_events.c.user_id, audit_events.c.position)
+sa.Index("ix_audit_events_at", audit_events.c.tenant_id, audit_events.c.at)
+sa.Index("ix_audit_events_id", audit_events.c.tenant_id, audit_events.c.id)
+
+audit_payloads = sa.Table(
+    "audit_payloads",
+    metadata,
+    _log_column(),
+    sa.Column("id", sa.Uuid(), nullable=False),
+    sa.Column("sealed", sa.LargeBinary(), nullable=False),
+    sa.Column("data_key_id", sa.Uuid(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+)
+"""What is personal in an event, sealed, with the salt of its commitment. It can be erased; the log stays what it is."""
+
+audit_tiles = sa.Table(
+    "audit_tiles",
+    metadata,
+    _log_column(),
+    sa.Column("level", sa.SmallInteger(), nullable=False),
+    sa.Column("position", sa.BigInteger(), nullable=False),
+    sa.Column("hashes", sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "level", "position"),
+)
+"""The Merkle trees, in tiles of 256 hashes (C2SP tlog-tiles)."""
+
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    _log_column(),
+    sa.Column("size", sa.BigInteger(), nullable=False),
+    sa.Column("note", sa.Text(), nullable=False),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "size"),
+)
+"""Signed heads (C2SP tlog-checkpoint)."""
+
+UNRECORDED: Final = frozenset(
+    {
+        *(audit_inbox, audit_logs, audit_events, audit_payloads, audit_tiles, audit_checkpoints),
+        # Made when first needed, and wrapped again: what asks for it is recorded.
+        *(data_keys, service_data_keys),
+        # Counters of what is being tried. What follows from them is recorded: waiting, stopping, refusing.
+        *(rate_limits, limit_usage, login_attempts, login_failures, login_minutes, lockout_notices),
+        # The feed, and known devices: they follow from ends of sessions, changes of permissions, logins.
+        *(token_revocations, service_revocations, known_devices),
+        # Who is there, and who does the duties.
+        *(followers, leases, revocation_counter),
+        # The way of a message is in the log lines; what it tells of is recorded.
+        mails,
+    }
+)
+"""What changes without an event. Everything else commits with one, or not at all: a new table belongs to that."""
 
 TENANT_TABLES: Final = tuple(table for table in metadata.sorted_tables if "tenant_id" in table.c)
 """The tables that hold what belongs to a tenant."""

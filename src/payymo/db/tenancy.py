@@ -28,6 +28,12 @@ ALLOWED: Final[dict[sa.Table, frozenset[Act]]] = dict.fromkeys(schema.TENANT_TAB
     schema.token_revocations: frozenset[Act]({"SELECT", "INSERT"}),
     schema.revocation_counter: frozenset[Act]({"SELECT", "UPDATE"}),
     schema.tenant_limits: frozenset[Act]({"SELECT"}),
+    schema.audit_inbox: frozenset[Act]({"INSERT"}),
+    schema.audit_logs: frozenset[Act]({"SELECT"}),
+    schema.audit_events: frozenset[Act]({"SELECT"}),
+    schema.audit_payloads: frozenset[Act]({"SELECT", "UPDATE"}),
+    schema.audit_tiles: frozenset[Act]({"SELECT"}),
+    schema.audit_checkpoints: frozenset[Act]({"SELECT"}),
 }
 """What tenant work may do to which table. A test holds it to what PostgreSQL grants the runtime role."""
 

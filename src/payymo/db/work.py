@@ -8,7 +8,7 @@ compared with the tenant of the unit of work. `work.platform()` sees all tenants
 
 import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from payymo.db import schema
+from payymo.db.closing import Closing, Value
 from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.db.wal import use_write_ahead_log
@@ -29,10 +30,13 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 class Transaction:
     """What a step of a use case runs its statements on."""
 
-    def __init__(self, connection: sa.Connection, tenant_id: uuid.UUID | None, *, checked: bool) -> None:
+    def __init__(
+        self, connection: sa.Connection, tenant_id: uuid.UUID | None, *, checked: bool, closing: Closing | None
+    ) -> None:
         self.tenant_id = tenant_id
         self._connection = connection
         self._checked = checked
+        self._closing = closing
 
     @property
     def dialect(self) -> str:
@@ -47,21 +51,40 @@ class Transaction:
         is_postgres = self.dialect == "postgresql"
         if is_postgres:
             self._connection.exec_driver_sql(_NARROW.format(role=schema.RUNTIME_ROLE, tenant=tenant_id.hex))
-        yield Transaction(self._connection, tenant_id, checked=not is_postgres)
+        yield Transaction(self._connection, tenant_id, checked=not is_postgres, closing=self._closing)
         if is_postgres:  # after an exception there is nothing to go back to: it ends the transaction
             self._connection.exec_driver_sql(_NARROW.format(role=schema.PLATFORM_ROLE, tenant=""))
 
     def execute(self, statement: sa.Executable, parameters: Parameters = None) -> sa.CursorResult[*tuple[Any, ...]]:
         """Run one statement. In tenant work `schema.TENANT` is filled in here, and only here."""
         if self.tenant_id is None:
-            return self._connection.execute(statement, parameters)
+            return self._run(statement, parameters)
         if self._checked:
             require_tenant(statement)
         rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
         if any("tenant_id" in row or schema.TENANT.key in row for row in rows):
             raise TenantWallBreached(private="a statement brought its own tenant")
         bound = [{**row, schema.TENANT.key: self.tenant_id} for row in rows]
-        return self._connection.execute(statement, bound if isinstance(parameters, Sequence) else bound[0])
+        return self._run(statement, bound if isinstance(parameters, Sequence) else bound[0])
+
+    def _run(self, statement: sa.Executable, parameters: Parameters) -> sa.CursorResult[*tuple[Any, ...]]:
+        result = self._connection.execute(statement, parameters)
+        if self._closing is not None:
+            self._closing.note(statement, result)
+        return result
+
+    def write_last(self, table: sa.Table, row: Mapping[str, Value]) -> None:
+        """Have a row inserted when everything else is done, in the round trip of the commit."""
+        self._require_closing().write(table, row)
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Have something done once this has committed; never, if it is rolled back."""
+        self._require_closing().then(act)
+
+    def _require_closing(self) -> Closing:
+        if self._closing is None:
+            raise TenantWallBreached(private="a transaction that reads has nothing to write")
+        return self._closing
 
 
 class Work:
@@ -75,20 +98,34 @@ class Work:
     @contextmanager
     def __call__(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
         """A transaction that sees and writes one tenant's rows."""
-        with self._transaction(schema.RUNTIME_ROLE, tenant_id.hex, writes=True) as connection:
-            yield Transaction(connection, tenant_id, checked=not self._is_postgres)
+        with self._writing(schema.RUNTIME_ROLE, tenant_id) as tx:
+            yield tx
 
     @contextmanager
     def reading(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
         """The same for look-ups alone. On SQLite it does not wait for a writer."""
         with self._transaction(schema.RUNTIME_ROLE, tenant_id.hex, writes=False) as connection:
-            yield Transaction(connection, tenant_id, checked=not self._is_postgres)
+            yield Transaction(connection, tenant_id, checked=not self._is_postgres, closing=None)
 
     @contextmanager
     def platform(self, *, writes: bool = True) -> Iterator[Transaction]:
         """A transaction across tenants: keys, tenants, pruning. Never handed anything that a tenant's user controls."""
-        with self._transaction(schema.PLATFORM_ROLE, "", writes=writes) as connection:
-            yield Transaction(connection, None, checked=False)
+        if writes:
+            with self._writing(schema.PLATFORM_ROLE, None) as tx:
+                yield tx
+        else:
+            with self._transaction(schema.PLATFORM_ROLE, "", writes=False) as connection:
+                yield Transaction(connection, None, checked=False, closing=None)
+
+    @contextmanager
+    def _writing(self, role: str, tenant_id: uuid.UUID | None) -> Iterator[Transaction]:
+        closing = Closing()
+        tenant = "" if tenant_id is None else tenant_id.hex
+        with self._transaction(role, tenant, writes=True) as connection:
+            checked = tenant_id is not None and not self._is_postgres
+            yield Transaction(connection, tenant_id, checked=checked, closing=closing)
+            closing.end(connection)
+        closing.tell()
 
     def question(self, statement: sa.Executable) -> Question:
         """A look-up that is asked over and over, in one round trip."""

@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.feed import store
 from payymo.feed.model import Bearer, Cursor, Kind, Page, Subject
+from payymo.logs import Event, Trace
 
 PAGE: Final = 5000
 """Entries in an answer at most."""
@@ -37,11 +39,12 @@ class _News(NamedTuple):
 class Feed:
     """Entries in order. What revokes calls a step inside its own transaction, and calls it last."""
 
-    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, access_ttl_seconds: int) -> None:
+    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, access_ttl_seconds: int, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._ttl = access_ttl_seconds
+        self._audit = audit
         self._is_refused = work.question(store.IS_REFUSED)
         self._is_refused_elsewhere = work.question(store.IS_REFUSED_ELSEWHERE)
         self._head = work.question(store.HEAD)
@@ -64,12 +67,21 @@ class Feed:
         return bool(revoked) or status != "active"
 
     def revoke_token(
-        self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, token_id: uuid.UUID, expires_at: int, reason: str
+        self,
+        tenant_id: uuid.UUID,
+        user_id: uuid.UUID,
+        *,
+        token_id: uuid.UUID,
+        expires_at: int,
+        reason: str,
+        trace: Trace,
     ) -> None:
         """Refuse one access token from now on; its session goes on. Revoking twice succeeds."""
         with self._work(tenant_id) as tx:
             if not store.lock_is_revoked(tx, token_id):
                 self.add(tx, "token", [Subject(token_id, user_id, expires_at)], reason=reason)
+                new = {"jti": str(token_id)}
+                self._audit.record(tx, Event("token.revoked", trace=trace, user_id=user_id, reason=reason, new=new))
 
     def add(self, tx: Transaction, kind: Kind, subjects: Sequence[Subject], *, reason: str) -> None:
         """Step: refuse these from now on."""

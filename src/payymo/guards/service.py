@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from payymo import opaque
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Work
 from payymo.entropy import Entropy
@@ -38,7 +39,7 @@ from payymo.guards.model import (
     is_follower_id,
     tidied,
 )
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Fact, SecurityLog, Trace
 
 FRESH_SECONDS = 1.0
 """How long a process relies on what it has read."""
@@ -74,11 +75,14 @@ _NOTHING = _Known(MappingProxyType({}), float("-inf"))
 class Guards:
     """The services of the operator's that may ask us, and the followers among them."""
 
-    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, policy: GuardPolicy, log: SecurityLog) -> None:
+    def __init__(
+        self, work: Work, clock: Clock, entropy: Entropy, *, policy: GuardPolicy, audit: AuditLog, log: SecurityLog
+    ) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
+        self._audit = audit
         self._log = log
         self._followers = Followers(work, clock)
         self._nobody = opaque.digest(entropy.bytes(32))
@@ -132,8 +136,9 @@ class Guards:
         with self._work.platform() as tx:
             if not store.add_credential(tx, credential):
                 raise Conflict(f"There is a service credential {name!r} already: revoke it, or take another name.")
+            new: dict[str, Fact] = {"scopes": wanted, "expires_at": credential.expires_at}
+            self._audit.record(tx, Event("service.created", trace=trace, service=name, new=new))
         self._known = _NOTHING
-        self._log.event("service.created", "success", trace=trace, service=name, reason=" ".join(wanted))
         return NewCredential(credential, made.text)
 
     def revoke(self, name: str, *, trace: Trace) -> None:
@@ -141,8 +146,8 @@ class Guards:
         with self._work.platform() as tx:
             if not store.revoke_credential(tx, name, int(self._clock())):
                 raise NotFound(f"There is no service credential {name!r}.")
+            self._audit.record(tx, Event("service.revoked", trace=trace, service=name))
         self._known = _NOTHING
-        self._log.event("service.revoked", "success", trace=trace, service=name)
 
     def list_credentials(self) -> tuple[ServiceCredential, ...]:
         """Every one there is or was, by name."""

@@ -8,8 +8,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from payymo.db.closing import ASIDE
 from payymo.db.schema import followers as f
+from payymo.db.closing import ASIDE
 from payymo.db.schema import revocation_counter
+from payymo.db.closing import ASIDE
 from payymo.db.schema import service_credentials as c
 from payymo.db.work import Transaction
 from payymo.guards.model import Follower, ServiceCredential
@@ -30,10 +33,16 @@ _NOTE_USE = (
     sa.update(c)
     .where(c.c.id == sa.bindparam("of_id"), c.c.revoked_at.is_(None))
     .values(last_used_at=sa.bindparam("moment"))
+    .execution_options(**{ASIDE: "for the operator to see what is still in use"})
 )
 
 _PLACE = sa.select(c.c.place).where(c.c.id == sa.bindparam("of_id"))
-_SAVE_PLACE = sa.update(c).where(c.c.id == sa.bindparam("of_id")).values(place=sa.bindparam("new_place"))
+_SAVE_PLACE = (
+    sa.update(c)
+    .where(c.c.id == sa.bindparam("of_id"))
+    .values(place=sa.bindparam("new_place"))
+    .execution_options(**{ASIDE: "how far a receiver has read"})
+)
 
 _SAME_CREDENTIAL = f.c.credential.is_not_distinct_from(sa.bindparam("of_credential", type_=sa.String()))
 _MOMENT = sa.bindparam("moment", type_=sa.BigInteger())

@@ -5,12 +5,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import Misconfigured, PayymoError, Unavailable
 from payymo.keys import signer, store
 from payymo.keys.model import DATABASE, KeyPolicy, Purpose, SigningKey, State, place_of
 from payymo.keys.places import KeyPlaces
+from payymo.logs import BY_ITSELF, Event, Trace
 from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Column, Envelope
 from payymo_guard import Refused, VerificationKey
@@ -28,12 +30,15 @@ class KeyGone(PayymoError):
 class KeyKeeper:
     """The private halves."""
 
-    def __init__(self, work: Work, envelope: Envelope, places: KeyPlaces, clock: Clock, policy: KeyPolicy) -> None:
+    def __init__(
+        self, work: Work, envelope: Envelope, places: KeyPlaces, clock: Clock, policy: KeyPolicy, *, audit: AuditLog
+    ) -> None:
         self._work = work
         self._envelope = envelope
         self._places = places
         self._clock = clock
         self._policy = policy
+        self._audit = audit
 
     @contextmanager
     def made(self, purpose: Purpose, *states: State) -> Iterator[list[signer.NewKey]]:
@@ -51,12 +56,14 @@ class KeyKeeper:
                         with suppress(Unavailable, Misconfigured):  # what nobody knows of does no harm
                             self._places.open(key.place).destroy(key.location)
 
-    def add(self, tx: Transaction, new: signer.NewKey) -> None:
+    def add(self, tx: Transaction, new: signer.NewKey, *, trace: Trace) -> None:
         """Step: let the database know of a new key."""
         sealed = None
         if new.private is not None:
             sealed = self._envelope.seal(tx, PRIVATE_KEYS.purpose, new.private, *store.key_place(new.key.kid))
         store.add_key(tx, new.key, sealed)
+        facts = {"purpose": new.key.purpose, "algorithm": new.key.algorithm, "state": new.key.state}
+        self._audit.record(tx, Event("key.created", trace=trace, kid=new.key.kid, new=facts))
 
     def load(self, key: SigningKey) -> signer.Sign:
         """What signs with the key. Raises KeyGone, Misconfigured (its private half is not what it was), Unavailable."""
@@ -82,7 +89,9 @@ class KeyKeeper:
     def retire_expired(self) -> int:
         """Retire keys whose last token has expired, and destroy private halves in the database. Answers how many."""
         with self._work.platform() as tx:
-            return store.retire_expired(tx, int(self._clock()))
+            if count := store.retire_expired(tx, int(self._clock())):
+                self._audit.record(tx, Event("keys.retired", trace=BY_ITSELF, count=count))
+        return count
 
     def destroy_leftovers(self) -> Iterator[str]:
         """Destroy private halves, elsewhere than in the database, of keys that do nothing any more. Answers which.
@@ -99,6 +108,7 @@ class KeyKeeper:
                 continue
             with self._work.platform() as tx:
                 store.forget_location(tx, kid)
+                self._audit.record(tx, Event("key.destroyed", trace=BY_ITSELF, kid=kid))
             yield kid
         if failure is not None:
             raise failure

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from payymo.secrets.model import Sealed
+from payymo.sealed import Sealed
 
-Purpose = Literal["access", "refresh"]
-PURPOSES: tuple[Purpose, ...] = ("access", "refresh")
+Purpose = Literal["access", "refresh", "audit"]
+"""What a key signs: access tokens, refresh tokens, or the heads of the audit logs."""
+PURPOSES: tuple[Purpose, ...] = ("access", "refresh", "audit")
+AUDIT_ALGORITHM: Final = "EdDSA"
+"""The only one that readers of transparency logs have to understand (C2SP signed-note)."""
 DATABASE = "database:"
 State = Literal["next", "active", "retiring", "retired", "revoked"]
 """next: published, not signing yet · active: signs · retiring: verifies what it has signed · retired: nothing any more
@@ -81,15 +84,18 @@ class KeyPolicy:
 
     def place_of(self, purpose: Purpose) -> str:
         """Where new private keys of a purpose are put."""
-        return self.access_place if purpose == "access" else self.refresh_place
+        places: dict[Purpose, str] = {"access": self.access_place, "refresh": self.refresh_place}
+        return places.get(purpose, DATABASE)
 
     def algorithm_of(self, purpose: Purpose) -> str:
         """The JWS algorithm of a purpose."""
-        return self.algorithm if purpose == "access" else self.refresh_algorithm
+        algorithms: dict[Purpose, str] = {"access": self.algorithm, "refresh": self.refresh_algorithm}
+        return algorithms.get(purpose, AUDIT_ALGORITHM)
 
     def token_ttl_of(self, purpose: Purpose) -> int:
-        """How long, in seconds, what a key of this purpose signs lives at most."""
-        return self.access_ttl_seconds if purpose == "access" else self.session_ttl_seconds
+        """How long, in seconds, what a key of this purpose signs lives at most. Heads of logs have no end."""
+        lives: dict[Purpose, int] = {"access": self.access_ttl_seconds, "refresh": self.session_ttl_seconds}
+        return lives.get(purpose, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,10 @@ def seconds_until_known(key: SigningKey, now: int, calendar: Calendar, reports: 
     """How long a next key has to wait before it may sign; 0 when every verifier can be expected to have it.
 
     Those who don't report have it after the life of a published key set. Of those who reported within such a life,
-    each has to hold it; but whoever goes on reporting an old set can't stop rotation for ever. Refresh keys are
-    verified by us alone.
+    each has to hold it; but whoever goes on reporting an old set can't stop rotation for ever. What the other keys
+    sign is verified by us, and by those who look a key up.
     """
-    if key.purpose == "refresh":
+    if key.purpose != "access":
         return 0
     published = now - key.created_at - SPREAD_SECONDS
     if published < calendar.jwks_max_age:

@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
@@ -33,6 +34,7 @@ from payymo.keys.model import (
     published,
     seconds_until_known,
 )
+from payymo.logs import BY_ITSELF, Event, Trace
 from payymo_guard import VerificationKey
 
 MARGIN_SECONDS = 60
@@ -51,6 +53,7 @@ class KeyRing:
         *,
         feed: Feed,
         reports: Callable[[], Sequence[Report]],
+        audit: AuditLog,
     ) -> None:
         self._work = work
         self._keeper = keeper
@@ -58,6 +61,7 @@ class KeyRing:
         self._clock = clock
         self._policy = policy
         self._reports = reports
+        self._audit = audit
         self._known = KnownKeys(work, keeper, clock)
 
     def sign(self, purpose: Purpose, message: bytes, *, kid: str) -> bytes:
@@ -139,19 +143,21 @@ class KeyRing:
             return following is not None and (following.algorithm, following.place) == wanted
 
         if not is_begun(keys):
-            self._advance(purpose, lambda now: not is_begun(now))
+            self._advance(purpose, lambda now: not is_begun(now), BY_ITSELF, reason="start")
         elif not is_prepared(keys):
             with self._keeper.made(purpose, "next") as [fresh], self._work.platform() as tx:
                 store.lock(tx)
                 if not is_prepared(store.list_keys(tx)):
                     store.drop_next(tx, purpose, int(self._clock()))
-                    self._keeper.add(tx, fresh)
+                    self._keeper.add(tx, fresh, trace=BY_ITSELF)
         ttl = self._policy.token_ttl_of(purpose)
         if any(key.token_ttl_seconds < ttl for key in keys):
             with self._work.platform() as tx:
                 store.lengthen(tx, purpose, ttl)
+                new = {"purpose": purpose, "token_ttl_seconds": ttl}
+                self._audit.record(tx, Event("keys.lengthened", trace=BY_ITSELF, new=new))
 
-    def rotate(self, purpose: Purpose = "access", *, at_once: bool = False) -> str:
+    def rotate(self, purpose: Purpose = "access", *, at_once: bool = False, trace: Trace = BY_ITSELF) -> str:
         """Let the next key sign from now on, and the one before it verify until its last token has expired.
 
         Answers the kid that signs now. Raises Conflict while verifiers may not know the next key, unless `at_once`.
@@ -167,7 +173,7 @@ class KeyRing:
                 raise Conflict(f"Some verifiers may not know the next key yet. They will in {wait} seconds.")
             return True
 
-        if not self._advance(purpose, is_known):
+        if not self._advance(purpose, is_known, trace, reason="command"):
             raise Conflict("The next key can't be used: another one has been made. Try again when verifiers know it.")
         return self._known.read().active_kid(purpose)
 
@@ -188,11 +194,12 @@ class KeyRing:
         turned = [
             purpose
             for purpose in PURPOSES
-            if is_time(purpose, self._known.read().keys) and self._advance(purpose, partial(is_time, purpose))
+            if is_time(purpose, self._known.read().keys)
+            and self._advance(purpose, partial(is_time, purpose), BY_ITSELF, reason="calendar")
         ]
         return tuple(self._known.read().active_kid(purpose) for purpose in turned)
 
-    def revoke(self, kid: str) -> bool:
+    def revoke(self, kid: str, *, trace: Trace = BY_ITSELF) -> bool:
         """Refuse from now on whatever this key has signed, and destroy it.
 
         When it was the active key, the next one signs, whether verifiers know it yet or not. Revoking again answers
@@ -213,8 +220,9 @@ class KeyRing:
                 if not store.is_known(tx, kid):
                     raise NotFound("There is no such key.")
                 return False
+            self._audit.record(tx, Event("key.revoked", trace=trace, kid=kid))
             if found is not None:
-                self._succeed(tx, found.purpose, heirs)
+                self._succeed(tx, found.purpose, heirs, trace)
             if revoked.purpose == "access":  # what refresh keys sign is verified by us alone
                 # Whoever has the key signs tokens that live as long as they like, and caches show it for a while yet.
                 shown = max(revoked.token_ttl_seconds, self._policy.calendar.jwks_max_age)
@@ -226,20 +234,23 @@ class KeyRing:
             list(self._keeper.destroy_leftovers())
         return True
 
-    def _succeed(self, tx: Transaction, purpose: Purpose, heirs: list[signer.NewKey]) -> None:
+    def _succeed(self, tx: Transaction, purpose: Purpose, heirs: list[signer.NewKey], trace: Trace) -> None:
         """Fill the place that a revoked key has left: the next key signs, and an heir is the next.
 
         Without a next key the heir signs, though nobody could fetch it yet: nothing at all is worse.
         """
-        self._promote(tx, purpose)
+        self._promote(tx, purpose, trace)
         if find_one(store.list_keys(tx), purpose, "next") is None:
             for heir in heirs:
-                self._keeper.add(tx, heir)
-            self._promote(tx, purpose)
+                self._keeper.add(tx, heir, trace=trace)
+            self._promote(tx, purpose, trace)
 
-    def _promote(self, tx: Transaction, purpose: Purpose) -> None:
-        if find_one(store.list_keys(tx), purpose, "active") is None:
+    def _promote(self, tx: Transaction, purpose: Purpose, trace: Trace) -> None:
+        keys = store.list_keys(tx)
+        following = find_one(keys, purpose, "next")
+        if find_one(keys, purpose, "active") is None and following is not None:
             store.activate_next(tx, purpose, int(self._clock()))
+            self._audit.record(tx, Event("key.rotated", trace=trace, kid=following.kid, reason="revocation"))
 
     def _needs_heir(self, purpose: Purpose) -> bool:
         """Whether a key is made before one is revoked: where that is quick, or nothing is there to follow it."""
@@ -254,7 +265,9 @@ class KeyRing:
                 self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
         self._known.read()
 
-    def _advance(self, purpose: Purpose, is_wanted: Callable[[tuple[SigningKey, ...]], bool]) -> bool:
+    def _advance(
+        self, purpose: Purpose, is_wanted: Callable[[tuple[SigningKey, ...]], bool], trace: Trace, *, reason: str
+    ) -> bool:
         """One step of the life cycle, in one transaction: there is one active key before it and after it.
 
         Keys are made beforehand, because making an RSA key takes longer than a transaction should. Whether the step is
@@ -276,8 +289,10 @@ class KeyRing:
             store.retire_active(tx, purpose, now + ttl + MARGIN_SECONDS)
             if following is not None:
                 store.activate_next(tx, purpose, now)
+                old = None if active is None else {"kid": active.kid}
+                self._audit.record(tx, Event("key.rotated", trace=trace, kid=following.kid, reason=reason, old=old))
             for new in [fresh] if following is not None else [fresh, *spare]:
-                self._keeper.add(tx, new)
+                self._keeper.add(tx, new, trace=trace)
         return True
 
     def _is_usable(self, candidate: SigningKey) -> bool:
@@ -290,7 +305,7 @@ class KeyRing:
                 following = find_one(store.list_keys(tx), candidate.purpose, "next")
                 if following is not None and following.kid == candidate.kid:
                     store.drop_next(tx, candidate.purpose, int(self._clock()))
-                    self._keeper.add(tx, fresh)
+                    self._keeper.add(tx, fresh, trace=BY_ITSELF)
             return False
         return True
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from payymo.db.schema import signing_keys as t
 from payymo.db.work import Transaction
 from payymo.keys.model import Purpose, SigningKey
-from payymo.secrets.model import Sealed, SealedRow
+from payymo.sealed import Sealed, SealedRow
 
 _COLUMNS = (
     t.c.kid,

@@ -7,11 +7,12 @@ and asking costs nothing. When they can't be read, those that were read last sta
 import threading
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from limits import RateLimitItem
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Work
 from payymo.errors import Conflict, NotFound, Unavailable
@@ -26,7 +27,7 @@ from payymo.limits.model import (
     require_tier,
     service_client,
 )
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 
 FRESH_SECONDS = 2.0
 AT_MOST = 1_000
@@ -55,10 +56,10 @@ class _Known:
 class Overrides:
     """The exceptions from the rate limits."""
 
-    def __init__(self, work: Work, clock: Clock, log: SecurityLog) -> None:
+    def __init__(self, work: Work, clock: Clock, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
-        self._log = log
+        self._audit = audit
         self._reading = threading.Lock()
         self._known = _Known(float("-inf"))
 
@@ -104,7 +105,9 @@ class Overrides:
                 store.set_tenant(tx, tenant_id, tier, kept)
             else:
                 store.set_client(tx, _client(client, service), tier, kept)
-        self._note("limit.set", tier, tenant_id, service, trace)
+            event = Event("limit.set", trace=trace, tenant_id=tenant_id, service=service, reason=tier)
+            self._audit.record(tx, replace(event, new={"limits": limits}, personal=_personal(client)))
+        self._forget()
 
     def unset(
         self,
@@ -122,9 +125,11 @@ class Overrides:
                 found = store.unset_tenant(tx, tenant_id, tier)
             else:
                 found = store.unset_client(tx, _client(client, service), tier)
-        if not found:
-            raise NotFound(f"They have no {tier} limits of their own.")
-        self._note("limit.unset", tier, tenant_id, service, trace)
+            if not found:
+                raise NotFound(f"They have no {tier} limits of their own.")
+            event = Event("limit.unset", trace=trace, tenant_id=tenant_id, service=service, reason=tier)
+            self._audit.record(tx, replace(event, personal=_personal(client)))
+        self._forget()
 
     def list_all(self) -> tuple[Override, ...]:
         """Every one, tenants first."""
@@ -157,9 +162,12 @@ class Overrides:
         tenants = {(tenant_id, tier): parse_limits(limits) for tenant_id, _, tier, limits in of_tenants}
         return _Known(now, MappingProxyType(tenants), MappingProxyType(clients))
 
-    def _note(self, name: str, tier: str, tenant_id: uuid.UUID | None, service: str | None, trace: Trace) -> None:
+    def _forget(self) -> None:
         self._known = _Known(float("-inf"), self._known.tenants, self._known.clients)
-        self._log.event(name, "success", trace=trace, tenant_id=tenant_id, service=service, reason=tier)
+
+
+def _personal(client: str | None) -> dict[str, str]:
+    return {} if client is None else {"client": client}
 
 
 def _client(client: str | None, service: str | None) -> str:

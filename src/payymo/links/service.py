@@ -7,11 +7,13 @@ import uuid
 from typing import Final
 
 from payymo import opaque
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.links import store
 from payymo.links.model import IssuedLink, Link, LinkKind, LinkPolicy, bind, in_words, write_url
+from payymo.logs import BY_ITSELF, Event
 
 PRUNED_AT_ONCE: Final = 500
 
@@ -19,11 +21,12 @@ PRUNED_AT_ONCE: Final = 500
 class Links:
     """The one-time links of each tenant."""
 
-    def __init__(self, work: Work, clock: Clock, entropy: Entropy, policy: LinkPolicy) -> None:
+    def __init__(self, work: Work, clock: Clock, entropy: Entropy, policy: LinkPolicy, *, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
+        self._audit = audit
         self._nobody = opaque.digest(entropy.bytes(32))
 
     def issue(
@@ -68,7 +71,9 @@ class Links:
     def prune(self) -> int:
         """Forget one batch of what has expired. Answers how many; call until it is 0."""
         with self._work.platform() as tx:
-            return store.prune(tx, now=int(self._clock()), count=PRUNED_AT_ONCE)
+            if count := store.prune(tx, now=int(self._clock()), count=PRUNED_AT_ONCE):
+                self._audit.record(tx, Event("links.pruned", trace=BY_ITSELF, count=count))
+        return count
 
     def _checked(self, given: opaque.Opaque, link: Link | None, kind: LinkKind) -> Link | None:
         is_same = opaque.matches(given.secret, self._nobody if link is None else link.digest)

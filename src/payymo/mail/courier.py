@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, SecurityLog, Trace
 from payymo.mail import store
 from payymo.mail.letters import Letters
 from payymo.mail.model import Claimed, MailPolicy, Sender, wait_seconds
@@ -27,8 +27,7 @@ FAILED_SECONDS = 5.0
 """How long a database that did not answer is left alone."""
 AT_ONCE = 50
 
-Done = Callable[[], None]
-Run = Callable[[Transaction, str, Mapping[str, str]], Done]
+Run = Callable[[Transaction, str, Mapping[str, str]], None]
 """Does an errand: a step in a transaction of its tenant. Answers what is left to do once that has committed."""
 
 
@@ -123,9 +122,8 @@ class Courier:
         """What it comes to commits together with its end: it is done once."""
         with self._work(claimed.tenant_id) as tx:
             to, facts = self._facts(tx, claimed)
-            done = self._errands[claimed.kind](tx, to, facts) if store.remove(tx, claimed) else None
-        if done is not None:
-            done()
+            if store.remove(tx, claimed):
+                self._errands[claimed.kind](tx, to, facts)
 
     def _open(self, claimed: Claimed) -> tuple[str, Mapping[str, str], Sender]:
         with self._work.reading(claimed.tenant_id) as tx:
@@ -161,7 +159,7 @@ class Courier:
         self._tell("mail.given-up" if is_over else "mail.delayed", claimed, failure.reason)
 
     def _tell(self, event: str, claimed: Claimed, reason: str | None = None) -> None:
-        self._log.event(
+        happened = Event(
             event,
             "success" if reason is None else "error",
             trace=TRACE,
@@ -171,3 +169,4 @@ class Courier:
             version=claimed.attempts,
             reason=reason,
         )
+        self._log.write(happened)

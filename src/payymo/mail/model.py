@@ -9,7 +9,7 @@ from typing import Final, Literal
 from email_validator import EmailNotValidError, validate_email
 
 from payymo.errors import FieldError, InvalidInput
-from payymo.secrets.model import Sealed
+from payymo.sealed import Sealed
 
 Kind = Literal[
     "account-exists",

@@ -5,13 +5,15 @@ Nothing is lost when a process dies, and nothing is sent of a change that was ro
 
 import json
 import uuid
+from dataclasses import replace
 from typing import Final
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import NotFound
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 from payymo.mail import store
 from payymo.mail.model import MailPolicy, Message, Sender, Waiting
 from payymo.secrets.envelope import Column, Envelope
@@ -26,14 +28,14 @@ class Outbox:
     """The messages of each tenant that wait to be sent."""
 
     def __init__(
-        self, work: Work, envelope: Envelope, clock: Clock, entropy: Entropy, *, policy: MailPolicy, log: SecurityLog
+        self, work: Work, envelope: Envelope, clock: Clock, entropy: Entropy, *, policy: MailPolicy, audit: AuditLog
     ) -> None:
         self._work = work
         self._envelope = envelope
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
-        self._log = log
+        self._audit = audit
 
     @property
     def is_on(self) -> bool:
@@ -87,7 +89,9 @@ class Outbox:
         """Let the tenant's mail go out in this name; None: in the service's."""
         with self._work(tenant_id) as tx:
             store.set_sender(tx, sender)
-        self._log.event("mail.sender-changed", "success", trace=trace, tenant_id=tenant_id)
+            personal = {} if sender is None else {"address": sender.address, "name": sender.name}
+            event = Event("mail.sender-changed", trace=trace, new={"own": sender is not None})
+            self._audit.record(tx, replace(event, personal=personal))
 
     def prune(self) -> int:
         """Forget one batch of what is of no use any more, given up or not. Answers how many; call until it is 0."""

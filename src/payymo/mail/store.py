@@ -11,7 +11,7 @@ from payymo.db.schema import mail_senders as s
 from payymo.db.schema import mails as m
 from payymo.db.work import Transaction
 from payymo.mail.model import Claimed, Sender, Waiting
-from payymo.secrets.model import Sealed, SealedRow
+from payymo.sealed import Sealed, SealedRow
 
 _OWN = m.c.tenant_id == TENANT
 _OF_ID = m.c.id == sa.bindparam("of_id")

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.feed.service import MANY_HOLDERS, Feed
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Fact, Trace
 from payymo.roles import store
 from payymo.roles.model import BUILT_IN, Role, covers, is_role_name, new_role
 
@@ -44,11 +45,11 @@ def authority_of(by: Actor | None, tx: Transaction) -> Sequence[str]:
 class Roles:
     """The roles of each tenant."""
 
-    def __init__(self, work: Work, clock: Clock, *, feed: Feed, log: SecurityLog) -> None:
+    def __init__(self, work: Work, clock: Clock, *, feed: Feed, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
         self._feed = feed
-        self._log = log
+        self._audit = audit
 
     def list_roles(self, tenant_id: uuid.UUID) -> tuple[Role, ...]:
         """The built-in roles and the tenant's own."""
@@ -64,7 +65,7 @@ class Roles:
         with self._work(tenant_id) as tx:
             _require_covered(authority_of(by, tx), role.permissions)
             store.add_role(tx, role, now=int(self._clock()))
-        self._log.event("role.created", "success", trace=trace, tenant_id=tenant_id, role=role.name)
+            self._audit.record(tx, Event("role.created", trace=trace, role=role.name, new=_facts(role)))
         return role
 
     def change(
@@ -74,23 +75,24 @@ class Roles:
         _require_own(name)
         role = new_role(name, permissions)
         with self._work(tenant_id) as tx:
-            authority = authority_of(by, tx)
-            _require_covered(authority, self._lock(tx, name).permissions)
+            authority, old = authority_of(by, tx), self._lock(tx, name)
+            _require_covered(authority, old.permissions)
             _require_covered(authority, role.permissions)
             store.change_role(tx, role)
             self._feed.permissions_changed(tx, store.list_holders(tx, name, count=MANY_HOLDERS + 1))
-        self._log.event("role.changed", "success", trace=trace, tenant_id=tenant_id, role=name)
+            self._audit.record(tx, Event("role.changed", trace=trace, role=name, old=_facts(old), new=_facts(role)))
         return role
 
     def remove(self, tenant_id: uuid.UUID, name: str, *, by: Actor | None, trace: Trace) -> None:
         """Remove a role, also from those who hold it. Raises NotFound, InsufficientScope."""
         _require_own(name)
         with self._work(tenant_id) as tx:
-            _require_covered(authority_of(by, tx), self._lock(tx, name).permissions)
+            old = self._lock(tx, name)
+            _require_covered(authority_of(by, tx), old.permissions)
             holders = store.list_holders(tx, name, count=MANY_HOLDERS + 1)
             store.remove_role(tx, name)
             self._feed.permissions_changed(tx, holders)
-        self._log.event("role.removed", "success", trace=trace, tenant_id=tenant_id, role=name)
+            self._audit.record(tx, Event("role.removed", trace=trace, role=name, old=_facts(old)))
 
     @staticmethod
     def _lock(tx: Transaction, name: str) -> Role:
@@ -143,6 +145,10 @@ class Roles:
             return BUILT_IN[name]
         found = store.lock_role(tx, name, to_change=False) if is_role_name(name) else None
         return None if found is None else found.permissions
+
+
+def _facts(role: Role) -> dict[str, Fact]:
+    return {"permissions": list(role.permissions)}
 
 
 def _require_covered(by: Sequence[str], permissions: Iterable[str]) -> None:

@@ -15,9 +15,10 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, NotFound, Unavailable
+from payymo.sealed import Sealed, SealedRow
 from payymo.secrets import store
 from payymo.secrets.encryption import SealBroken, Sealer, TooOld
-from payymo.secrets.model import DataKey, MasterKey, Sealed, SealedRow, Wrapper
+from payymo.secrets.model import DataKey, MasterKey, Wrapper
 
 FRESH_SECONDS = 1.0
 """How long a process relies on which data key is the newest. Sealing under the one before it does no harm."""

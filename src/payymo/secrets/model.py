@@ -79,23 +79,6 @@ class DataKey:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A sealed value, and the data key that opens it."""
-
-    data: bytes
-    data_key_id: uuid.UUID
-
-
-@dataclass(frozen=True, slots=True)
-class SealedRow:
-    """A row with a sealed value: what finds it, and the place that the value is bound to."""
-
-    key: tuple[str | int, ...]
-    place: tuple[str, ...]
-    sealed: Sealed
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
     """The value of one version. Its `repr` hides it."""

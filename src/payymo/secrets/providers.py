@@ -8,10 +8,10 @@ import contextlib
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
@@ -27,6 +27,10 @@ PURPOSE: Final = "secrets"
 IN_VAULT: Final = "payymo.secrets.vault_secrets"
 """Loaded when a URI names it: its library is an extra of the distribution."""
 COLUMN: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
+
+
+Change = Literal["put", "retired"]
+RecordChange = Callable[[Transaction, Change, str, int], None]
 
 
 class Provider(Protocol):
@@ -52,11 +56,15 @@ class Provider(Protocol):
 class DatabaseSecrets:
     """Secrets of a tenant, or of the service (`tenant_id` None), sealed in the database."""
 
-    def __init__(self, work: Work, envelope: Envelope, clock: Clock, tenant_id: uuid.UUID | None) -> None:
+    def __init__(
+        self, work: Work, envelope: Envelope, clock: Clock, tenant_id: uuid.UUID | None, *, record: RecordChange
+    ) -> None:
+        """`record` puts a change on record, in the transaction of the change."""
         self._work = work
         self._envelope = envelope
         self._clock = clock
         self._tenant_id = tenant_id
+        self._record = record
 
     def find(self, name: str, version: int | None) -> Secret | None:
         """See Provider. Raises SealBroken when somebody has changed, moved or swapped the row."""
@@ -74,6 +82,7 @@ class DatabaseSecrets:
             version = store.last_version(tx, name) + 1
             sealed = self._envelope.seal(tx, PURPOSE, value, *store.secret_place(name, version))
             store.add_secret(tx, name, version, sealed, now=int(self._clock()))
+            self._record(tx, "put", name, version)
         return version
 
     def list_versions(self) -> tuple[SecretVersion, ...]:
@@ -84,7 +93,9 @@ class DatabaseSecrets:
     def retire(self, name: str, version: int) -> bool:
         """See Provider."""
         with self._writing() as tx:
-            return store.retire_secret(tx, name, version, now=int(self._clock()))
+            if is_retired := store.retire_secret(tx, name, version, now=int(self._clock())):
+                self._record(tx, "retired", name, version)
+        return is_retired
 
     def _reading(self) -> AbstractContextManager[Transaction]:
         return self._work.platform(writes=False) if self._tenant_id is None else self._work.reading(self._tenant_id)
@@ -218,16 +229,17 @@ class Places:
         self._access = access
         self._in_vault: dict[str, Provider] = {}
 
-    def open(self, uri: str, tenant_id: uuid.UUID | None) -> Provider:
+    def open(self, uri: str, tenant_id: uuid.UUID | None, *, record: RecordChange) -> Provider:
         """The provider: `database:`, `file:/folder`, `env:PREFIX_`, `vault:MOUNT/PREFIX`.
 
-        Only the database knows tenants: elsewhere whoever gives out the folder or the prefix walls them off. Raises
+        Only the database knows tenants: elsewhere whoever gives out the folder or the prefix walls them off. And only
+        the database has a transaction in which to `record` a change. Raises
         NotFound for another URI, Misconfigured where the settings lack what Vault needs.
         """
         scheme, separator, rest = uri.partition(":")
         match scheme:
             case "database" if separator and not rest:
-                return DatabaseSecrets(self._work, self._envelope, self._clock, tenant_id)
+                return DatabaseSecrets(self._work, self._envelope, self._clock, tenant_id, record=record)
             case "file" if rest:
                 return FileSecrets(Path(rest), self._entropy)
             case "env" if separator:

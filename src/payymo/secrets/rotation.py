@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, Misconfigured
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 from payymo.secrets import store
 from payymo.secrets.envelope import FRESH_SECONDS, Column, Envelope
 from payymo.secrets.model import MasterKey
@@ -48,11 +49,11 @@ class Sealing:
 class MasterRotation:
     """Wraps every data key under another master key."""
 
-    def __init__(self, work: Work, envelope: Envelope, clock: Clock, log: SecurityLog) -> None:
+    def __init__(self, work: Work, envelope: Envelope, clock: Clock, audit: AuditLog) -> None:
         self._work = work
         self._envelope = envelope
         self._clock = clock
-        self._log = log
+        self._audit = audit
 
     def count(self, to: MasterKey) -> int:
         """How many data keys are under another master key than this."""
@@ -67,6 +68,7 @@ class MasterRotation:
             if store.find_current_master(tx) != to.id:
                 store.add_master(tx, to.id, "leaving", is_development=to.is_development, now=int(self._clock()))
                 store.make_current(tx, to.id)
+                self._audit.record(tx, Event("master-key.rotated", trace=trace, kid=to.id))
         done, total = 0, self.count(to)
         progress(done, total)
         while leaving := self._leaving():
@@ -75,8 +77,8 @@ class MasterRotation:
                     done += wrapped
                     progress(done, max(done, total))
                 with self._work.platform() as tx:
-                    store.drop_master(tx, master_id)
-        self._log.event("master-key.rotated", "success", trace=trace, kid=to.id)
+                    if store.drop_master(tx, master_id):
+                        self._audit.record(tx, Event("master-key.dropped", trace=trace, kid=master_id))
         return done
 
     def _leaving(self) -> list[str]:
@@ -108,13 +110,13 @@ class Reencryption:
     """Gives every tenant and purpose a new data key, seals everything under it, and destroys the old ones."""
 
     def __init__(
-        self, work: Work, envelope: Envelope, clock: Clock, columns: Sequence[Column], log: SecurityLog
+        self, work: Work, envelope: Envelope, clock: Clock, columns: Sequence[Column], audit: AuditLog
     ) -> None:
         self._work = work
         self._envelope = envelope
         self._clock = clock
         self._columns = {column.purpose: column for column in columns}
-        self._log = log
+        self._audit = audit
 
     def count(self, *, whatever_age: bool = False) -> int:
         """How many values a run would seal again."""
@@ -139,7 +141,7 @@ class Reencryption:
                 pause(SETTLE_SECONDS)
         for domain in domains:
             self._drop_older(domain)
-        self._log.event("data-keys.rotated", "success", trace=trace)
+        self._audit.record_apart(Event("data-keys.rotated", trace=trace, count=done))
         return Sealing(done, renewed, len(domains) - renewed)
 
     def _renew(self, domain: Domain, *, whatever_age: bool) -> bool:

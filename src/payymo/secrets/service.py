@@ -2,10 +2,12 @@
 
 import uuid
 
+from payymo.audit.log import AuditLog
+from payymo.db.work import Transaction
 from payymo.errors import NotFound, PayymoError
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 from payymo.secrets.model import MAX_VERSION, Secret, SecretVersion, require_secret_name, require_secret_value
-from payymo.secrets.providers import Places, Provider
+from payymo.secrets.providers import Change, DatabaseSecrets, Places, Provider
 
 DATABASE = "database:"
 
@@ -13,9 +15,9 @@ DATABASE = "database:"
 class Secrets:
     """The secrets of the service, and of its tenants."""
 
-    def __init__(self, places: Places, log: SecurityLog) -> None:
+    def __init__(self, places: Places, audit: AuditLog) -> None:
         self._places = places
-        self._log = log
+        self._audit = audit
 
     def get(
         self,
@@ -33,21 +35,23 @@ class Secrets:
         require_secret_name(name)
         version = None if version is None else min(version, MAX_VERSION)  # more than there will ever be
         try:
-            found = self._open(at, tenant_id).find(name, version)
+            found = self._open(at, tenant_id, trace).find(name, version)
             if found is None:
                 raise NotFound("There is no such secret, or it is retired.")
         except PayymoError as error:
-            self._log.event(
-                "secret.read",
-                "refused",
-                trace=trace,
-                tenant_id=tenant_id,
-                secret=name,
-                version=version,
-                reason=error.code,
+            self._audit.tell(
+                Event(
+                    "secret.read",
+                    "refused",
+                    trace=trace,
+                    tenant_id=tenant_id,
+                    secret=name,
+                    version=version,
+                    reason=error.code,
+                )
             )
             raise
-        self._log.event("secret.read", "success", trace=trace, tenant_id=tenant_id, secret=name, version=found.version)
+        self._audit.tell(Event("secret.read", trace=trace, tenant_id=tenant_id, secret=name, version=found.version))
         return found
 
     def put(
@@ -58,22 +62,32 @@ class Secrets:
         Raises InvalidInput, Conflict (another one at the same moment, or nothing can be written there), Misconfigured.
         """
         require_secret_name(name)
-        version = self._open(at, tenant_id).put(name, require_secret_value(value))
-        self._log.event("secret.put", "success", trace=trace, tenant_id=tenant_id, secret=name, version=version)
+        provider = self._open(at, tenant_id, trace)
+        version = provider.put(name, require_secret_value(value))
+        self._note(provider, Event("secret.put", trace=trace, tenant_id=tenant_id, secret=name, version=version))
         return version
 
     def list_versions(self, *, tenant_id: uuid.UUID | None = None, at: str = DATABASE) -> tuple[SecretVersion, ...]:
         """Every version, without values. Raises Misconfigured."""
-        return self._open(at, tenant_id).list_versions()
+        return self._open(at, tenant_id, Trace()).list_versions()
 
     def retire(
         self, name: str, version: int, *, tenant_id: uuid.UUID | None = None, at: str = DATABASE, trace: Trace
     ) -> None:
         """Destroy the value of a version. Raises NotFound, Conflict, Misconfigured."""
         require_secret_name(name)
-        if version > MAX_VERSION or not self._open(at, tenant_id).retire(name, version):
+        provider = self._open(at, tenant_id, trace)
+        if version > MAX_VERSION or not provider.retire(name, version):
             raise NotFound("There is no such secret, or it is retired.")
-        self._log.event("secret.retired", "success", trace=trace, tenant_id=tenant_id, secret=name, version=version)
+        self._note(provider, Event("secret.retired", trace=trace, tenant_id=tenant_id, secret=name, version=version))
 
-    def _open(self, at: str, tenant_id: uuid.UUID | None) -> Provider:
-        return self._places.open(at, tenant_id)
+    def _note(self, provider: Provider, event: Event) -> None:
+        """Put on record what somebody else keeps; our own database has done so in the transaction of the change."""
+        if not isinstance(provider, DatabaseSecrets):
+            self._audit.record_apart(event)
+
+    def _open(self, at: str, tenant_id: uuid.UUID | None, trace: Trace) -> Provider:
+        def record(tx: Transaction, change: Change, name: str, version: int) -> None:
+            self._audit.record(tx, Event(f"secret.{change}", trace=trace, secret=name, version=version))
+
+        return self._places.open(at, tenant_id, record=record)

@@ -13,10 +13,23 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from payymo.db.schema import TENANT, data_keys, master_keys, secrets, service_data_keys, service_secrets, tenants
+from payymo.db.closing import ASIDE
+from payymo.db.schema import (
+    PLATFORM_LOG,
+    TENANT,
+    audit_inbox,
+    audit_payloads,
+    data_keys,
+    master_keys,
+    secrets,
+    service_data_keys,
+    service_secrets,
+    tenants,
+)
 from payymo.db.work import Transaction
 from payymo.errors import Conflict
-from payymo.secrets.model import DataKey, Sealed, SealedRow, SecretVersion
+from payymo.sealed import Sealed, SealedRow
+from payymo.secrets.model import DataKey, SecretVersion
 
 _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
@@ -25,7 +38,12 @@ _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.in
 
 _MASTER_KEYS = sa.select(master_keys.c.id, master_keys.c.state, master_keys.c.is_development)
 _CURRENT = sa.select(master_keys.c.id).where(master_keys.c.state == "current")
-_ADD_MASTER = {name: insert(master_keys).on_conflict_do_nothing() for name, insert in _INSERTS.items()}
+_ADD_MASTER = {
+    name: insert(master_keys)
+    .on_conflict_do_nothing()
+    .execution_options(**{ASIDE: "at the first start nothing is sealed yet, and no event can be; a change is recorded"})
+    for name, insert in _INSERTS.items()
+}
 _LOCK_MASTERS = {"postgresql": sa.text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=0x6D61_7374)}
 _LEAVE = sa.update(master_keys).where(master_keys.c.state == "current").values(state="leaving")
 _MAKE_CURRENT = sa.update(master_keys).where(master_keys.c.id == sa.bindparam("of_id")).values(state="current")
@@ -94,7 +112,16 @@ class _KeyTable:
         self.newest = sa.select(*columns).where(*own, purpose).order_by(table.c.generation.desc()).limit(1)
         self.by_id = sa.select(*columns).where(*own, table.c.id == sa.bindparam("of_id"))
         self.older = sa.select(table.c.id).where(*own, purpose, table.c.generation < newest)
-        self.drop = sa.delete(table).where(*own, table.c.id == sa.bindparam("of_id"))
+        log = TENANT if own else sa.literal(PLATFORM_LOG, sa.Uuid())
+        self.drop = sa.delete(table).where(
+            *own,
+            table.c.id == sa.bindparam("of_id"),
+            # Logs outlive tenants, so that no foreign key says it: a key stays while an event is sealed under it.
+            *(
+                ~sa.exists().where(sealed.c.tenant_id == log, sealed.c.data_key_id == sa.bindparam("of_id"))
+                for sealed in (audit_inbox, audit_payloads)
+            ),
+        )
         values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _FIELDS}
         if own:
             values["tenant_id"] = TENANT

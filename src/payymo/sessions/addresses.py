@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 
+from payymo.audit.log import AuditLog
 from payymo.db.work import Transaction, Work
 from payymo.errors import FieldError, InvalidCredentials, InvalidInput, InvalidLink, TenantSuspended
 from payymo.links.model import IssuedLink
 from payymo.links.service import Links
-from payymo.logs import Outcome, SecurityLog, Trace
-from payymo.mail.courier import Done
+from payymo.logs import Event, Outcome, Trace
 from payymo.mail.model import DAY_SECONDS, Kind, Message
 from payymo.mail.outbox import Outbox
 from payymo.sessions import store
@@ -38,7 +38,7 @@ class Addresses:
         outbox: Outbox,
         notices: Notices,
         lockouts: Lockouts,
-        log: SecurityLog,
+        audit: AuditLog,
     ) -> None:
         self._work = work
         self._users = users
@@ -47,7 +47,7 @@ class Addresses:
         self._outbox = outbox
         self._notices = notices
         self._lockouts = lockouts
-        self._log = log
+        self._audit = audit
 
     def request_registration(
         self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, is_wanted: bool, trace: Trace
@@ -72,7 +72,7 @@ class Addresses:
             with self._work(tenant_id) as tx:
                 self._outbox.put(tx, Message("registration", email, facts, live_seconds=DAY_SECONDS))
 
-    def register(self, tx: Transaction, email: str, facts: Mapping[str, str]) -> Done:
+    def register(self, tx: Transaction, email: str, facts: Mapping[str, str]) -> None:
         """The errand behind it: a new user and a link, or a letter that says why not. Raises AlreadyTaken in a race."""
         tenant_id, trace = tx.tenant_id, Trace(facts["request_id"], facts["address"])
         account = self._users.lock_account_at(tx, email)
@@ -83,7 +83,8 @@ class Addresses:
         elif is_open and tenant_id is not None:
             user_id = self._add(tx, tenant_id, email, facts)
         outcome: Outcome = "refused" if user_id is None else "success"
-        return lambda: self._log.event("user.registered", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
+        personal = {"email": email, "username": facts["username"]}
+        self._audit.record(tx, Event("user.registered", outcome, trace=trace, user_id=user_id, personal=personal))
 
     def _add(self, tx: Transaction, tenant_id: uuid.UUID, email: str, facts: Mapping[str, str]) -> uuid.UUID | None:
         username = facts["username"]
@@ -121,7 +122,8 @@ class Addresses:
             if done is not None:
                 self._users.mark_verified(tx, done[0].user.id)
                 self._lockouts.unlock(tx, done[0].user.id)  # what was tried before was tried at nobody's password
-        self._conclude("user.email-verified", tenant_id, done and done[0], trace)
+            self._note(tx, "user.email-verified", done and done[0], trace)
+        _require(done)
 
     def request_change(
         self,
@@ -142,6 +144,7 @@ class Addresses:
             raise InvalidInput([FieldError("/new_email", "an e-mail address in ASCII, at most 254 characters")])
         proof = self._credentials.prove_again(tenant_id, user_id, session_id, current_password)
         account = None
+        event = Event("user.email-change-requested", "refused", trace=trace, tenant_id=tenant_id, user_id=user_id)
         if proof is not None:
             with self._work(tenant_id) as tx:
                 is_proven = self._users.lock_proven(tx, proof) is not None
@@ -150,9 +153,9 @@ class Addresses:
                     to = replace(account, user=replace(account.user, email=new_email))
                     link = self._links.issue(tx, "change-email", user_id, bound_to=account.binding, subject=new_email)
                     self._send(tx, "change-email", to, link)
-        outcome: Outcome = "success" if account is not None else "refused"
-        self._log.event("user.email-change-requested", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
+                    self._audit.record(tx, replace(event, outcome="success", personal={"new_email": new_email}))
         if account is None:
+            self._audit.record_apart(event)
             raise InvalidCredentials("The current password is wrong.")
 
     def confirm_change(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
@@ -167,20 +170,29 @@ class Addresses:
                 self._users.change_email(tx, account.user.id, link.subject)
                 self._lockouts.unlock(tx, account.user.id)  # at the new address: see above
                 self._notices.tell(tx, "email-changed", account.user)
-        self._conclude("user.email-changed", tenant_id, done and done[0], trace)
+            personal = {} if done is None else {"old_email": done[0].user.email, "new_email": done[1].subject}
+            self._note(tx, "user.email-changed", done and done[0], trace, personal)
+        _require(done)
 
     def _send(self, tx: Transaction, kind: Kind, account: Account, link: IssuedLink) -> None:
         user = account.user
         letter = Message(kind, user.email, link.facts, user_id=user.id, live_seconds=link.live_seconds)
         self._outbox.put(tx, letter)
 
-    def _conclude(self, event: str, tenant_id: uuid.UUID, account: Account | None, trace: Trace) -> None:
-        self._log.event(
-            event,
-            "refused" if account is None else "success",
-            trace=trace,
-            tenant_id=tenant_id,
-            user_id=None if account is None else account.user.id,
-        )
-        if account is None:
-            raise InvalidLink
+    def _note(
+        self,
+        tx: Transaction,
+        name: str,
+        account: Account | None,
+        trace: Trace,
+        personal: Mapping[str, str] | None = None,
+    ) -> None:
+        """Step: what came of a link."""
+        outcome: Outcome = "refused" if account is None else "success"
+        whose = None if account is None else account.user.id
+        self._audit.record(tx, Event(name, outcome, trace=trace, user_id=whose, personal=personal))
+
+
+def _require(done: object | None) -> None:
+    if done is None:
+        raise InvalidLink

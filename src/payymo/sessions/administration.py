@@ -4,14 +4,16 @@ The change and the end of what it covers commit together, so that nothing slips 
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
+from payymo.audit.log import AuditLog
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.feed.service import Feed
 from payymo.keys.service import KeyRing
 from payymo.links.service import Links
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Fact, Trace
 from payymo.mail.model import DAY_SECONDS, Message
 from payymo.mail.outbox import Outbox
 from payymo.roles.model import covers
@@ -21,7 +23,7 @@ from payymo.sessions import store
 from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.notices import Notices
 from payymo.sessions.revocations import Revocations
-from payymo.tenants.model import Tenant, TenantStatus
+from payymo.tenants.model import Tenant
 from payymo.tenants.service import Tenants
 from payymo.users.model import UserStatus
 from payymo.users.service import Users
@@ -44,7 +46,7 @@ class Administration:
         links: Links,
         outbox: Outbox,
         notices: Notices,
-        log: SecurityLog,
+        audit: AuditLog,
     ) -> None:
         self._work = work
         self._tenants = tenants
@@ -57,7 +59,7 @@ class Administration:
         self._links = links
         self._outbox = outbox
         self._notices = notices
-        self._log = log
+        self._audit = audit
 
     def change_user(
         self,
@@ -85,6 +87,8 @@ class Administration:
             new_hash = self._users.new_password_hash(user, password)
         with self._work(tenant_id) as tx:
             authority = self._require_authority(tx, user_id, by)
+            held = self._roles.grants_of(tx, user_id).roles
+            before: dict[str, Fact] = {"status": self._users.get_in(tx, user_id).status, "roles": sorted(held)}
             if roles is not None:
                 self._roles.assign(tx, user_id, roles, by=authority)
             if status is not None:
@@ -99,16 +103,25 @@ class Administration:
                 self._revocations.end_of_user(tx, user_id, reason="password-changed")
             if roles is not None:
                 self._feed.permissions_changed(tx, [user_id])
-        changes = {"status": status, "roles": roles, "password": new_hash}
-        for name in (name for name, change in changes.items() if change is not None):
-            self._log.event(
-                f"user.{name}-changed",
-                "success",
-                trace=trace,
-                tenant_id=tenant_id,
-                user_id=user_id,
-                reason="by-administrator",
-            )
+            after: dict[str, Fact] = {"status": status, "roles": None if roles is None else sorted(set(roles))}
+            self._note_changes(tx, user_id, before, after, trace)
+            if new_hash is not None:
+                event = Event("user.password-changed", trace=trace, user_id=user_id, reason="by-administrator")
+                self._audit.record(tx, event)
+
+    def _note_changes(
+        self,
+        tx: Transaction,
+        user_id: uuid.UUID,
+        before: Mapping[str, Fact],
+        after: Mapping[str, Fact],
+        trace: Trace,
+    ) -> None:
+        """Step: put on record what was given, one event for each."""
+        for name, value in after.items():
+            if value is not None:
+                event = Event(f"user.{name}-changed", trace=trace, user_id=user_id, reason="by-administrator")
+                self._audit.record(tx, replace(event, old={name: before[name]}, new={name: value}))
 
     def unlock_user(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> None:
         """Admit logins of a user again who has to wait because of failed ones. Unlocking who is not locked succeeds.
@@ -118,9 +131,7 @@ class Administration:
         with self._work(tenant_id) as tx:
             self._require_authority(tx, user_id, by)
             self._lockouts.unlock(tx, user_id)
-        self._log.event(
-            "user.unlocked", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, reason="by-administrator"
-        )
+            self._audit.record(tx, Event("user.unlocked", trace=trace, user_id=user_id, reason="by-administrator"))
 
     def force_reset(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> bool:
         """Make a password worthless that somebody else may know, and end the user's sessions.
@@ -144,7 +155,7 @@ class Administration:
                 )
                 letter = Message("password-forced", account.user.email, link.facts, user_id, link.live_seconds)
                 self._outbox.put(tx, letter)
-        self._log.event("user.reset-forced", "success", trace=trace, tenant_id=tenant_id, user_id=user_id)
+            self._audit.record(tx, Event("user.reset-forced", trace=trace, user_id=user_id))
         return is_sent
 
     def end_session(
@@ -160,9 +171,8 @@ class Administration:
             if session is None or session.user_id != user_id:
                 raise NotFound
             self._revocations.end_one(tx, session_id, of_user=user_id, reason="ended-by-administrator")
-        self._log.event(
-            "session.ended", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, session_id=session_id
-        )
+            event = Event("session.ended", trace=trace, user_id=user_id, session_id=session_id)
+            self._audit.record(tx, replace(event, reason="by-administrator"))
 
     def _require_authority(self, tx: Transaction, user_id: uuid.UUID, by: Actor | None) -> Sequence[str]:
         """Step: what the actor may do. They and the user are locked then. Raises NotFound, InsufficientScope."""
@@ -176,9 +186,7 @@ class Administration:
         """A new, active tenant. Raises InvalidInput, Conflict, InsufficientScope."""
         with self._work.platform() as tx:
             authority_of(by, tx)
-            tenant = self._tenants.add(tx, slug, name, host=host)
-        self._log.event("tenant.created", "success", trace=trace, tenant_id=tenant.id)
-        return tenant
+            return self._tenants.add(tx, slug, name, host=host, trace=trace)
 
     def suspend(self, tenant_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> Tenant:
         """Suspend a tenant, and end all of its sessions. Raises NotFound, InsufficientScope."""
@@ -186,8 +194,10 @@ class Administration:
             authority_of(by, tx)
             tenant = self._tenants.change_status(tx, tenant_id, "suspended")
             with tx.within(tenant_id) as own:
-                self._revocations.end_all(own, reason="tenant-suspended")
-        self._log.event("tenant.suspended", "success", trace=trace, tenant_id=tenant_id)
+                count = self._revocations.end_all(own, reason="tenant-suspended")
+                event = Event("sessions.ended", trace=trace, count=count, reason="tenant-suspended")
+                self._audit.record(own, event)
+            self._audit.record(tx, Event("tenant.suspended", trace=trace, tenant_id=tenant_id))
         return tenant
 
     def resume(self, tenant_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> Tenant:
@@ -201,9 +211,13 @@ class Administration:
             tenant = self._tenants.get_in(tx, tenant_id)
         if tenant.is_active:
             return tenant
-        self._end_sessions_of(tenant)
-        tenant = self._set_status(tenant_id, "active", by)
-        self._log.event("tenant.active", "success", trace=trace, tenant_id=tenant_id)
+        with self._work(tenant_id) as tx:
+            count = self._revocations.end_all(tx, reason="tenant-suspended")
+            self._audit.record(tx, Event("sessions.ended", trace=trace, count=count, reason="tenant-suspended"))
+        with self._work.platform() as tx:
+            authority_of(by, tx)
+            tenant = self._tenants.change_status(tx, tenant_id, "active")
+            self._audit.record(tx, Event("tenant.active", trace=trace, tenant_id=tenant_id))
         return tenant
 
     def delete_tenant(
@@ -221,8 +235,8 @@ class Administration:
             self._tenants.change_status(tx, tenant_id, "deleted")
             shred(tx, tenant_id)
             self._feed.tenant_deleted(tx, tenant_id)
-        self._tenants.delete_rows(tenant_id, progress=progress)
-        self._log.event("tenant.deleted", "success", trace=trace, tenant_id=tenant_id)
+            self._audit.record(tx, Event("tenant.deleted", trace=trace, tenant_id=tenant_id))
+        self._tenants.delete_rows(tenant_id, progress=progress, trace=trace)
 
     def revoke_key(self, kid: str, *, keep_sessions: bool, trace: Trace) -> int:
         """Refuse whatever a signing key has signed, because somebody else may have it. Answers how many sessions ended.
@@ -230,23 +244,16 @@ class Administration:
         Whoever had the key could act as anybody, so all sessions of all tenants end, unless they are to live on by
         refresh. A run that was killed is finished by the next one. Raises NotFound.
         """
-        if self._ring.revoke(kid):
-            self._log.event("key.revoked", "success", trace=trace, kid=kid)
+        self._ring.revoke(kid, trace=trace)
         if keep_sessions:
             return 0
         ended, after = 0, ""
         while page := self._tenants.list_tenants(after=after):
             for tenant in page:
                 with self._work(tenant.id) as tx:
-                    ended += self._revocations.end_all(tx, reason="key-compromised")
+                    count = self._revocations.end_all(tx, reason="key-compromised")
+                    event = Event("sessions.ended", trace=trace, count=count, reason="key-compromised")
+                    self._audit.record(tx, event)
+                ended += count
             after = page[-1].slug
         return ended
-
-    def _set_status(self, tenant_id: uuid.UUID, status: TenantStatus, by: Actor | None) -> Tenant:
-        with self._work.platform() as tx:
-            authority_of(by, tx)
-            return self._tenants.change_status(tx, tenant_id, status)
-
-    def _end_sessions_of(self, tenant: Tenant) -> None:
-        with self._work(tenant.id) as tx:
-            self._revocations.end_all(tx, reason="tenant-suspended")

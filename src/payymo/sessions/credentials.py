@@ -6,13 +6,14 @@ courier's. So neither the answer nor its time can tell.
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import InvalidCredentials, InvalidLink, LoginTooOld, MailOff
 from payymo.links.service import Links
-from payymo.logs import Outcome, SecurityLog, Trace
-from payymo.mail.courier import Done
+from payymo.logs import Event, Outcome, Trace
 from payymo.mail.model import Message
 from payymo.mail.outbox import Outbox
 from payymo.sessions import store
@@ -41,7 +42,7 @@ class Credentials:
         notices: Notices,
         lockouts: Lockouts,
         revocations: Revocations,
-        log: SecurityLog,
+        audit: AuditLog,
     ) -> None:
         self._work = work
         self._clock = clock
@@ -51,7 +52,7 @@ class Credentials:
         self._notices = notices
         self._lockouts = lockouts
         self._revocations = revocations
-        self._log = log
+        self._audit = audit
 
     def prove_again(
         self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, password: str | None
@@ -85,6 +86,7 @@ class Credentials:
         user, _ = self._users.get(tenant_id, user_id)
         proof = self.prove_again(tenant_id, user_id, session_id, current)
         changed = False
+        event = Event("user.password-changed", "refused", trace=trace, tenant_id=tenant_id, user_id=user_id)
         if proof is not None:
             new_hash = self._users.new_password_hash(user, new)
             with self._work(tenant_id) as tx:
@@ -92,9 +94,9 @@ class Credentials:
                     self._users.change_password(tx, user_id, new_hash)
                     self._revocations.end_others(tx, user_id, kept=session_id, reason="password-changed")
                     self._notices.tell(tx, "password-changed", user)
-        outcome: Outcome = "success" if changed else "refused"
-        self._log.event("user.password-changed", outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
+                    self._audit.record(tx, replace(event, outcome="success"))
         if not changed:
+            self._audit.record_apart(event)
             raise InvalidCredentials("The current password is wrong.")
 
     def request_reset(self, tenant_id: uuid.UUID, email: str, *, is_wanted: bool, trace: Trace) -> None:
@@ -108,7 +110,7 @@ class Credentials:
             with self._work(tenant_id) as tx:
                 self._outbox.put(tx, Message("password-reset", email, origin, live_seconds=ERRAND_SECONDS))
 
-    def send_reset(self, tx: Transaction, email: str, origin: Mapping[str, str]) -> Done:
+    def send_reset(self, tx: Transaction, email: str, origin: Mapping[str, str]) -> None:
         """The errand behind it: a link to the address that is stored, never to the one that was typed in."""
         account = self._users.lock_account_at(tx, email)
         user = None if account is None or not account.may_act else account.user
@@ -116,7 +118,10 @@ class Credentials:
             link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding)
             letter = Message("reset-password", user.email, link.facts, user_id=user.id, live_seconds=link.live_seconds)
             self._outbox.put(tx, letter)
-        return self._noted(tx, "user.reset-requested", origin, None if user is None else user.id)
+        trace = Trace(origin["request_id"], origin["address"])
+        outcome: Outcome = "refused" if user is None else "success"
+        whose = None if user is None else user.id
+        self._audit.record(tx, Event("user.reset-requested", outcome, trace=trace, user_id=whose))
 
     def confirm_reset(self, tenant_id: uuid.UUID, token: str, new: str, *, trace: Trace) -> None:
         """A new password for whoever was sent this link. Every session of theirs ends, and none begins.
@@ -127,6 +132,7 @@ class Credentials:
         with self._work.reading(tenant_id) as tx:
             seen = look_up(tx, self._links, self._users, token, "reset-password")
         done = None
+        event = Event("user.password-reset", "refused", trace=trace, tenant_id=tenant_id)
         if seen is not None:
             new_hash = self._users.new_password_hash(seen.user, new)
             with self._work(tenant_id) as tx:
@@ -138,21 +144,10 @@ class Credentials:
                     self._lockouts.unlock(tx, user.id)
                     self._revocations.end_of_user(tx, user.id, reason="password-changed")
                     self._notices.tell(tx, "password-changed", user)
-        self._log.event(
-            "user.password-reset",
-            "refused" if done is None else "success",
-            trace=trace,
-            tenant_id=tenant_id,
-            user_id=None if done is None else done[0].user.id,
-        )
+                    self._audit.record(tx, replace(event, outcome="success", user_id=user.id))
         if done is None:
+            self._audit.record_apart(event)
             raise InvalidLink
-
-    def _noted(self, tx: Transaction, event: str, origin: Mapping[str, str], user_id: uuid.UUID | None) -> Done:
-        """What goes to the log once it has committed, under the request that it came from."""
-        tenant_id, trace = tx.tenant_id, Trace(origin["request_id"], origin["address"])
-        outcome: Outcome = "refused" if user_id is None else "success"
-        return lambda: self._log.event(event, outcome, trace=trace, tenant_id=tenant_id, user_id=user_id)
 
 
 def require_mail(outbox: Outbox) -> None:

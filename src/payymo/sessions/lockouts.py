@@ -8,11 +8,12 @@ from typing import Final
 
 from payymo.attempts.model import Notice
 from payymo.attempts.service import Attempts
+from payymo.audit.log import AuditLog
 from payymo.db.work import Transaction, Work
 from payymo.errors import InvalidLink
 from payymo.limits.limiter import account_key, user_key
 from payymo.links.service import Links
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import BY_ITSELF, Event, Outcome, Trace
 from payymo.mail.model import Kind, Message, moment_text
 from payymo.mail.outbox import Outbox
 from payymo.sessions.redeeming import redeem
@@ -27,14 +28,14 @@ class Lockouts:
     """Guesses at the passwords of users, as far as it is known whose they are."""
 
     def __init__(
-        self, work: Work, *, attempts: Attempts, users: Users, links: Links, outbox: Outbox, log: SecurityLog
+        self, work: Work, *, attempts: Attempts, users: Users, links: Links, outbox: Outbox, audit: AuditLog
     ) -> None:
         self._work = work
         self._attempts = attempts
         self._users = users
         self._links = links
         self._outbox = outbox
-        self._log = log
+        self._audit = audit
 
     def unlock(self, tx: Transaction, user_id: uuid.UUID) -> None:
         """Step: admit logins of a user, and changes of their password, as if none had failed. Raises NotFound.
@@ -51,14 +52,9 @@ class Lockouts:
             done = redeem(tx, self._links, self._users, token, "unlock")
             if done is not None:
                 self.unlock(tx, done[0].user.id)
-        self._log.event(
-            "user.unlocked",
-            "refused" if done is None else "success",
-            trace=trace,
-            tenant_id=tenant_id,
-            user_id=None if done is None else done[0].user.id,
-            reason="by-mail",
-        )
+            user_id = None if done is None else done[0].user.id
+            outcome: Outcome = "refused" if done is None else "success"
+            self._audit.record(tx, Event("user.unlocked", outcome, trace=trace, user_id=user_id, reason="by-mail"))
         if done is None:
             raise InvalidLink
 
@@ -76,4 +72,5 @@ class Lockouts:
             if notice.kind == "stop" and account.may_act:
                 facts |= self._links.issue(tx, "unlock", user.id, bound_to=account.binding).facts
             self._outbox.put(tx, Message(LETTERS[notice.kind], user.email, facts, user_id=user.id))
+            self._audit.record(tx, Event("login.told", trace=BY_ITSELF, user_id=user.id, reason=notice.kind))
         return True

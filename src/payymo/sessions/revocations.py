@@ -2,10 +2,12 @@
 
 import uuid
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.feed.model import Subject
 from payymo.feed.service import Feed
+from payymo.logs import BY_ITSELF, Event
 from payymo.sessions import store
 from payymo.sessions.model import Reason
 
@@ -13,11 +15,12 @@ from payymo.sessions.model import Reason
 class Revocations:
     """Ends sessions and has it remembered for as long as one of their access tokens could live."""
 
-    def __init__(self, work: Work, clock: Clock, feed: Feed, *, access_ttl_seconds: int) -> None:
+    def __init__(self, work: Work, clock: Clock, feed: Feed, *, access_ttl_seconds: int, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
         self._feed = feed
         self._ttl = access_ttl_seconds
+        self._audit = audit
 
     def end_one(self, tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, reason: Reason) -> int:
         """Step: end one session of a user. Answers how many ended."""
@@ -60,4 +63,6 @@ class Revocations:
         """
         with self._work.platform() as tx:
             sessions = store.prune_sessions(tx, now=int(self._clock()), count=batch)
+            if sessions:
+                self._audit.record(tx, Event("sessions.pruned", trace=BY_ITSELF, count=sessions))
         return sessions + self._feed.prune(batch=batch)

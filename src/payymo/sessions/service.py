@@ -8,13 +8,14 @@ import uuid
 from dataclasses import dataclass
 from typing import assert_never
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
 from payymo.keys.keeper import KeyGone
 from payymo.keys.model import SigningPlan
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Trace
 from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
 from payymo.sessions.model import (
@@ -67,7 +68,7 @@ class Sessions:
         revocations: Revocations,
         policy: RefreshPolicy,
         notices: Notices,
-        log: SecurityLog,
+        audit: AuditLog,
     ) -> None:
         self._work = work
         self._clock = clock
@@ -79,7 +80,7 @@ class Sessions:
         self._revocations = revocations
         self._policy = policy
         self._notices = notices
-        self._log = log
+        self._audit = audit
         self._access_ttl = minter.policy.access_ttl_seconds
 
     def register(
@@ -102,6 +103,8 @@ class Sessions:
     def _start(self, tenant_id: uuid.UUID, proof: Proof | None, device: Device, trace: Trace) -> LoggedIn:
         plan = self._minter.plan()
         started: tuple[User, Grants, Subject, Live] | None = None
+        whose = None if proof is None else proof.user_id
+        refused = Event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
         pair: TokenPair | None = None
         if proof is not None:
             with self._work(tenant_id) as tx:
@@ -116,14 +119,18 @@ class Sessions:
                     pair = self._pair(subject, live, plan) if plan.may_fail else None
                     started = user, grants, subject, live
                     self._notices.tell_of_login(tx, user, session.id, device)
+                    personal = {"user_agent": session.user_agent} if session.user_agent else None
+                    self._audit.record(
+                        tx,
+                        Event("session.login", trace=trace, user_id=user.id, session_id=session.id, personal=personal),
+                    )
+                else:
+                    self._audit.record(tx, refused)
         if started is None:
-            whose = None if proof is None else proof.user_id
-            self._log.event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
+            if proof is None:
+                self._audit.record_apart(refused)
             raise InvalidCredentials
         user, grants, subject, live = started
-        self._log.event(
-            "session.login", "success", trace=trace, tenant_id=tenant_id, user_id=user.id, session_id=subject.session_id
-        )
         return LoggedIn(user, grants, pair or self._pair(subject, live, plan), subject.session_id)
 
     def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
@@ -167,8 +174,8 @@ class Sessions:
                 subject = _subject_of(own, session_id, live, grants)
                 # Whoever keeps the key may not answer. After the commit the client would have lost its only token.
                 pair = self._pair(subject, live, plan) if plan.may_fail else None
+            self._record_refresh(tx, outcome, claims, trace)
         # Only now, after the commit, may a refusal be raised.
-        self._record_refresh(outcome, claims, trace)
         if live is None or subject is None:
             raise InvalidToken(private=type(outcome).__name__)
         return pair or self._pair(subject, live, plan)
@@ -206,17 +213,16 @@ class Sessions:
         except Refused as refused:
             raise InvalidToken(private=refused.code) from None
 
-    def _record_refresh(self, outcome: Decision, claims: RefreshClaims, trace: Trace) -> None:
-        succeeded = isinstance(outcome, Rotate | Replay)
-        self._log.event(
+    def _record_refresh(self, tx: Transaction, outcome: Decision, claims: RefreshClaims, trace: Trace) -> None:
+        event = Event(
             "session.refresh",
-            "success" if succeeded else "refused",
+            "success" if isinstance(outcome, Rotate | Replay) else "refused",
             trace=trace,
-            tenant_id=uuid.UUID(claims.tenant_id),
             user_id=uuid.UUID(claims.sub),
             session_id=uuid.UUID(claims.sid),
             reason=type(outcome).__name__.lower(),
         )
+        self._audit.record(tx, event)
 
     def _pair(self, subject: Subject, live: Live, plan: SigningPlan) -> TokenPair:
         """The tokens with which a session goes on, and which it outlives. Raises InvalidToken when it is over."""
@@ -242,14 +248,8 @@ class Sessions:
                 self._revocations.end_of_user(tx, user_id, reason="logout-everywhere")
             else:
                 self._revocations.end_one(tx, session_id, of_user=user_id, reason="logout")
-        self._log.event(
-            "session.logout-everywhere" if everywhere else "session.logout",
-            "success",
-            trace=trace,
-            tenant_id=tenant_id,
-            user_id=user_id,
-            session_id=session_id,
-        )
+            name = "session.logout-everywhere" if everywhere else "session.logout"
+            self._audit.record(tx, Event(name, trace=trace, user_id=user_id, session_id=session_id))
 
     def list_sessions(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, count: int = 100) -> tuple[Session, ...]:
         """The user's living sessions, the newest first."""
@@ -271,11 +271,9 @@ class Sessions:
             is_theirs = session is not None and session.user_id == user_id
             if is_theirs:
                 self._revocations.end_one(tx, session_id, of_user=user_id, reason="ended-by-user")
+                self._audit.record(tx, Event("session.ended", trace=trace, user_id=user_id, session_id=session_id))
         if not is_theirs:
             raise NotFound
-        self._log.event(
-            "session.ended", "success", trace=trace, tenant_id=tenant_id, user_id=user_id, session_id=session_id
-        )
 
     def _require_active_tenant(self, tenant_id: uuid.UUID) -> None:
         with self._work.reading(tenant_id) as tx:

@@ -6,10 +6,12 @@ Who creates and suspends them is somebody with a session, so that these are use 
 import uuid
 from collections.abc import Callable, Mapping
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Conflict, NotFound, TenantUnknown
+from payymo.logs import BY_ITSELF, Event, Trace
 from payymo.tenants import store
 from payymo.tenants.model import Tenant, TenantStatus
 
@@ -26,10 +28,11 @@ _MAY_BECOME: Mapping[TenantStatus, tuple[TenantStatus, ...]] = {
 class Tenants:
     """The tenants of this deployment."""
 
-    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, default_slug: str) -> None:
+    def __init__(self, work: Work, clock: Clock, entropy: Entropy, *, default_slug: str, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
+        self._audit = audit
         self.default_slug = default_slug
         self._resolved: dict[tuple[str, str | None], tuple[float, Tenant, bool]] = {}
 
@@ -58,10 +61,12 @@ class Tenants:
             raise TenantUnknown
         return found, slug is not None
 
-    def add(self, tx: Transaction, slug: str, name: str, *, host: str | None = None) -> Tenant:
+    def add(self, tx: Transaction, slug: str, name: str, *, host: str | None = None, trace: Trace) -> Tenant:
         """Step: a new, active tenant. Raises InvalidInput, Conflict."""
         tenant = Tenant(self._entropy.uuid(), slug, name, host, "active", int(self._clock()))
         store.add_tenant(tx, tenant)
+        new = {"slug": slug, "name": name, "host": host, "status": tenant.status}
+        self._audit.record(tx, Event("tenant.created", trace=trace, tenant_id=tenant.id, new=new))
         return tenant
 
     def ensure_default(self) -> Tenant:
@@ -72,7 +77,9 @@ class Tenants:
             return found
         with self._work.platform() as tx:
             found = store.find_by_slug(tx, self.default_slug)
-            return found or self.add(tx, self.default_slug, "Default tenant")
+            if found is None:
+                found = self.add(tx, self.default_slug, "Default tenant", trace=BY_ITSELF)
+        return found
 
     def get(self, tenant_id: uuid.UUID) -> Tenant:
         """The tenant. Raises NotFound."""
@@ -107,12 +114,13 @@ class Tenants:
         self._resolved.clear()
         return self.get_in(tx, tenant_id)
 
-    def delete_rows(self, tenant_id: uuid.UUID, *, progress: Callable[[int], None]) -> None:
+    def delete_rows(self, tenant_id: uuid.UUID, *, progress: Callable[[int], None], trace: Trace) -> None:
         """Delete everything of a tenant that is marked as deleted, in small transactions, and then itself."""
         done = 0
         while True:
             with self._work.platform() as tx:
                 deleted = store.delete_some(tx, tenant_id, count=ROWS_AT_A_TIME)
+                self._audit.record(tx, Event("tenant.rows-deleted", trace=trace, tenant_id=tenant_id, count=deleted))
                 if not deleted:
                     store.delete_tenant(tx, tenant_id)
                     return

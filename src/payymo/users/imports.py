@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import AlreadyTaken
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Trace
 from payymo.roles.service import Actor, Roles, authority_of
 from payymo.users import store
 from payymo.users.import_file import Line, LineRefused, Newcomer
 from payymo.users.model import User
 from payymo.users.passwords import Passwords
+from payymo.users.service import newcomer_event
 
 AT_A_TIME: Final = 200
 
@@ -41,14 +43,14 @@ class UserImport:
     """Imports users into a tenant."""
 
     def __init__(
-        self, work: Work, clock: Clock, entropy: Entropy, *, passwords: Passwords, roles: Roles, log: SecurityLog
+        self, work: Work, clock: Clock, entropy: Entropy, *, passwords: Passwords, roles: Roles, audit: AuditLog
     ) -> None:
         self._work = work
         self._clock = clock
         self._entropy = entropy
         self._passwords = passwords
         self._roles = roles
-        self._log = log
+        self._audit = audit
 
     def run(
         self,
@@ -68,8 +70,7 @@ class UserImport:
         """
         summary, waiting = Summary(), iter(lines)
         while batch := list(islice(waiting, AT_A_TIME)):
-            before = summary.lines["imported"]
-            for line, outcome in self._import(tenant_id, batch, by=by, dry_run=dry_run):
+            for line, outcome in self._import(tenant_id, batch, by=by, trace=trace, dry_run=dry_run):
                 if isinstance(outcome, LineRefused):
                     summary.lines["failed"] += 1
                     refuse(line, outcome)
@@ -77,14 +78,11 @@ class UserImport:
                 summary.lines[outcome] += 1
                 if outcome == "imported" and isinstance(line.found, Newcomer):
                     summary.schemes[line.found.scheme] += 1
-            count = summary.lines["imported"] - before
-            if count and not dry_run:
-                self._log.event("users.imported", "success", trace=trace, tenant_id=tenant_id, count=count)
             progress(batch[-1].number)
         return summary
 
     def _import(
-        self, tenant_id: uuid.UUID, batch: Sequence[Line], *, by: Actor | None, dry_run: bool
+        self, tenant_id: uuid.UUID, batch: Sequence[Line], *, by: Actor | None, trace: Trace, dry_run: bool
     ) -> Sequence[Judged]:
         """One transaction. When somebody takes a name meanwhile, one for each line."""
         try:
@@ -92,11 +90,11 @@ class UserImport:
                 judged = tuple(self._judge(tx, batch, authority_of(by, tx)))
                 if not dry_run:
                     newcomers = [line.found for line, outcome in judged if outcome == "imported"]
-                    self._add(tx, [found for found in newcomers if isinstance(found, Newcomer)])
+                    self._add(tx, [found for found in newcomers if isinstance(found, Newcomer)], trace)
         except AlreadyTaken:
             if len(batch) == 1:
                 return [(batch[0], LineRefused("somebody took the e-mail address or user name just now: run it again"))]
-            singly = (self._import(tenant_id, [line], by=by, dry_run=dry_run) for line in batch)
+            singly = (self._import(tenant_id, [line], by=by, trace=trace, dry_run=dry_run) for line in batch)
             return [judged for found in singly for judged in found]
         return judged
 
@@ -133,7 +131,7 @@ class UserImport:
             return "changed_since"
         return LineRefused("this user is there with another password hash, and stays as they are: leave the line out")
 
-    def _add(self, tx: Transaction, newcomers: Sequence[Newcomer]) -> None:
+    def _add(self, tx: Transaction, newcomers: Sequence[Newcomer], trace: Trace) -> None:
         """Step: add them, with what was found to be theirs to have. Raises AlreadyTaken."""
         now, tenant_id = int(self._clock()), tx.tenant_id
         if not newcomers or tenant_id is None:
@@ -145,6 +143,8 @@ class UserImport:
         ]
         store.add_users(tx, [(user, _named(one)) for user, one in made])
         self._roles.hand_out(tx, {user.id: one.roles for user, one in made})
+        for user, one in made:
+            self._audit.record(tx, newcomer_event("user.imported", user, one.roles, trace))
 
 
 def _named(one: Newcomer) -> store.Named:

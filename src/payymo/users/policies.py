@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from payymo.audit.log import AuditLog
 from payymo.db.work import Work
 from payymo.errors import FieldError
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import Event, Fact, Trace
 from payymo.roles.service import Actor, authority_of
 from payymo.users import store
 from payymo.users.password_policy import PasswordPolicy, password_problems
@@ -17,11 +19,11 @@ class PasswordPolicies:
     `default`: of those who have none of their own. `words`: what the service is called.
     """
 
-    def __init__(self, work: Work, *, default: PasswordPolicy, words: Sequence[str], log: SecurityLog) -> None:
+    def __init__(self, work: Work, *, default: PasswordPolicy, words: Sequence[str], audit: AuditLog) -> None:
         self.default = default
         self._work = work
         self._words = tuple(words)
-        self._log = log
+        self._audit = audit
 
     def get(self, tenant_id: uuid.UUID) -> tuple[PasswordPolicy, bool]:
         """The policy in effect, and whether it is the tenant's own."""
@@ -36,11 +38,12 @@ class PasswordPolicies:
         """
         with self._work(tenant_id) as tx:
             authority_of(by, tx)
+            old, _ = store.find_policy(tx)
             if policy is None:
                 store.remove_policy(tx)
             else:
                 store.set_policy(tx, policy)
-        self._log.event("password-policy.changed", "success", trace=trace, tenant_id=tenant_id)
+            self._audit.record(tx, Event("password-policy.changed", trace=trace, old=_facts(old), new=_facts(policy)))
 
     def problems(self, tenant_id: uuid.UUID, password: str, *, email: str, username: str) -> list[FieldError]:
         """What is wrong with a new password of this person; empty when nothing is."""
@@ -49,3 +52,7 @@ class PasswordPolicies:
         return password_problems(
             password, own or self.default, email=email, username=username, words=(*names, *self._words)
         )
+
+
+def _facts(policy: PasswordPolicy | None) -> dict[str, Fact]:
+    return {"own": False} if policy is None else {"own": True} | asdict(policy)

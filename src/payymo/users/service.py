@@ -4,11 +4,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidInput, NotFound, Overloaded, TenantSuspended
-from payymo.logs import SecurityLog, Trace
+from payymo.logs import BY_ITSELF, Event, Trace
 from payymo.roles.model import MEMBER
 from payymo.roles.service import Actor, Grants, Roles, authority_of
 from payymo.users import store
@@ -42,7 +43,7 @@ class Users:
         passwords: Passwords,
         policies: PasswordPolicies,
         roles: Roles,
-        log: SecurityLog,
+        audit: AuditLog,
     ) -> None:
         self._work = work
         self._clock = clock
@@ -50,7 +51,7 @@ class Users:
         self._passwords = passwords
         self._policies = policies
         self._roles = roles
-        self._log = log
+        self._audit = audit
 
     def create(
         self,
@@ -68,16 +69,23 @@ class Users:
         Raises InvalidInput with each problem, AlreadyTaken, InsufficientScope, Overloaded. A taken name costs the same
         time as a free one: the password is hashed either way.
         """
-        user, _ = self._add(tenant_id, email=email, username=username, password=password, roles=roles, by=by)
-        self._log.event("user.created", "success", trace=trace, tenant_id=tenant_id, user_id=user.id)
+        user, _ = self._add(
+            tenant_id, email=email, username=username, password=password, roles=roles, by=by, trace=trace
+        )
         return user
 
     def register(self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, trace: Trace) -> Proof:
         """A new user by their own wish, and the proof that it is them. Raises what `create` raises, TenantSuspended."""
         user, password_hash = self._add(
-            tenant_id, email=email, username=username, password=password, roles=(MEMBER,), by=None, from_outside=True
+            tenant_id,
+            email=email,
+            username=username,
+            password=password,
+            roles=(MEMBER,),
+            by=None,
+            trace=trace,
+            from_outside=True,
         )
-        self._log.event("user.registered", "success", trace=trace, tenant_id=tenant_id, user_id=user.id)
         return Proof(user.id, password_hash, user.status)
 
     def _add(
@@ -89,6 +97,7 @@ class Users:
         password: str,
         roles: Sequence[str],
         by: Actor | None,
+        trace: Trace,
         from_outside: bool = False,
     ) -> tuple[User, str]:
         password_hash = self.new_users_hash(tenant_id, email=email, username=username, password=password)
@@ -101,6 +110,8 @@ class Users:
                 raise TenantSuspended
             authority = authority_of(by, tx)
             self._add_in(tx, user, password_hash, roles, authority)
+            name = "user.registered" if from_outside else "user.created"
+            self._audit.record(tx, newcomer_event(name, user, roles, trace))
         return user, password_hash
 
     def _add_in(
@@ -169,6 +180,8 @@ class Users:
             return proof
         with self._work(tenant_id) as tx:
             replaced = store.replace_hash(tx, proof.user_id, old=proof.password_hash, new=replacement)
+            if replaced:
+                self._audit.record(tx, Event("user.password-rehashed", trace=BY_ITSELF, user_id=proof.user_id))
         if not replaced:  # a login beside this one was faster, or the password is another one now
             return self.prove_again(tenant_id, proof.user_id, password)
         return replace(proof, password_hash=replacement)
@@ -261,4 +274,13 @@ class Users:
     def prune_unverified(self) -> int:
         """Forget one batch of those who registered and never came back. Answers how many; call until it is 0."""
         with self._work.platform() as tx:
-            return store.prune_unverified(tx, before=int(self._clock()) - UNVERIFIED_SECONDS, count=PRUNED_AT_ONCE)
+            before = int(self._clock()) - UNVERIFIED_SECONDS
+            if count := store.prune_unverified(tx, before=before, count=PRUNED_AT_ONCE):
+                self._audit.record(tx, Event("users.pruned", trace=BY_ITSELF, count=count, reason="unverified"))
+        return count
+
+
+def newcomer_event(name: str, user: User, roles: Sequence[str], trace: Trace) -> Event:
+    """What goes on record of a new user."""
+    new = {"status": user.status, "roles": sorted(roles)}
+    return Event(name, trace=trace, user_id=user.id, new=new, personal={"email": user.email, "username": user.username})

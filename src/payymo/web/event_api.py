@@ -19,7 +19,7 @@ from payymo.feed.model import Entry
 from payymo.feed.service import Feed
 from payymo.guards.model import ServiceCredential
 from payymo.guards.service import Guards
-from payymo.logs import SecurityLog
+from payymo.logs import Event, SecurityLog
 from payymo.tokens import TokenMinter
 from payymo.web.caller import Caller
 from payymo.web.feed_api import Waiting
@@ -95,7 +95,9 @@ class EventApi:
     def _acknowledge(self, caller: Caller, receiver: ServiceCredential, body: PollBody) -> None:
         """Move the receiver's place behind what it has, up to the first event that it has not."""
         for error in body.set_errs.values():
-            self._log.event("event.received", "refused", trace=caller.trace, service=receiver.name, reason=error.err)
+            self._log.write(
+                Event("event.received", "refused", trace=caller.trace, service=receiver.name, reason=error.err)
+            )
         settled, place = {*body.ack, *body.set_errs}, None
         for event in self._events(receiver):
             if event.claims is not None and event.claims["jti"] not in settled:

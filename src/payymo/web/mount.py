@@ -53,6 +53,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
         actor_of=actor_of,
         entropy=services.entropy,
         log=services.log,
+        record=services.audit.record_apart,
         pacer=Pacer(services.budgets.seconds),
     )
 

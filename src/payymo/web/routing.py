@@ -8,7 +8,7 @@ import inspect
 import typing
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar
 
@@ -21,7 +21,7 @@ from payymo.errors import InsufficientScope, InvalidToken, Overloaded, PayymoErr
 from payymo.guards.model import Scope
 from payymo.limits.limiter import Quota, RateLimiter, address_key
 from payymo.limits.model import Tier
-from payymo.logs import SecurityLog
+from payymo.logs import Event, SecurityLog
 from payymo.roles.service import Actor, Grants
 from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal, brings_credential
@@ -148,6 +148,7 @@ class Mount:
         actor_of: Callable[[Principal, str], Actor],
         entropy: Entropy,
         log: SecurityLog,
+        record: Callable[[Event], None],
         pacer: Pacer,
     ) -> None:
         self._gate = gate
@@ -157,6 +158,7 @@ class Mount:
         self._actor_of = actor_of
         self._entropy = entropy
         self._log = log
+        self._record = record
         self.routes: list[Route] = []
 
     def mount(self, blueprint: Blueprint, *resources: object) -> None:
@@ -191,7 +193,7 @@ class Mount:
             error = problems.from_http(error)
         if isinstance(error, InvalidToken | TooManyRequests | Overloaded):
             caller = self._gate.meet(request, self.request_id)
-            self._log.event(f"request.{error.code}", "refused", trace=caller.trace, reason=error.private)
+            self._log.write(Event(f"request.{error.code}", "refused", trace=caller.trace, reason=error.private))
         elif not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
             caller = self._gate.meet(request, self.request_id)
             self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
@@ -229,7 +231,7 @@ class Mount:
             self._spend(caller, SERVICE_TIER)
             if isinstance(refusal, InsufficientScope):
                 reason = refusal.private
-                self._log.event("permission.required", "refused", trace=caller.trace, reason=reason)
+                self._log.write(Event("permission.required", "refused", trace=caller.trace, reason=reason))
             raise
         if caller.comes_again:
             return None
@@ -256,14 +258,8 @@ class Mount:
         principal = caller.principal
         granted = self._grants_of(principal).permissions
         if not (principal.claims.allows(permission) and permits(granted, permission)):
-            self._log.event(
-                "permission.required",
-                "refused",
-                trace=caller.trace,
-                tenant_id=principal.tenant_id,
-                user_id=principal.user_id,
-                reason=permission,
-            )
+            event = Event("permission.required", "refused", trace=caller.trace, user_id=principal.user_id)
+            self._record(replace(event, tenant_id=principal.tenant_id, reason=permission))
             raise InsufficientScope
         caller.permitted = self._actor_of(principal, permission)
 

@@ -7,7 +7,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0006"
+revision = "f0007"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -34,6 +34,12 @@ ROLES = {
         "known_devices": "SELECT, INSERT, UPDATE, DELETE",
         "lockout_notices": "SELECT, INSERT, UPDATE, DELETE",
         "tenant_limits": "SELECT",
+        "audit_inbox": "INSERT",
+        "audit_logs": "SELECT",
+        "audit_events": "SELECT",
+        "audit_payloads": "SELECT, UPDATE",
+        "audit_tiles": "SELECT",
+        "audit_checkpoints": "SELECT",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -68,9 +74,14 @@ ROLES = {
             "tenant_limits",
             "client_limits",
             "limit_usage",
+            "audit_logs",
+            "audit_payloads",
+            "audit_tiles",
+            "audit_checkpoints",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
+    | dict.fromkeys(("audit_inbox", "audit_events"), "SELECT, INSERT, DELETE")
     | {"alembic_version": "SELECT"},
 }
 KEY_STATES = ("next", "active", "retiring", "retired", "revoked")
@@ -83,7 +94,8 @@ WALLED = {"tenants": "id"} | dict.fromkeys(
     ),
     "tenant_id",
 )
-WALLED |= dict.fromkeys(GUESSING, "tenant_id")
+AUDIT = ("audit_inbox", "audit_logs", "audit_events", "audit_payloads", "audit_tiles", "audit_checkpoints")
+WALLED |= dict.fromkeys((*GUESSING, *AUDIT), "tenant_id")
 
 
 def upgrade() -> None:
@@ -96,6 +108,7 @@ def upgrade() -> None:
     _mail()
     _guessing()
     _limits()
+    _audit()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
@@ -105,6 +118,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        *reversed(AUDIT),
         "mail_senders",
         "mails",
         "limit_usage",
@@ -358,7 +372,7 @@ def _platform() -> None:
     op.create_table(
         "signing_keys",
         sa.Column("kid", sa.String(64), primary_key=True),
-        sa.Column("purpose", sa.String(8), _one_of("purpose", "access", "refresh"), nullable=False),
+        sa.Column("purpose", sa.String(8), _one_of("purpose", "access", "refresh", "audit"), nullable=False),
         sa.Column("algorithm", sa.String(8), nullable=False),
         sa.Column("state", sa.String(8), _one_of("state", *KEY_STATES), nullable=False),
         sa.Column("public_jwk", sa.JSON(), nullable=False),
@@ -620,4 +634,66 @@ def _limits() -> None:
         _moment("refused"),
         *(_moment(f"step_{number}") for number in range(1, 21)),
         sa.PrimaryKeyConstraint("hour", "tier", "scope", "amount", "window_seconds"),
+    )
+
+
+def _audit() -> None:
+    """Logs have no foreign key to their tenant: they outlive it."""
+    op.create_table(
+        "audit_inbox",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), primary_key=True),
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary()),
+        sa.Column("data_key_id", sa.Uuid()),
+    )
+    op.create_table(
+        "audit_logs",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        _moment("integrated_at"),
+        sa.PrimaryKeyConstraint("tenant_id"),
+    )
+    op.create_table(
+        "audit_events",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.Column("type", sa.String(48), nullable=False),
+        _moment("at"),
+        sa.Column("actor", sa.String(80), nullable=False),
+        sa.Column("user_id", sa.Uuid()),
+        sa.PrimaryKeyConstraint("tenant_id", "position"),
+    )
+    for name in ("type", "actor", "user_id"):
+        op.create_index(f"ix_audit_events_{name}", "audit_events", ["tenant_id", name, "position"])
+    for name in ("at", "id"):
+        op.create_index(f"ix_audit_events_{name}", "audit_events", ["tenant_id", name])
+    op.create_table(
+        "audit_payloads",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("data_key_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+    )
+    op.create_table(
+        "audit_tiles",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("level", sa.SmallInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "level", "position"),
+    )
+    op.create_table(
+        "audit_checkpoints",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        _moment("created_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "size"),
     )

@@ -1,0 +1,143 @@
+"""What an event is on record: the bytes that the log commits to, and what is personal in it, apart. Pure."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from payymo.logs import Event, Fact, Trace
+from payymo.sealed import Sealed
+
+FORM: Final = 1
+"""The version of the form of a record. Each type of event has a version of its own besides."""
+PLATFORM: Final = "platform"
+DUTIES: Final = frozenset({"maintenance", "courier", "listener", "metrics", "audit", "start"})
+"""The `request_id` of what the service does by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event, as it stands in the log. Members that an event doesn't have are not in its bytes."""
+
+    id: uuid.UUID
+    log: uuid.UUID | None
+    """Whose log: a tenant's, or None for the platform's."""
+    type: str
+    version: int
+    at_ms: int
+    """Milliseconds since 1970."""
+    actor: str
+    """`user:ID`, `service:NAME`, `operator:NAME`, `system:DUTY` or `anonymous`."""
+    request_id: str
+    outcome: str
+    about: Mapping[str, Fact]
+    """Whom and what it is about: `user_id`, `session_id`, `role`, `kid`, … and `reason`."""
+    old: Mapping[str, Fact] | None
+    new: Mapping[str, Fact] | None
+    personal: str | None
+    """The commitment to what is personal, if anything is."""
+
+    @property
+    def user_id(self) -> uuid.UUID | None:
+        """Whom it is about, if it is about a user."""
+        found = self.about.get("user_id")
+        return uuid.UUID(found) if isinstance(found, str) else None
+
+    def encode(self) -> bytes:
+        """JSON, always the same bytes for the same record."""
+        members: dict[str, Any] = {
+            "form": FORM,
+            "id": str(self.id),
+            "log": PLATFORM if self.log is None else str(self.log),
+            "type": self.type,
+            "version": self.version,
+            "at": self.at_ms,
+            "actor": self.actor,
+            "request": self.request_id,
+            "outcome": self.outcome,
+            "about": dict(self.about),
+            "old": self.old,
+            "new": self.new,
+            "personal": self.personal,
+        }
+        return msgspec.json.encode({name: value for name, value in members.items() if value is not None})
+
+
+class _Form(msgspec.Struct, forbid_unknown_fields=True):
+    form: int
+    id: uuid.UUID
+    log: str
+    type: str
+    version: int
+    at: int
+    actor: str
+    request: str
+    outcome: str
+    about: dict[str, Any]
+    old: dict[str, Any] | None = None
+    new: dict[str, Any] | None = None
+    personal: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Form)
+
+
+def decode(data: bytes) -> Record:
+    """The record that these bytes are. Raises ValueError: they are none."""
+    try:
+        form = _decoder.decode(data)
+        log = None if form.log == PLATFORM else uuid.UUID(form.log)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ValueError(f"not a record of the audit log: {error}") from None
+    if form.form != FORM:
+        raise ValueError(f"a record of form {form.form}, which this version can't read")
+    return Record(
+        id=form.id,
+        log=log,
+        type=form.type,
+        version=form.version,
+        at_ms=form.at,
+        actor=form.actor,
+        request_id=form.request,
+        outcome=form.outcome,
+        about=form.about,
+        old=form.old,
+        new=form.new,
+        personal=form.personal,
+    )
+
+
+def actor_of(trace: Trace) -> str:
+    """Who has done it, as far as that is known."""
+    if trace.actor_id is not None:
+        return f"user:{trace.actor_id}"
+    if trace.service is not None:
+        return f"service:{trace.service}"
+    if trace.request_id == "console":
+        return f"operator:{trace.operator or '-'}"
+    return f"system:{trace.request_id}" if trace.request_id in DUTIES else "anonymous"
+
+
+def about(event: Event, log: uuid.UUID | None) -> dict[str, Fact]:
+    """What an event names, without the tenant whose log it stands in."""
+    found = {name: str(value) if isinstance(value, uuid.UUID) else value for name, value in event.named()}
+    if log is not None:
+        found.pop("tenant_id", None)
+    return found
+
+
+def personal_of(event: Event) -> dict[str, str]:
+    """What is personal in an event: values that it brings, and where it came from."""
+    address = {} if event.trace.address == "-" else {"address": event.trace.address}
+    return address | dict(event.personal or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An event that has been committed and has no position yet. What is personal is sealed."""
+
+    id: uuid.UUID
+    record: bytes
+    sealed: Sealed | None

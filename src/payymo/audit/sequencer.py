@@ -1,0 +1,73 @@
+"""Gives committed events their positions in the logs: one process at a time for each log, whoever is killed when.
+
+Events are taken out of the inbox, put into the log and into its tree in one transaction. What is committed later gets a
+later position; transactions that wait for each other have theirs in the order in which they commit, because events are
+the last thing they write.
+"""
+
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from payymo.audit import store
+from payymo.audit.merkle import EMPTY_ROOT, append, leaf_hash
+from payymo.audit.model import Pending, Record, decode
+from payymo.clock import Clock
+from payymo.db.work import Work
+
+BATCH: Final = 2000
+UNREADABLE: Final = "unreadable"
+"""The type of what stands in the inbox and is no record of ours. It gets a position: whoever put it there is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Integrated:
+    """What one round has done: how many events it gave positions, in which logs, and how many wait in each of them."""
+
+    events: int
+    logs: tuple[uuid.UUID, ...]
+    is_done: bool
+
+
+class Sequencer:
+    """Grows the logs."""
+
+    def __init__(self, work: Work, clock: Clock) -> None:
+        self._work = work
+        self._clock = clock
+
+    def integrate(self) -> Integrated:
+        """Give positions to what waits, a batch for each log. Not `is_done`: there is more."""
+        with self._work.platform(writes=False) as tx:
+            waiting = tuple(store.list_waiting(tx))
+        counts = [self._integrate(log) for log in waiting]
+        return Integrated(sum(counts), waiting, is_done=all(count < BATCH for count in counts))
+
+    def integrate_all(self) -> int:
+        """Give positions to everything that waits. Answers to how many events."""
+        total = 0
+        while True:
+            done = self.integrate()
+            total += done.events
+            if done.is_done:
+                return total
+
+    def _integrate(self, log: uuid.UUID) -> int:
+        with self._work.platform() as tx:
+            now = int(self._clock())
+            head = store.lock(tx, log, empty_root=EMPTY_ROOT, now=now)
+            taken = store.take(tx, log, count=BATCH)
+            if taken:
+                leaves = [leaf_hash(pending.record) for pending in taken]
+                grown = append(head.size, leaves, partial(store.read_tile, tx, log))
+                store.append(tx, log, head.size, [(_read(pending), pending) for pending in taken])
+                store.advance(tx, log, size=grown.size, root=grown.root, tiles=grown.tiles, now=now)
+        return len(taken)
+
+
+def _read(pending: Pending) -> Record:
+    try:
+        return decode(pending.record)
+    except ValueError:
+        return Record(pending.id, None, UNREADABLE, 1, 0, "-", "-", "-", {}, None, None, None)
