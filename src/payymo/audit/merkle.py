@@ -1,0 +1,296 @@
+"""The Merkle tree of a log (RFC 9162 §2.1, SHA-256): how it grows, what it proves, how proofs are checked. Pure.
+
+It is kept as tiles (C2SP tlog-tiles): hash `i` of the tile at `(level, position)` is the root of the perfect subtree
+over the leaves from `(256 * position + i) * 256**level`, as many as `256**level`. A tile holds up to 256 hashes, one
+after the other. A hash, once written, never changes: a tile only grows at its end, so that the beginning of today's
+tile is the tile of any earlier size. Levels between those of tiles are computed.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from payymo.errors import PayymoError
+
+HASH_BYTES: Final = 32
+TILE_HEIGHT: Final = 8
+TILE_WIDTH: Final = 1 << TILE_HEIGHT
+TILE_BYTES: Final = TILE_WIDTH * HASH_BYTES
+EMPTY_ROOT: Final = hashlib.sha256().digest()
+_LEAF: Final = b"\x00"
+_NODE: Final = b"\x01"
+_PAIR_BYTES: Final = 2 * HASH_BYTES
+
+Place = tuple[int, int]
+"""Level and position of a tile."""
+Read = Callable[[int, int], bytes]
+"""The tile at a level and a position, as it is stored: empty when there is none, longer than asked for if it grew."""
+
+
+class TileDamaged(PayymoError):
+    """A stored tile is missing, too short, or not what the tree was made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A tree after leaves were appended, and the tiles to write for it: new ones, and ones that became longer."""
+
+    size: int
+    root: bytes
+    tiles: dict[Place, bytes]
+
+
+class Edge:
+    """The right edge of a tree, which is all that growing needs: for each level the tile that is not full.
+
+    Starts empty: fed with all leaves of a log in order, it gives every full tile and the root at each size passed,
+    to be compared with what is stored. It holds at most 255 hashes a level.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._rows: list[bytes] = []
+
+    @classmethod
+    def at(cls, size: int, read: Read) -> "Edge":
+        """The edge of a stored tree as it was at `size`. Raises ValueError, and TileDamaged when tiles are missing."""
+        if size < 0:
+            raise ValueError("a tree has no negative size")
+        edge = cls()
+        edge.size = size
+        while (count := size >> TILE_HEIGHT * len(edge._rows)) > 0:
+            edge._rows.append(_read_hashes(read, len(edge._rows), count - count % TILE_WIDTH, count))
+        return edge
+
+    def add(self, leaves: Sequence[bytes]) -> dict[Place, bytes]:
+        """Append leaf hashes; the tiles that became full by it, lower levels first. Quick for thousands at once."""
+        if not set(map(len, leaves)) <= {HASH_BYTES}:
+            raise ValueError("a leaf hash has 32 bytes")
+        full: dict[Place, bytes] = {}
+        count, coming, level = self.size, b"".join(leaves), 0
+        self.size += len(leaves)
+        while coming:
+            if level == len(self._rows):
+                self._rows.append(b"")
+            row = self._rows[level] + coming
+            end = len(row) - len(row) % TILE_BYTES
+            tiles = [row[at : at + TILE_BYTES] for at in range(0, end, TILE_BYTES)]
+            full.update({(level, position): tile for position, tile in enumerate(tiles, count // TILE_WIDTH)})
+            self._rows[level] = row[end:]
+            count, coming, level = count // TILE_WIDTH, b"".join(map(subtree_root, tiles)), level + 1
+        return full
+
+    def partial(self) -> dict[Place, bytes]:
+        """The tiles that are not full."""
+        counts = [self.size >> TILE_HEIGHT * level for level in range(len(self._rows))]
+        return {(level, counts[level] // TILE_WIDTH): row for level, row in enumerate(self._rows) if row}
+
+    def root(self) -> bytes:
+        """The root of the tree at the present size. Costs next to nothing."""
+        return _join(peak for row in self._rows for peak in _peaks(row))
+
+
+def leaf_hash(record: bytes) -> bytes:
+    """The hash of a leaf (RFC 9162 §2.1.1)."""
+    return hashlib.sha256(_LEAF + record).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of a node over its two children (RFC 9162 §2.1.1)."""
+    return hashlib.sha256(_NODE + left + right).digest()
+
+
+def subtree_root(hashes: bytes) -> bytes:
+    """The root over a full tile, or over any other power of two of hashes: what stands for it one level above."""
+    while len(hashes) > HASH_BYTES:
+        hashes = _parents(hashes)
+    return hashes
+
+
+def differing(tile: bytes, other: bytes) -> tuple[int, ...]:
+    """Which hashes of two tiles are not the same; those that only one of them has count, too."""
+    places = range(0, max(len(tile), len(other)), HASH_BYTES)
+    return tuple(at // HASH_BYTES for at in places if tile[at : at + HASH_BYTES] != other[at : at + HASH_BYTES])
+
+
+def append(size: int, leaves: Sequence[bytes], read: Read, *, root: bytes | None = None) -> Grown:
+    """A tree of `size` with these leaf hashes behind it. Reads the right edge only.
+
+    With the `root` that the tree is known to have, a damaged edge is found before anything is built, or signed, upon
+    it. Raises TileDamaged.
+    """
+    edge = Edge.at(size, read)
+    if root is not None and edge.root() != root:
+        raise TileDamaged(private=f"the right edge at {size} is not that of the tree with this root")
+    full = edge.add(leaves)
+    longer = {
+        (level, position): tile
+        for (level, position), tile in edge.partial().items()
+        if size >> TILE_HEIGHT * level != edge.size >> TILE_HEIGHT * level
+    }
+    return Grown(edge.size, edge.root(), full | longer)
+
+
+def root_at(size: int, read: Read) -> bytes:
+    """The root of a stored tree as it was at `size`. Raises TileDamaged."""
+    return Edge.at(size, read).root()
+
+
+def prove_inclusion(index: int, size: int, read: Read) -> tuple[bytes, ...]:
+    """The inclusion proof of a leaf in the tree of `size` (RFC 9162 §2.1.3.1), the leaf's sibling first.
+
+    Reads each tile once: one a level above the leaf, and the right edge. Raises ValueError, TileDamaged.
+    """
+    if not 0 <= index < size:
+        raise ValueError("there is no such leaf in a tree of this size")
+    begin, end = 0, size
+    siblings: list[tuple[int, int]] = []
+    while end - begin > 1:
+        middle = begin + _split(end - begin)
+        if index < middle:
+            siblings.append((middle, end))
+            end = middle
+        else:
+            siblings.append((begin, middle))
+            begin = middle
+    return _roots(reversed(siblings), read)
+
+
+def prove_consistency(old: int, new: int, read: Read) -> tuple[bytes, ...]:
+    """The proof that the tree of `new` begins with that of `old` (RFC 9162 §2.1.4.1). Nothing of nothing, or of itself.
+
+    Raises ValueError, TileDamaged.
+    """
+    if not 0 <= old <= new:
+        raise ValueError("a tree does not shrink")
+    if old == 0:
+        return ()
+    begin, end = 0, new
+    parts: list[tuple[int, int]] = []
+    while end != old:
+        middle = begin + _split(end - begin)
+        if old <= middle:
+            parts.append((middle, end))
+            end = middle
+        else:
+            parts.append((begin, middle))
+            begin = middle
+    if begin:
+        parts.append((begin, end))
+    return _roots(reversed(parts), read)
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
+    """Whether a proof shows a leaf hash at `index` in the tree with this root (RFC 9162 §2.1.3.2)."""
+    if not 0 <= index < size or not _are_hashes(leaf, root, *proof):
+        return False
+    first, last, found = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return False
+        if first & 1 or first == last:
+            found = node_hash(sibling, found)
+            while first and not first & 1:
+                first, last = first >> 1, last >> 1
+        else:
+            found = node_hash(found, sibling)
+        first, last = first >> 1, last >> 1
+    return last == 0 and found == root
+
+
+def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
+    """Whether a proof shows that the tree with the new root begins with that of the old (RFC 9162 §2.1.4.2).
+
+    Every tree begins with the empty one, of which there is one.
+    """
+    if not 0 <= old <= new or not _are_hashes(old_root, new_root, *proof):
+        return False
+    if old == new:
+        return old_root == new_root and not proof and (old > 0 or old_root == EMPTY_ROOT)
+    if old == 0:
+        return old_root == EMPTY_ROOT and not proof
+    path = proof if old & (old - 1) else [old_root, *proof]
+    if not path:
+        return False
+    first, last = old - 1, new - 1
+    while first & 1:
+        first, last = first >> 1, last >> 1
+    old_found = new_found = path[0]
+    for part in path[1:]:
+        if last == 0:
+            return False
+        if first & 1 or first == last:
+            old_found, new_found = node_hash(part, old_found), node_hash(part, new_found)
+            while first and not first & 1:
+                first, last = first >> 1, last >> 1
+        else:
+            new_found = node_hash(new_found, part)
+        first, last = first >> 1, last >> 1
+    return last == 0 and old_found == old_root and new_found == new_root
+
+
+def _are_hashes(*hashes: bytes) -> bool:
+    return all(len(found) == HASH_BYTES for found in hashes)
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`: where RFC 9162 §2.1.1 cuts a tree in two."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _parents(hashes: bytes) -> bytes:
+    """One level up, over an even number of hashes. All the time of a growing tree is spent here."""
+    sha256 = hashlib.sha256
+    pairs = range(0, len(hashes), _PAIR_BYTES)
+    return b"".join([sha256(_NODE + hashes[at : at + _PAIR_BYTES]).digest() for at in pairs])
+
+
+@functools.lru_cache(64)
+def _peaks(row: bytes) -> tuple[bytes, ...]:
+    """The roots of the perfect subtrees that a row of hashes falls into, the smallest and right-most first.
+
+    Remembered, because rows above the lowest change once in 256 leaves.
+    """
+    found: list[bytes] = []
+    while row:
+        if len(row) % _PAIR_BYTES:
+            found.append(row[-HASH_BYTES:])
+            row = row[:-HASH_BYTES]
+        row = _parents(row)
+    return tuple(found)
+
+
+def _join(peaks: Iterable[bytes]) -> bytes:
+    """The root over perfect subtrees, the right-most first."""
+    ordered = list(peaks)
+    return functools.reduce(lambda right, left: node_hash(left, right), ordered) if ordered else EMPTY_ROOT
+
+
+def _roots(ranges: Iterable[tuple[int, int]], read: Read) -> tuple[bytes, ...]:
+    """The roots over ranges of leaves, each as RFC 9162 cuts them; no tile is read twice."""
+    once = functools.cache(read)
+    return tuple(_join(_subtrees(begin, end, once)) for begin, end in ranges)
+
+
+def _subtrees(begin: int, end: int, read: Read) -> Iterable[bytes]:
+    """The perfect subtrees of a range, the right-most first: one for each bit of its width."""
+    width = end - begin
+    for height in range(width.bit_length()):
+        if width >> height & 1:
+            level, above = divmod(height, TILE_HEIGHT)
+            last = end >> TILE_HEIGHT * level
+            yield subtree_root(_read_hashes(read, level, last - (1 << above), last))
+            end -= 1 << height
+
+
+def _read_hashes(read: Read, level: int, begin: int, end: int) -> bytes:
+    """The hashes of a level from `begin` up to `end`, which lie in one tile."""
+    if begin == end:
+        return b""
+    position, offset = divmod(begin, TILE_WIDTH)
+    found = read(level, position)[offset * HASH_BYTES : (offset + end - begin) * HASH_BYTES]
+    if len(found) != (end - begin) * HASH_BYTES:
+        raise TileDamaged(private=f"tile {level}/{position} is missing or too short")
+    return found
