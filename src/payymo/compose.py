@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from payymo.attempts.service import Attempts
+from payymo.audit.checkpoints import AuditKey, Checkpoints, Signing
 from payymo.audit.log import PAYLOADS, AuditLog
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
@@ -24,7 +25,7 @@ from payymo.feed.waiting import Watch
 from payymo.guards.model import GuardPolicy
 from payymo.guards.service import Guards
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
-from payymo.keys.model import Report
+from payymo.keys.model import Report, raw_public
 from payymo.keys.places import KeyPlaces
 from payymo.keys.service import KeyRing
 from payymo.limits.limiter import RateLimiter
@@ -172,6 +173,7 @@ def _build(
         log=log,
         audit=audit,
         sequencer=Sequencer(work, clock),
+        checkpoints=_checkpoints(ground, owners),
         next_master_key=masters[1],
         envelope=envelope,
         secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),
@@ -235,6 +237,21 @@ def _owners(ground: _Ground) -> _Owners:
         users=Users(work, clock, entropy, passwords=ground.passwords, policies=policies, roles=roles, audit=audit),
         revocations=Revocations(work, clock, feed, access_ttl_seconds=access_ttl, audit=audit),
     )
+
+
+def _checkpoints(ground: _Ground, owners: _Owners) -> Checkpoints:
+    ring, issuer = owners.ring, urlsplit(ground.settings.issuer)
+
+    def signing() -> Signing:
+        kid = ring.active_kid("audit")
+        [key] = [key for key in ring.list_keys() if key.kid == kid]
+        return Signing(raw_public(key), lambda message: ring.sign("audit", message, kid=kid))
+
+    def keys() -> list[AuditKey]:
+        return [AuditKey(raw_public(key), key.state == "revoked") for key in ring.list_ever("audit")]
+
+    deployment = (issuer.netloc + issuer.path).rstrip("/")
+    return Checkpoints(ground.work, ground.clock, deployment=deployment, signing=signing, keys=keys)
 
 
 def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from limits.storage import Storage
 
 from payymo.attempts.service import Attempts
+from payymo.audit.checkpoints import Checkpoints
 from payymo.audit.log import AuditLog
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
@@ -66,6 +67,7 @@ class Services:
     log: SecurityLog
     audit: AuditLog
     sequencer: Sequencer
+    checkpoints: Checkpoints
     next_master_key: MasterKey | None
     envelope: Envelope
     secrets: Secrets

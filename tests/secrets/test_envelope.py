@@ -10,10 +10,10 @@ from payymo.db.schema import data_keys, master_keys, service_secrets
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.logs import Trace
+from payymo.sealed import Sealed
 from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Envelope
 from payymo.secrets.master import read_key, write_key
-from payymo.sealed import Sealed
 from tests.support.crew import Crew
 from tests.support.house import MASTER_KEY, Database, House
 

@@ -53,6 +53,18 @@ def _putting(insert: Any) -> Any:
 
 _PUT_TILES = {name: _putting(insert) for name, insert in _INSERTS}
 _ADD_CHECKPOINT = {name: insert(k).on_conflict_do_nothing() for name, insert in _INSERTS}
+_SIGNED = sa.select(sa.func.max(k.c.size)).where(k.c.tenant_id == g.c.tenant_id).correlate(g).scalar_subquery()
+_SIGNED_AT = (
+    sa.select(k.c.created_at)
+    .where(k.c.tenant_id == g.c.tenant_id)
+    .order_by(k.c.size.desc())
+    .limit(1)
+    .correlate(g)
+    .scalar_subquery()
+)
+_UNSIGNED = sa.select(g.c.tenant_id, g.c.size, g.c.root).where(
+    g.c.size > sa.func.coalesce(_SIGNED, 0), sa.func.coalesce(_SIGNED_AT, 0) <= sa.bindparam("before")
+)
 _NEWEST_CHECKPOINT = (
     sa.select(k.c.size, k.c.note, k.c.created_at).where(k.c.tenant_id == _OF).order_by(k.c.size.desc()).limit(1)
 )
@@ -169,6 +181,11 @@ def advance(
 def add_checkpoint(tx: Transaction, log: uuid.UUID, size: int, note: str, *, now: int) -> None:
     """Keep a signed head."""
     tx.execute(_ADD_CHECKPOINT[tx.dialect], {"tenant_id": log, "size": size, "note": note, "created_at": now})
+
+
+def list_unsigned(tx: Transaction, *, before: int) -> list[tuple[uuid.UUID, int, bytes]]:
+    """Logs that are longer than their newest checkpoint, which is at least as old; with their size and root."""
+    return [(row.tenant_id, row.size, bytes(row.root)) for row in tx.execute(_UNSIGNED, {"before": before})]
 
 
 def find_newest_checkpoint(tx: Transaction, log: uuid.UUID) -> StoredCheckpoint | None:

@@ -19,6 +19,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from payymo.app import create_app
+from payymo.auditing import Auditor
 from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, Hashing
 from payymo.cli.bridge import Bridge
@@ -122,6 +123,7 @@ class _Loader:
         if self.tls is not None and source is not None:
             watch(source, self.tls.mark)
         services.courier.start()
+        Auditor(services).start()
         every = self.settings.server.maintenance_seconds
         # One thread never hashes, and verifies tokens whatever is asked.
         admission = Admission(max(1, min(services.passwords.parallel, self.settings.server.threads - 1)))

@@ -55,17 +55,6 @@ class Closing:
         """Write what is written last; on PostgreSQL the transaction has committed then. Raises ChangeUnrecorded."""
         if not self._rows:
             if changed := {table for table, result in self._changes if result.rowcount}:
-                import traceback
-
-                open("/tmp/unrec.log", "a").write(
-                    repr(changed)
-                    + " "
-                    + " | ".join(
-                        f"{f.filename.split('/')[-2]}/{f.filename.split('/')[-1]}:{f.lineno}:{f.name}"
-                        for f in traceback.extract_stack()[-9:-2]
-                    )
-                    + "\n"
-                )  # XXX
                 raise ChangeUnrecorded(private=f"{', '.join(sorted(changed))}: changed without an event")
         elif connection.dialect.name == "postgresql":
             inserts = "; ".join(_insert(table, row) for table, row in self._rows)

@@ -10,9 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from payymo.db.closing import ASIDE
 from payymo.db.schema import followers as f
-from payymo.db.closing import ASIDE
 from payymo.db.schema import revocation_counter
-from payymo.db.closing import ASIDE
 from payymo.db.schema import service_credentials as c
 from payymo.db.work import Transaction
 from payymo.guards.model import Follower, ServiceCredential

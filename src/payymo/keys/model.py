@@ -1,5 +1,6 @@
 """What a signing key is, and which keys do what. Pure."""
 
+import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -55,6 +56,11 @@ class SigningKey:
                 return self.retires_at is not None and now < self.retires_at
             case "retired" | "revoked":
                 return False
+
+
+def raw_public(key: SigningKey) -> bytes:
+    """The 32 bytes of an Ed25519 key (RFC 8032 §5.1.5). Raises KeyError for keys of other kinds."""
+    return base64.urlsafe_b64decode(key.public_jwk["x"] + "=")
 
 
 def place_of(location: str) -> str:

@@ -111,6 +111,11 @@ class KeyRing:
         """Every key that still does something."""
         return self._known.read().keys
 
+    def list_ever(self, purpose: Purpose) -> tuple[SigningKey, ...]:
+        """Every key of a purpose that there ever was, the oldest first: what it has signed may outlive it."""
+        with self._work.platform(writes=False) as tx:
+            return store.list_ever(tx, purpose)
+
     def ensure(self) -> None:
         """Make the keys that are missing; a next key of another algorithm or place than configured gives way to one.
 

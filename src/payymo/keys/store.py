@@ -26,6 +26,7 @@ _COLUMNS = (
     t.c.retires_at,
 )
 _LIST = sa.select(*_COLUMNS).where(t.c.state.not_in(["retired", "revoked"])).order_by(t.c.created_at, t.c.kid)
+_EVER = sa.select(*_COLUMNS).where(t.c.purpose == sa.bindparam("of_purpose")).order_by(t.c.created_at, t.c.kid)
 _LOCK = {
     "postgresql": sa.text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=0x6B65_7973),
 }
@@ -86,6 +87,11 @@ def lock(tx: Transaction) -> None:
 def list_keys(tx: Transaction) -> tuple[SigningKey, ...]:
     """Every key that still does something, oldest first."""
     return tuple(_read(row) for row in tx.execute(_LIST).mappings())
+
+
+def list_ever(tx: Transaction, purpose: Purpose) -> tuple[SigningKey, ...]:
+    """Every key of a purpose that there ever was, oldest first."""
+    return tuple(_read(row) for row in tx.execute(_EVER, {"of_purpose": purpose}).mappings())
 
 
 def add_key(tx: Transaction, key: SigningKey, sealed: Sealed | None) -> None:
