@@ -330,6 +330,18 @@ def test_a_changed_consistency_proof_does_not_hold(stored: Stored, old: int, new
         assert not verify_consistency(old, new, before, wrong, proof)
 
 
+def test_a_hash_has_32_bytes_and_a_path_ends_at_the_root() -> None:
+    """Bytes that move from a hash to its neighbour make the same parent; a longer path, another tree's."""
+    one, other, third = LEAVES[:3]
+    parent = node_hash(one, other)
+    for left, right in [(one[:-1], one[-1:] + other), (one + other[:1], other[1:])]:
+        assert node_hash(left, right) == parent
+        assert not verify_inclusion(left, 0, 2, [right], parent)
+        assert not verify_consistency(1, 2, left, parent, [right])
+    assert not verify_inclusion(other, 0, 1, [one], parent)
+    assert not verify_consistency(1, 2, one, node_hash(third, node_hash(one, other)), [other, third])
+
+
 def test_trees_that_are_always_consistent_need_no_proof_and_take_none() -> None:
     """The empty tree, of which there is one; and a tree with itself."""
     one, other = LEAVES[:2]

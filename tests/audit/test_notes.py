@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -61,11 +62,11 @@ WITNESS_KEY = VerifierKey("witness.example/w1", WITNESS.public_key().public_byte
 HEAD = Checkpoint(LOG_KEY.name, 42, hashlib.sha256(b"root").digest())
 
 
-def cosign(text: str, time: int) -> str:
+def cosign(text: str, time: int, key: VerifierKey = WITNESS_KEY) -> str:
     """A witness's line, as C2SP tlog-cosignature defines it."""
     value = WITNESS.sign(f"cosignature/v1\ntime {time}\n{text}".encode())
-    line = WITNESS_KEY.id + time.to_bytes(8) + value
-    return f"— {WITNESS_KEY.name} {base64.b64encode(line).decode()}\n"
+    line = key.id + time.to_bytes(8) + value
+    return f"— {key.name} {base64.b64encode(line).decode()}\n"
 
 
 def reason(call: Callable[[], object]) -> str:
@@ -200,6 +201,9 @@ def test_a_checkpoint_is_worth_what_its_own_log_signed() -> None:
     other = VerifierKey("payymo.example/other", LOG_KEY.public_key)
     by_other = str(sign(str(HEAD), other, LOG.sign)).encode()
     assert reason(lambda: open_checkpoint(by_other, [other, LOG_KEY])) == "signature_missing"
+    namesake = replace(WITNESS_KEY, name=LOG_KEY.name)
+    by_namesake = f"{HEAD}\n{cosign(str(HEAD), 7, namesake)}".encode()
+    assert reason(lambda: open_checkpoint(by_namesake, [LOG_KEY, namesake])) == "signature_missing"
     by_witness = f"{HEAD}\n{cosign(str(HEAD), 7)}".encode()
     assert Note.parse(by_witness).verify([WITNESS_KEY]) == (Verified(WITNESS_KEY, 7),)
     assert reason(lambda: open_checkpoint(by_witness, [LOG_KEY, WITNESS_KEY])) == "signature_missing"

@@ -242,6 +242,32 @@ def test_another_shape_is_no_proof(damage: Callable[[str], str]) -> None:
     assert reason(damage(inclusion().encode().decode()).encode()) in {"proof_malformed", "note_malformed"}
 
 
+def test_what_is_shown_has_one_spelling() -> None:
+    """Other spaces, a member more, an empty line, upper case: no two files show the same in another way."""
+    proof = inclusion(267, 300, Disclosure(SALT, PAYLOAD)).encode().decode()
+    start, extra, rest = proof.partition("extra ")[0], *proof.partition("extra ")[2].split("\n", 1)
+    line = base64.b64decode(extra).decode()
+    for other in [
+        line.replace('":"' + SALT.hex(), '": "' + SALT.hex()),
+        line.replace(SALT.hex(), SALT.hex().upper()),
+        line[:-1] + ',"more":1}',
+        line + "\n",
+        RECORDS[267].decode() + "\n",
+        RECORDS[267].decode() + "\n[]",
+        RECORDS[267].decode() + '\n{"payload":1,"salt":2}',
+    ]:
+        assert other != line
+        respelt = f"{start}extra {base64.b64encode(other.encode()).decode()}\n{rest}"
+        assert reason(respelt.encode()) == "proof_malformed"
+
+
+def test_a_proof_is_not_endless() -> None:
+    """However right it is."""
+    endless = b'{"personal":null,"a":"' + b"a" * PROOF_BYTES_MAX + b'"}'
+    proof = InclusionProof(0, (), checkpoint(1, read=tree([endless])), endless)
+    assert reason(proof.encode()) == "proof_malformed"
+
+
 @given(
     st.sampled_from([b"", b"c2sp.org/tlog-proof@v1\n", b"payymo/consistency-proof@v1\n"]),
     st.binary(max_size=200) | st.text(alphabet="a\n—+ =A1x").map(str.encode),
