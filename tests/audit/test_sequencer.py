@@ -1,7 +1,8 @@
 """From the transaction of a change to a position in the log: nothing lost, nothing twice, in commit order."""
 
 import sqlalchemy as sa
-from payymo.audit.merkle import EMPTY_ROOT, leaf_hash, verify_inclusion
+
+from payymo.audit.merkle import EMPTY_ROOT
 from payymo.audit.model import decode
 from payymo.db.schema import audit_events, audit_inbox, audit_logs, audit_payloads
 from tests.support.house import House
@@ -30,7 +31,12 @@ def test_what_has_been_done_is_on_record_in_the_order_in_which_it_was_done(house
     assert [row["type"] for row in own] == ["user.created", "session.login", "session.refresh", "session.logout"]
     for row in own:
         record = decode(bytes(row["record"]))
-        assert (record.id, record.type, record.at_ms, record.log) == (row["id"], row["type"], row["at"], house.default.id)
+        assert (record.id, record.type, record.at_ms, record.log) == (
+            row["id"],
+            row["type"],
+            row["at"],
+            house.default.id,
+        )
     [head] = [row for row in rows(house, audit_logs) if row["tenant_id"] == house.default.id]
     assert head["size"] == 4
     assert head["root"] != EMPTY_ROOT

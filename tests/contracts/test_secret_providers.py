@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from payymo.db.work import Transaction
 from payymo.entropy import Entropy
 from payymo.errors import Conflict, InvalidInput, Misconfigured, NotFound
-from payymo.logs import Trace
+from payymo.logs import Event, Trace
 from payymo.secrets.model import MAX_SECRET_BYTES
-from payymo.secrets.providers import EnvironmentSecrets, FileSecrets, Provider
+from payymo.secrets.providers import Change, EnvironmentSecrets, FileSecrets, Provider
 from payymo.secrets.service import Secrets
 from payymo.secrets.vault_secrets import open_secrets
 from tests.support.crew import Crew
@@ -37,7 +38,13 @@ def stored(request: pytest.FixtureRequest, kind: str) -> Iterator[Provider]:
     """A tenant's secrets or the service's, on a database of the kind that the provider's name ends with."""
     owner, _, database = kind.partition(" on ")
     house = House(request.getfixturevalue(f"{database}_database"))
-    yield house.services.secrets._places.open("database:", house.tenant("a").id if owner == "tenant" else None)
+    tenant_id = house.tenant("a").id if owner == "tenant" else None
+
+    def record(tx: Transaction, change: Change, name: str, version: int) -> None:
+        event = Event(f"secret.{change}", trace=Trace(), secret=name, version=version)
+        house.services.audit.record(tx, event)
+
+    yield house.services.secrets._places.open("database:", tenant_id, record=record)
     house.close()
 
 

@@ -209,6 +209,24 @@ TAKEN: dict[str, Any] = {
 
 PLATFORM = (
     {
+        ("payymo.audit.store", name)
+        for name in (
+            *(
+                "_WAITING",
+                "_BACKLOG",
+                "_BEGIN",
+                "_LOCK",
+                "_TAKE",
+                "_ADD_EVENTS",
+                "_ADD_PAYLOADS",
+                "_PUT_TILES",
+                "_ADVANCE",
+            ),
+            *("_TILE", "_UNSIGNED", "_ADD_CHECKPOINT", "_NEWEST_CHECKPOINT"),
+            *("_OF_PLATFORM.list", "_OF_PLATFORM.count", "_OF_PLATFORM.reseal"),
+        )
+    }
+    | {
         ("payymo.certificates.store", name)
         for name in (
             "_LIST",
@@ -234,6 +252,7 @@ PLATFORM = (
     | {
         ("payymo.keys.store", name)
         for name in (
+            "_EVER",
             "_LIST",
             "_LOCK",
             "_ADD",

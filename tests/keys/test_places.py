@@ -15,7 +15,7 @@ from payymo.db.schema import signing_keys
 from payymo.entropy import Entropy
 from payymo.errors import Conflict, Misconfigured, Unavailable
 from payymo.keys.hardware import HardwareKeys
-from payymo.keys.model import place_of
+from payymo.keys.model import PURPOSES, place_of
 from payymo.keys.places import FileKeys, KeyPlace, KeyPlaces, require_place
 from payymo.keys.signer import public_jwk
 from payymo.logs import Trace
@@ -232,7 +232,7 @@ def test_what_loses_a_race_leaves_no_key_behind(elsewhere: House, place: Place) 
 
     with Crew(4) as pool:
         turned = [kid for kids in pool.map(turn, range(4)) for kid in kids]
-    assert len(turned) == len(set(turned)) == 2  # the access key and the refresh key, by whoever came first
+    assert len(turned) == len(set(turned)) == len(PURPOSES)  # each by whoever came first
     assert len(rows(elsewhere, "active")) == len(rows(elsewhere, "next")) == 1
     known = [row for state in ("active", "next", "retiring") for row in rows(elsewhere, state)]
     assert place.content() == {name_of(row.location) for row in known if row.location}

@@ -9,7 +9,7 @@ from payymo.attempts.model import GuessingPolicy, Origin
 from payymo.attempts.service import Attempts
 from payymo.db.schema import tenant_limits
 from payymo.limits.limiter import account_key
-from payymo.logs import Trace
+from payymo.logs import Event, Trace
 from payymo.mail.model import MailPolicy, Message, Sender
 from payymo.mail.outbox import Outbox
 from payymo.tenants.model import Tenant
@@ -32,7 +32,12 @@ class Side:
 
 def build_sides(house: House) -> tuple[Side, Side]:
     """Tenants `a` and `b`."""
-    return _side(house, "a"), _side(house, "b")
+    sides = _side(house, "a"), _side(house, "b")
+    house.services.sequencer.integrate_all()
+    house.services.checkpoints.sign_due()
+    for side in sides:  # and an event each that has no position yet
+        house.services.audit.record_apart(Event("session.login", "refused", trace=Trace(), tenant_id=side.tenant.id))
+    return sides
 
 
 def _side(house: House, slug: str) -> Side:
@@ -43,7 +48,9 @@ def _side(house: House, slug: str) -> Side:
         house.services.secrets.put(name, slug.encode(), tenant_id=tenant.id, trace=Trace())
     sender = Sender(f"{slug}@example.com", slug)
     services, policy = house.services, MailPolicy(is_on=True, sender=sender, claim_seconds=60)
-    outbox = Outbox(services.work, services.envelope, house.clock, services.entropy, policy=policy, log=services.log)
+    outbox = Outbox(
+        services.work, services.envelope, house.clock, services.entropy, policy=policy, audit=services.audit
+    )
     outbox.set_sender(tenant.id, sender, trace=Trace())
     with services.work(tenant.id) as tx:
         outbox.put(tx, Message("test", f"{slug}@example.com"))
@@ -54,7 +61,7 @@ def _side(house: House, slug: str) -> Side:
     ended = house.logged_in("alice", tenant=tenant)
     assert ended.post("/api/auth/logout").status_code == 200  # leaves a revocation behind
     alice = house.logged_in("alice", tenant=tenant)
-    with services.work(tenant.id) as tx:
+    with house.by_hand(tenant.id) as tx:
         services.links.issue(tx, "reset-password", alice_user.id, bound_to=(slug,))
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
     _guess(house, tenant, alice_user.id, session.id)
@@ -70,12 +77,12 @@ def _guess(house: House, tenant: Tenant, user_id: uuid.UUID, session_id: uuid.UU
         lambda: house.clock() + apart,
         services.entropy,
         policy=GuessingPolicy(failures=1),
-        log=services.log,
+        audit=services.audit,
     )
     attempts.remember(tenant.id, user_id, session_id, ())
     account = account_key(tenant.id, "alice@example.com")
     attempt = attempts.admit(tenant.id, Origin(account, "alice@example.com", "192.0.2.1"), trace=Trace())
     attempts.failed(attempt, trace=Trace())
-    with services.work.platform() as tx:
+    with house.by_hand() as tx:
         tier = "login" if tenant.slug == "a" else "refresh"
         tx.execute(sa.insert(tenant_limits), {"tenant_id": tenant.id, "tier": tier, "limits": "7/minute"})

@@ -60,7 +60,7 @@ class Sequencer:
             taken = store.take(tx, log, count=BATCH)
             if taken:
                 leaves = [leaf_hash(pending.record) for pending in taken]
-                grown = append(head.size, leaves, partial(store.read_tile, tx, log))
+                grown = append(head.size, leaves, partial(store.read_tile, tx, log), root=head.root)
                 store.append(tx, log, head.size, [(_read(pending), pending) for pending in taken])
                 store.advance(tx, log, size=grown.size, root=grown.root, tiles=grown.tiles, now=now)
         return len(taken)

@@ -679,9 +679,12 @@ audit_checkpoints = sa.Table(
 )
 """Signed heads (C2SP tlog-checkpoint)."""
 
+LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints})
+"""What outlives a tenant. What is personal in a log goes with it."""
+
 UNRECORDED: Final = frozenset(
     {
-        *(audit_inbox, audit_logs, audit_events, audit_payloads, audit_tiles, audit_checkpoints),
+        *(*LOGS, audit_payloads),
         # Made when first needed, and wrapped again: what asks for it is recorded.
         *(data_keys, service_data_keys),
         # Counters of what is being tried. What follows from them is recorded: waiting, stopping, refusing.

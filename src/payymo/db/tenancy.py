@@ -28,7 +28,7 @@ ALLOWED: Final[dict[sa.Table, frozenset[Act]]] = dict.fromkeys(schema.TENANT_TAB
     schema.token_revocations: frozenset[Act]({"SELECT", "INSERT"}),
     schema.revocation_counter: frozenset[Act]({"SELECT", "UPDATE"}),
     schema.tenant_limits: frozenset[Act]({"SELECT"}),
-    schema.audit_inbox: frozenset[Act]({"INSERT"}),
+    schema.audit_inbox: frozenset[Act]({"SELECT", "INSERT"}),
     schema.audit_logs: frozenset[Act]({"SELECT"}),
     schema.audit_events: frozenset[Act]({"SELECT"}),
     schema.audit_payloads: frozenset[Act]({"SELECT", "UPDATE"}),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from payymo.db.closing import ASIDE
 from payymo.db.schema import signing_keys as t
 from payymo.db.work import Transaction
 from payymo.keys.model import Purpose, SigningKey
@@ -63,6 +64,7 @@ _RESEAL = (
     sa.update(t)
     .where(t.c.kid == sa.bindparam("of_kid"), t.c.data_key_id == sa.bindparam("old_key"))
     .values(private_key=sa.bindparam("new_sealed"), data_key_id=sa.bindparam("new_key"))
+    .execution_options(**{ASIDE: "what is sealed stays what it is, and data-keys.rotated tells of it"})
 )
 _THE_NEXT = (t.c.purpose == sa.bindparam("of_purpose"), t.c.state == "next")
 _DROP_NEXT = sa.delete(t).where(*_THE_NEXT, t.c.location.is_(None))

@@ -118,7 +118,11 @@ class _KeyTable:
             table.c.id == sa.bindparam("of_id"),
             # Logs outlive tenants, so that no foreign key says it: a key stays while an event is sealed under it.
             *(
-                ~sa.exists().where(sealed.c.tenant_id == log, sealed.c.data_key_id == sa.bindparam("of_id"))
+                ~sa.exists(
+                    sa.select(sealed.c.id).where(
+                        sealed.c.tenant_id == log, sealed.c.data_key_id == sa.bindparam("of_id")
+                    )
+                )
                 for sealed in (audit_inbox, audit_payloads)
             ),
         )
@@ -288,6 +292,7 @@ class _SecretTable:
             sa.update(table)
             .where(*own, named, version, c.data_key_id == sa.bindparam("old_key"))
             .values(sealed=sa.bindparam("new_sealed"), data_key_id=sa.bindparam("new_key"))
+            .execution_options(**{ASIDE: "what is sealed stays what it is, and data-keys.rotated tells of it"})
         )
 
 

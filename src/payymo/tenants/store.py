@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from payymo.db.schema import TENANT_TABLES
+from payymo.db.schema import LOGS, TENANT_TABLES
 from payymo.db.schema import tenants as t
 from payymo.db.work import Transaction
 from payymo.errors import Conflict
@@ -34,8 +34,8 @@ def _delete_some(table: sa.Table) -> sa.Delete:
 
 
 _LOCK = {"postgresql": sa.text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=0x7465_6E61)}
-_DELETE_SOME = [_delete_some(table) for table in reversed(TENANT_TABLES)]
-"""Whatever a tenant has, by the catalogue; what refers to something goes before it."""
+_DELETE_SOME = [_delete_some(table) for table in reversed(TENANT_TABLES) if table not in LOGS]
+"""Whatever a tenant has, by the catalogue; what refers to something goes before it. Its log stays."""
 
 
 def find_by_slug(tx: Transaction, slug: str) -> Tenant | None:

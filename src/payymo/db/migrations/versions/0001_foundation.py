@@ -34,7 +34,7 @@ ROLES = {
         "known_devices": "SELECT, INSERT, UPDATE, DELETE",
         "lockout_notices": "SELECT, INSERT, UPDATE, DELETE",
         "tenant_limits": "SELECT",
-        "audit_inbox": "INSERT",
+        "audit_inbox": "SELECT, INSERT",
         "audit_logs": "SELECT",
         "audit_events": "SELECT",
         "audit_payloads": "SELECT, UPDATE",
