@@ -14,8 +14,8 @@ from bench.scene import DATABASES, Scene, Stage
 from payymo.db.schema import secrets
 from payymo.db.work import Transaction
 from payymo.logs import Trace
+from payymo.sealed import Sealed
 from payymo.secrets.envelope import Envelope
-from payymo.secrets.model import Sealed
 
 PLACE = ("secrets", "name", "1", "value")
 VALUE = b"x" * 64

@@ -4,7 +4,7 @@ import os
 import statistics
 from collections.abc import Callable
 
-from bench import counting, feed, floors, guard, hardware, rotation, sealing, timing
+from bench import counting, feed, floors, guard, hardware, recording, rotation, sealing, timing
 from bench.filling import fill
 from bench.measure import (
     Act,
@@ -188,6 +188,8 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "snapshot": feed.snapshot,
     "timing": timing.indistinguishable,
     "overload": timing.overload,
+    "recording": recording.cost,
+    "integration": recording.keeping_up,
 }
 
 
