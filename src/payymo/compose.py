@@ -24,6 +24,9 @@ from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.model import GuardPolicy
 from payymo.guards.service import Guards
+from payymo.health.checks import checks_of
+from payymo.health.model import Check
+from payymo.health.service import Monitor
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
 from payymo.keys.model import Report, raw_public
 from payymo.keys.places import KeyPlaces
@@ -210,6 +213,19 @@ def _build(
         counters=counters,
         minter=owners.minter,
         verifier=access_verifier(owners.minter.policy, owners.ring, clock, cache_size=TOKEN_CACHE),
+        health=Monitor(_checks(ground, owners, accounts), clock, log),
+    )
+
+
+def _checks(ground: _Ground, owners: _Owners, accounts: _Accounts) -> tuple[Check, ...]:
+    return checks_of(
+        ground.engine,
+        ground.work,
+        ground.clock,
+        ring=owners.ring,
+        feed=owners.feed,
+        outbox=accounts.outbox,
+        duties_every=ground.settings.server.maintenance_seconds,
     )
 
 

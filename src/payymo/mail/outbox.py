@@ -80,6 +80,11 @@ class Outbox:
             raise NotFound("No message with this id has failed and is still of use.")
         return count
 
+    def stuck_since(self) -> int | None:
+        """Since when mail is due, or a mail server at fault; a moment to come: none is. None: there is no mail."""
+        with self._work.platform(writes=False) as tx:
+            return store.find_stuck(tx)
+
     def sender_of(self, tenant_id: uuid.UUID) -> Sender:
         """In whose name the tenant's mail goes out."""
         with self._work.reading(tenant_id) as tx:

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 from payymo.certificates.model import Usage
 from payymo.events import EVENTS
 from payymo.guards.model import STANDINGS
+from payymo.health import model as health
 from payymo.keys.model import PURPOSES
 from payymo.limits.model import Tier
 from payymo.logs import OUTCOMES
@@ -164,6 +165,12 @@ BUILD: Final = Family(
 DATABASE_UP: Final = Family(
     "payymo_database_up", "gauge", "1 while the database answers; on 0, what is read from it is as it was."
 )
+HEALTH: Final = Family(
+    "payymo_health",
+    "gauge",
+    "1 for how a check of this node stands, as /health/ready has it, 0 for how it does not.",
+    {"check": frozenset(health.NAMES), "state": frozenset(health.STANDINGS)},
+)
 DATABASE_READ: Final = Family(
     "payymo_database_read_timestamp_seconds",
     "gauge",
@@ -222,6 +229,7 @@ FOLLOWERS: Final = Family(
 READ: Final = (
     BUILD,
     DATABASE_UP,
+    HEALTH,
     DATABASE_READ,
     CERTIFICATE_EXPIRY,
     CERTIFICATE_VALID,
