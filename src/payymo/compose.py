@@ -89,19 +89,23 @@ def compose(
     log: SecurityLog | None = None,
     passwords: Passwords | None = None,
     signs: bool = True,
+    makes: bool = True,
 ) -> Services:
     """Build the service. Raises Misconfigured with every reason why it can't run like this; then nothing is written.
 
-    Not `signs`: for who manages it. Then keys that can't be used now are no reason not to begin.
+    Not `signs`: for who manages it. Then keys that can't be used now are no reason not to begin. Not `makes`: for who
+    only looks. What is missing stays missing.
     """
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
         passwords = passwords or Passwords(cost=password_cost(settings), processes=settings.server.workers)
         built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords)
-        if signs:
+        if makes:
+            built.tenants.ensure_default()
+        if makes and signs:
             built.ring.ensure()
-        else:
+        elif makes:
             built.ring.try_to_ensure()
     except BaseException:
         engine.dispose()
@@ -247,7 +251,7 @@ def _owners(ground: _Ground) -> _Owners:
         keeper=keeper,
         ring=ring,
         minter=TokenMinter(ring, entropy, token_policy(settings)),
-        tenants=_tenants(ground),
+        tenants=Tenants(work, clock, entropy, default_slug=settings.default_tenant, audit=audit),
         roles=roles,
         policies=policies,
         users=Users(work, clock, entropy, passwords=ground.passwords, policies=policies, roles=roles, audit=audit),
@@ -342,13 +346,6 @@ def _administration(ground: _Ground, owners: _Owners, accounts: _Accounts) -> Ad
         notices=accounts.notices,
         audit=ground.audit,
     )
-
-
-def _tenants(ground: _Ground) -> Tenants:
-    slug = ground.settings.default_tenant
-    tenants = Tenants(ground.work, ground.clock, ground.entropy, default_slug=slug, audit=ground.audit)
-    tenants.ensure_default()
-    return tenants
 
 
 def _reports(guards: Guards, within_seconds: int) -> Callable[[], list[Report]]:
