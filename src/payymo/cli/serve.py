@@ -133,6 +133,7 @@ class _Loader:
             return bridge(create_app(self.settings, services=services))
         services.limiter.observe(meter.refusal)
         services.attempts.observe(meter.lockout)
+        services.watch.observe(meter.delivery)
         meter.watch(admission.line)
         meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
         self.node.serve(services, meter)

@@ -91,6 +91,12 @@ LIMITED_TOTAL: Final = Family(
     "Tries that a rate limit or the lockout has refused, by tier.",
     {"tier": frozenset((*get_args(Tier), LOCKOUT))},
 )
+DELIVERY_SECONDS: Final = Family(
+    "payymo_revocation_delivery_seconds",
+    "histogram",
+    "Seconds from when a revocation was there at the earliest until a follower who waited for it was answered.",
+    starts_at_zero=False,
+)
 HASHES: Final = Family(
     "payymo_password_hashes",
     "gauge",
@@ -144,6 +150,7 @@ COUNTED: Final = (
     REQUESTS_TOTAL,
     REQUEST_SECONDS,
     LIMITED_TOTAL,
+    DELIVERY_SECONDS,
     HASHES,
     HASHES_SHED_TOTAL,
     CONNECTIONS,

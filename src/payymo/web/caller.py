@@ -28,6 +28,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SLUG_MAX = 63
 UNKNOWN = "unknown"
 WAITED = "payymo.waited"
+NEWS = "payymo.news"
+"""When what a request waited for was not there yet, by the monotonic clock."""
 """In the environment of a request that was left waiting and comes again: for how long, in seconds."""
 
 
