@@ -23,6 +23,7 @@ from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.db.wal import use_write_ahead_log
 from payymo.errors import Misconfigured, Unavailable
+from payymo.spans import Span, untraced
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -94,6 +95,11 @@ class Work:
         self._engine = engine
         self._is_postgres = engine.dialect.name == "postgresql"
         self._questions: list[Question] = []
+        self._span: Span = untraced
+
+    def trace(self, span: Span) -> None:
+        """Let a tracer hear of every transaction from now on."""
+        self._span = span
 
     @contextmanager
     def __call__(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
@@ -143,7 +149,11 @@ class Work:
     def _transaction(self, role: str, tenant: str, *, writes: bool) -> Iterator[sa.Connection]:
         first = _ENTER.format(role=role, tenant=tenant) if self._is_postgres else _WRITE if writes else "BEGIN"
         try:
-            with self._engine.connect().execution_options(payymo_begin=first) as connection, begin(connection):
+            with (
+                self._span("transaction"),
+                self._engine.connect().execution_options(payymo_begin=first) as connection,
+                begin(connection),
+            ):
                 yield connection
         except (OperationalError, PoolTimeout) as error:
             raise Unavailable(private=type(error).__name__) from error
