@@ -57,8 +57,9 @@ class Monitor:
         look = self._look
         if look is not None and time.monotonic() - look.began < ABANDONED_SECONDS:
             return look, False
-        self._look = look = _Look(self._checks)
+        look = _Look(self._checks)
         threading.Thread(target=self._run, args=(look,), name="payymo-health", daemon=True).start()
+        self._look = look  # not before the thread is there: the machine may have none to give
         return look, True
 
     def _run(self, look: "_Look") -> None:
