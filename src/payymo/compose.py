@@ -24,6 +24,9 @@ from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.model import GuardPolicy
 from payymo.guards.service import Guards
+from payymo.health.checks import checks_of
+from payymo.health.model import Check
+from payymo.health.service import Monitor
 from payymo.keys.keeper import PRIVATE_KEYS, KeyKeeper
 from payymo.keys.model import Report, raw_public
 from payymo.keys.places import KeyPlaces
@@ -86,19 +89,23 @@ def compose(
     log: SecurityLog | None = None,
     passwords: Passwords | None = None,
     signs: bool = True,
+    makes: bool = True,
 ) -> Services:
     """Build the service. Raises Misconfigured with every reason why it can't run like this; then nothing is written.
 
-    Not `signs`: for who manages it. Then keys that can't be used now are no reason not to begin.
+    Not `signs`: for who manages it. Then keys that can't be used now are no reason not to begin. Not `makes`: for who
+    only looks. What is missing stays missing.
     """
     engine = open_engine(settings)
     log = log or SecurityLog(json=settings.is_production)
     try:
         passwords = passwords or Passwords(cost=password_cost(settings), processes=settings.server.workers)
         built = _build(settings, engine, clock, entropy or Entropy(), log, passwords=passwords)
-        if signs:
+        if makes:
+            built.tenants.ensure_default()
+        if makes and signs:
             built.ring.ensure()
-        else:
+        elif makes:
             built.ring.try_to_ensure()
     except BaseException:
         engine.dispose()
@@ -210,6 +217,19 @@ def _build(
         counters=counters,
         minter=owners.minter,
         verifier=access_verifier(owners.minter.policy, owners.ring, clock, cache_size=TOKEN_CACHE),
+        health=Monitor(_checks(ground, owners, accounts), clock, log),
+    )
+
+
+def _checks(ground: _Ground, owners: _Owners, accounts: _Accounts) -> tuple[Check, ...]:
+    return checks_of(
+        ground.engine,
+        ground.work,
+        ground.clock,
+        ring=owners.ring,
+        feed=owners.feed,
+        outbox=accounts.outbox,
+        duties_every=ground.settings.server.maintenance_seconds,
     )
 
 
@@ -231,7 +251,7 @@ def _owners(ground: _Ground) -> _Owners:
         keeper=keeper,
         ring=ring,
         minter=TokenMinter(ring, entropy, token_policy(settings)),
-        tenants=_tenants(ground),
+        tenants=Tenants(work, clock, entropy, default_slug=settings.default_tenant, audit=audit),
         roles=roles,
         policies=policies,
         users=Users(work, clock, entropy, passwords=ground.passwords, policies=policies, roles=roles, audit=audit),
@@ -326,13 +346,6 @@ def _administration(ground: _Ground, owners: _Owners, accounts: _Accounts) -> Ad
         notices=accounts.notices,
         audit=ground.audit,
     )
-
-
-def _tenants(ground: _Ground) -> Tenants:
-    slug = ground.settings.default_tenant
-    tenants = Tenants(ground.work, ground.clock, ground.entropy, default_slug=slug, audit=ground.audit)
-    tenants.ensure_default()
-    return tenants
 
 
 def _reports(guards: Guards, within_seconds: int) -> Callable[[], list[Report]]:

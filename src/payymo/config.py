@@ -41,6 +41,7 @@ from payymo.sections import (
     Registration,
     Server,
     Tokens,
+    Tracing,
     Vault,
 )
 
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     certificates: Certificates = Certificates()
     feed: Feed = Feed()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     limits: Limits = Limits()
     lockout: Lockout = Lockout()
     passwords: Passwords = Passwords()

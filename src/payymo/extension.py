@@ -12,6 +12,7 @@ from flask import Blueprint, Flask, Response, g
 
 from payymo.compose import compose
 from payymo.config import Settings, read_settings
+from payymo.errors import Misconfigured
 from payymo.services import Services
 from payymo.web.caller import Caller
 from payymo.web.headers import add_security_headers
@@ -37,6 +38,8 @@ class Payymo:
     def init_app(self, app: Flask) -> Services:
         """Mount the service in `app`. Raises Misconfigured with every reason why it can't run like this."""
         services = self._services or compose(self._settings or read_settings())
+        if services.settings.tracing.endpoint is not None:
+            raise Misconfigured(["PAYYMO_TRACING__ENDPOINT: here the application traces, by whatever it likes"])
         blueprint = Blueprint("payymo", __name__)
         mount = mount_services(services, blueprint)
         blueprint.after_request(mount.add_request_id)

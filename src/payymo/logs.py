@@ -144,5 +144,5 @@ class SecurityLog:
         )
 
     def advise(self, name: str, detail: str) -> None:
-        """Tell the operator about the configuration, once, at start."""
+        """Tell the operator what to look at: in the configuration, once, at the start; of health, when it changes."""
         self._logger.warning(name, detail=detail)

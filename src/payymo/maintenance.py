@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from payymo.db.lease import DUTIES
 from payymo.errors import Misconfigured, PayymoError
 from payymo.logs import Trace
 from payymo.services import Services
 
 TRACE = Trace(request_id="maintenance")
-LEASE = "maintenance"
 ROUNDS_PER_LEASE = 3
 
 
@@ -37,7 +37,7 @@ class Maintenance:
         self._services = services
         self._observe = observe
         self._every = every_seconds
-        self._lease = services.lease(LEASE, seconds=math.ceil(every_seconds * ROUNDS_PER_LEASE))
+        self._lease = services.lease(DUTIES, seconds=math.ceil(every_seconds * ROUNDS_PER_LEASE))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="payymo-maintenance", daemon=True)
 
@@ -65,6 +65,7 @@ class Maintenance:
             if self._lease.take():
                 began = time.monotonic()
                 self._services.do_duties(TRACE)
+                self._lease.note_done()
         except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
             has_failed = True
             self._services.log.failure(error, trace=TRACE, private=_reason_of(error))

@@ -24,6 +24,7 @@ from payymo.mail.transports import (
 )
 from payymo.sections import Limits, Lockout, Mail
 from payymo.sessions.model import RefreshPolicy
+from payymo.spans import TracingPolicy
 from payymo.tokens import TokenPolicy
 from payymo.users.hashes import Argon2Cost
 from payymo.users.password_policy import PROFILES, PasswordPolicy
@@ -103,6 +104,21 @@ def limit_policy(limits: Limits) -> LimitPolicy:
             "service": limits.service,
         }
     return LimitPolicy({tier: parse_limits(text) for tier, text in tiers.items()}, limits.fallback_percent)
+
+
+def tracing_policy(settings: Settings) -> TracingPolicy | None:
+    """Where spans go; None: nowhere."""
+    given = settings.tracing
+    if given.endpoint is None:
+        return None
+    return TracingPolicy(
+        given.endpoint,
+        {name: value.get_secret_value() for name, value in given.headers.items()},
+        given.ca_file,
+        given.service_name,
+        given.sample_percent / 100,
+        given.accept_from,
+    )
 
 
 def link_policy(settings: Settings) -> LinkPolicy:

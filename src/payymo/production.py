@@ -28,6 +28,10 @@ def warnings_about(settings: Settings) -> tuple[str, ...]:
             f"PAYYMO_METRICS__BIND shows the metrics to whoever reaches {settings.metrics.bind}: "
             "let a firewall admit your Prometheus alone"
         )
+    if _is_open_http(settings.tracing.endpoint):
+        lifted.append(
+            "PAYYMO_TRACING__ENDPOINT is plain http, and not on this machine: whoever sees the network sees the spans"
+        )
     return tuple(lifted)
 
 
@@ -49,6 +53,10 @@ def reasons_against_production(settings: Settings) -> tuple[str, ...]:
         "PAYYMO_VAULT__ADDRESS is plain http, and not on this machine: use https": _is_open_http(
             settings.vault.address
         ),
+        "PAYYMO_TRACING__HEADERS would cross the network in plain: let PAYYMO_TRACING__ENDPOINT begin with https": bool(
+            settings.tracing.headers
+        )
+        and _is_open_http(settings.tracing.endpoint),
         "PAYYMO_FEED__OPEN_TO lets strangers follow the revocations: name networks of your own, or give guards a "
         "credential (payymo service create)": any(
             network.prefixlen < WIDEST_PREFIX for network in settings.feed_open_to

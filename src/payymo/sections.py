@@ -193,6 +193,33 @@ class Metrics(Section):
         return None if self.bind is None else _address_and_port(self.bind)
 
 
+class Tracing(Section):
+    """Where spans of requests are sent by OTLP/HTTP, if anywhere. Needs the extra `otel`."""
+
+    endpoint: str | None = None
+    """The whole URL, such as https://collector.example:4318/v1/traces."""
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """What the collector asks for, such as a key."""
+    ca_file: Path | None = None
+    service_name: str = Field(default="payymo", min_length=1, max_length=100)
+    sample_percent: float = Field(default=100.0, ge=0.0, le=100.0)
+    accept_from: tuple[Network, ...] = ()
+    """Whose `traceparent` is believed."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_a_page(cls, value: str | None) -> str | None:
+        if value is not None and _PAGE.fullmatch(value) is None:
+            raise ValueError("write https://HOST:4318/v1/traces, without query and fragment")
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.endpoint is None and self.model_fields_set:
+            raise ValueError("endpoint has to be set for anything to be traced")
+        return self
+
+
 class Feed(Section):
     """Who may follow the revocation feed."""
 

@@ -1,5 +1,6 @@
 """Everything that the faces talk to, as one value; and what a process does with all of it: duties, and the end."""
 
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,13 +18,13 @@ from payymo.clock import Clock
 from payymo.config import Settings
 from payymo.connections import Connections, connections_of
 from payymo.db.lease import Lease
-from payymo.db.revision import is_current
 from payymo.db.work import Work
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured, PayymoError
+from payymo.errors import PayymoError
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.service import Guards
+from payymo.health.service import Monitor
 from payymo.keys.keeper import KeyKeeper
 from payymo.keys.service import KeyRing
 from payymo.limits.limiter import RateLimiter
@@ -104,13 +105,7 @@ class Services:
     counters: Storage | None
     minter: TokenMinter
     verifier: Verifier[Claims]
-
-    def is_ready(self) -> bool:
-        """Whether the database answers and has the schema of this version."""
-        try:
-            return is_current(self.engine)
-        except Misconfigured:
-            return False
+    health: Monitor
 
     def prune(self) -> int:
         """Forget everything that expired, in small batches. Answers how many rows went."""
@@ -134,8 +129,9 @@ class Services:
         list(self.keeper.destroy_leftovers())
 
     def lease(self, name: str, *, seconds: int) -> Lease:
-        """What one process at a time does, as this process sees it."""
-        return Lease(self.work, self.clock, name, self.entropy.token(16), seconds=seconds)
+        """What one process at a time does, as this process sees it. Its holder is called after its machine."""
+        holder = f"{socket.gethostname()[:40]}.{self.entropy.token(8)}"
+        return Lease(self.work, self.clock, name, holder, seconds=seconds)
 
     def connections(self) -> Connections:
         """How many connections to the database this process uses, of how many it may."""

@@ -11,7 +11,7 @@ from payymo.cli.bridge import Bridge
 from payymo.cli.leaving import Leaving
 from payymo.feed.model import Cursor
 from payymo.feed.service import Feed
-from payymo.feed.waiting import Watch
+from payymo.feed.waiting import Ticket, Watch
 from payymo.logs import Trace
 from payymo.web.event_api import WAIT_SECONDS
 from tests.support.house import House
@@ -42,7 +42,7 @@ class Noted(Watch):
         super().__init__(feed)
         self.has_somebody = threading.Event()
 
-    def watch(self, place: Cursor, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, place: Cursor, wake: Callable[[], None]) -> Ticket:
         self.has_somebody.set()
         return super().watch(place, wake)
 
@@ -88,7 +88,8 @@ def post(path: str, body: Any, credential: str) -> tuple[Any, Protocol]:
 def test_a_receiver_of_events_may_wait(house: House) -> None:
     """RFC 8936 §2.4: its body is read again when it comes again, and what it reports is taken down once."""
     house.user("alice")
-    client, watch = house.logged_in(), Noted(house.services.feed)
+    client, watch, delivered = house.logged_in(), Noted(house.services.feed), list[float]()
+    house.services.watch.observe(delivered.append)
     made = house.services.guards.create("siem", scopes=["feed"], trace=Trace())
     bridge = Bridge(house.app.wsgi_app, threads=2, body_seconds=5, watch=watch)
     scope, protocol = post("/api/revocations/events", {"setErrs": {"x": {"err": "jwtParse"}}}, made.text)
@@ -102,7 +103,7 @@ def test_a_receiver_of_events_may_wait(house: House) -> None:
 
     asyncio.run(poll())
     assert protocol.status == 200, protocol.answer
-    assert len(json.loads(protocol.answer)["sets"]) == 1
+    assert len(json.loads(protocol.answer)["sets"]) == len(delivered) == 1
     assert len([event for event in house.events() if event["event"] == "event.received"]) == 1
 
 

@@ -1,6 +1,7 @@
 """Waiting for news: whoever waits is woken, once, and nobody looks when nobody waits."""
 
 import threading
+import time
 import uuid
 
 import pytest
@@ -33,6 +34,21 @@ def test_everybody_who_waits_is_woken_by_one_entry(house: House) -> None:
     assert not woken.acquire(timeout=0.2)
     move(house)
     assert all(woken.acquire(timeout=LONG) for _ in range(20))
+
+
+def test_news_are_no_older_than_the_look_that_found_none(sqlite_house: House) -> None:
+    """From there on it is measured how long they take: what is said is never less than it was."""
+    watch, woken, began = Watch(sqlite_house.services.feed, look_seconds=0.001), threading.Event(), time.monotonic()
+    ticket = watch.watch(sqlite_house.services.feed.head(), woken.set)
+    first, deadline = ticket.since, began + LONG
+    while ticket.since == first:
+        assert time.monotonic() < deadline
+    assert not ticket.has_news
+    move(sqlite_house)
+    after = time.monotonic()
+    assert woken.wait(LONG)
+    assert ticket.has_news
+    assert began <= first < ticket.since <= after
 
 
 def test_who_gives_up_is_not_woken(house: House) -> None:

@@ -1,6 +1,7 @@
 """What is written about metrics is true: the alert rules, the list for operators, the vocabulary of events."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,17 +27,23 @@ def family_of(name: str) -> Family:
     return FAMILIES.get(name) or FAMILIES[re.sub("_(bucket|count|sum)$", "", name)]
 
 
+def asked_wrongly(expression: str) -> Iterator[str]:
+    """What an expression asks for that is not exported."""
+    asked = re.findall(r"\b(payymo_[a-z_]+)(?:\{([^}]*)\})?", expression)
+    if not asked or expression.count("(") != expression.count(")"):
+        yield expression
+    for name, matchers in asked:
+        for label, values in re.findall(r'(\w+)=~?"([^"]*)"', matchers):
+            words = frozenset({"$instance"}) if label == "instance" else family_of(name).labels[label]
+            if words is not None and not set(values.split("|")) <= words:
+                yield f"{name}: {label}={values}"
+
+
 def test_alerts_ask_for_metrics_labels_and_values_that_there_are() -> None:
     """A rule that asks for what is not exported never fires, and nobody notices."""
     assert len({rule["alert"] for rule in rules()}) == len(rules())
     for rule in rules():
-        asked = re.findall(r"\b(payymo_[a-z_]+)(?:\{([^}]*)\})?", rule["expr"])
-        assert asked, rule["alert"]
-        for name, matchers in asked:
-            labels = family_of(name).labels
-            for label, values in re.findall(r'(\w+)=~?"([^"]*)"', matchers):
-                words = labels[label]
-                assert words is None or set(values.split("|")) <= words, f"{rule['alert']}: {label}={values}"
+        assert list(asked_wrongly(rule["expr"])) == [], rule["alert"]
         named = re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])
         kept = re.findall(r"by \((\w+)\)", rule["expr"])
         assert all(label in kept or label == "instance" for label in named), rule["alert"]
@@ -55,6 +62,45 @@ def test_what_must_not_be_missed_has_an_alert() -> None:
         "payymo_security_events_total",
     ):
         assert name in asked
+
+
+def test_the_dashboard_asks_for_what_there_is_and_shows_all_of_it() -> None:
+    """A panel without data looks like a quiet service. Grafana's import asks for a data source, and nothing else."""
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "payymo.json").read_text("utf-8"))
+    shown = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    expressions = [target["expr"] for panel in shown for target in panel["targets"]]
+    assert [fault for expression in expressions for fault in asked_wrongly(expression)] == []
+    names = {family_of(name).name for text in expressions for name in re.findall(r"\bpayymo_[a-z_]+", text)}
+    assert names == set(FAMILIES)
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    assert [(one["name"], one["type"]) for one in dashboard["templating"]["list"]] == [
+        ("datasource", "datasource"),
+        ("instance", "query"),
+    ]
+    assert dashboard["schemaVersion"] >= 36
+    assert dashboard["id"] is None  # Grafana gives it one of its own
+    for panel in shown:
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["datasource"] == source
+        for target in panel["targets"]:
+            assert target["datasource"] == source
+            kept = set(re.findall(r"[a-z]+", " ".join(re.findall(r"by \(([^)]+)\)", target["expr"])))) | {"instance"}
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= kept, panel["title"]
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_panels_lie_side_by_side() -> None:
+    """None covers another one."""
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "payymo.json").read_text("utf-8"))
+    taken = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in dashboard["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(taken) == len(set(taken))
+    assert max(x for x, _ in taken) < 24
 
 
 def test_the_list_for_operators_is_the_catalogue() -> None:

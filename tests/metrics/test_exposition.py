@@ -34,6 +34,7 @@ class Scraped:
         lanes = Lanes(folder / "metrics")
         self._lane = lanes.claim()
         self.meter = Meter(self._lane, house.clock)
+        self.meter.delivery(0.06)
         self.meter.round(Round(is_leader=True, has_failed=False, seconds=0.1))
         self.meter.worker(duties_every_seconds=60, listener_expires_at=house.clock.now)
         house.services.log.observe(self.meter.event)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
+from payymo.clock import system_clock
 from payymo.db import migrate
 from payymo.db.work import connect
 from payymo.web.headers import HEADERS
@@ -525,6 +526,7 @@ def test_database_that_is_gone_is_503_and_never_a_success(own_server: services.P
     """Invariant 7, CVE-2020-15222: whoever can't know says so: no logout or refresh succeeds; then all recovers."""
     database = _migrated(own_server, tmp_path)
     house = House(database)
+    house.clock.now = system_clock()  # the database's own
     house.user("alice")
     client, other = house.logged_in(), house.logged_in()
     own_server.kill()

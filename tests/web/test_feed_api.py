@@ -52,8 +52,10 @@ def test_nobody_waits_where_one_thread_answers_everybody(sqlite_house: House) ->
 
 
 def test_who_waits_is_answered_when_there_is_news(house: House) -> None:
-    """Where the server holds a thread meanwhile: and the answer says for how long it was held."""
+    """Where the server holds a thread meanwhile: the answer says for how long, and is measured from the news on."""
     house.user("alice")
+    delivered: list[float] = []
+    house.services.watch.observe(delivered.append)
     client = house.logged_in()
     place = ask(house)["cursor"]
     with Crew(1) as crew:
@@ -64,12 +66,15 @@ def test_who_waits_is_answered_when_there_is_news(house: House) -> None:
         found = waiting.result(LONG)
     assert [entry["kind"] for entry in found["entries"]] == ["session"]
     assert 0.2 < found["waited_seconds"] < LONG
+    assert [0 < seconds < LONG for seconds in delivered] == [True]
 
 
 def test_a_wait_without_news_is_a_heartbeat(house: House) -> None:
     """With the same place."""
-    place = ask(house)["cursor"]
+    place, delivered = ask(house)["cursor"], list[float]()
+    house.services.watch.observe(delivered.append)
     found = ask(house, f"?after={place}&wait=1")
+    assert not delivered
     assert (found["cursor"], found["entries"]) == (place, [])
     assert found["waited_seconds"] >= 1
 

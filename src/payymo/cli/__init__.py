@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "serve": "payymo.cli.serve:serve",
     "service": "payymo.cli.service:service",
     "session": "payymo.cli.session:session",
+    "status": "payymo.cli.status:status",
     "tenant": "payymo.cli.tenant:tenant",
     "token": "payymo.cli.token:token",
     "user": "payymo.cli.user:user",

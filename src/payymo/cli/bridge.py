@@ -20,8 +20,8 @@ from payymo.cli.admission import Admission, Holding
 from payymo.cli.leaving import Leaving
 from payymo.errors import RequestTimeout
 from payymo.feed.model import Cursor
-from payymo.feed.waiting import Watch
-from payymo.web.caller import WAITED
+from payymo.feed.waiting import Ticket, Watch
+from payymo.web.caller import NEWS, WAITED
 from payymo.web.feed_api import PARK
 from payymo.web.pacing import HOLD, SHED
 from payymo.web.reading import MAX_BODY, UNREADABLE
@@ -106,11 +106,12 @@ class Bridge:
         answer = await self._run_in(self._pool, {**environ, PARK: parking})
         if parking.place is None:
             return answer
-        waited = await self._wait(self._watch, parking.place, parking.seconds)
+        waited, ticket = await self._wait(self._watch, parking.place, parking.seconds)
         environ["wsgi.input"].seek(0)  # it comes again as it came
-        return await self._run_in(self._pool, {**environ, WAITED: waited})
+        news = {NEWS: ticket.since} if ticket.has_news else {}
+        return await self._run_in(self._pool, {**environ, WAITED: waited, **news})
 
-    async def _wait(self, watch: Watch, place: Cursor, seconds: int) -> float:
+    async def _wait(self, watch: Watch, place: Cursor, seconds: int) -> tuple[float, Ticket]:
         """Until the feed has left this place, or so long. Answers how long that was."""
         loop, moved, began = asyncio.get_running_loop(), asyncio.Event(), time.monotonic()
 
@@ -118,14 +119,14 @@ class Bridge:
             with suppress(RuntimeError):  # the server has ended meanwhile
                 loop.call_soon_threadsafe(moved.set)
 
-        give_up = watch.watch(place, wake)
+        ticket = watch.watch(place, wake)
         try:
             if not self._is_leaving():  # asked after it was noted that we wait: whoever leaves later, wakes us
                 with suppress(TimeoutError):
                     await asyncio.wait_for(moved.wait(), seconds)
         finally:
-            give_up()
-        return time.monotonic() - began
+            ticket()
+        return time.monotonic() - began, ticket
 
     def _is_leaving(self) -> bool:
         return self._leaving is not None and self._leaving.has_begun

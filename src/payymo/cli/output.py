@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -36,6 +37,30 @@ def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_
     _print(table)
 
 
+def show_page(sections: Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]]) -> None:
+    """Print several things under headings, for people: facts in two columns, lists as tables, moments as dates."""
+    console = Console(soft_wrap=True, width=UNBOUNDED)
+    for heading, found in sections.items():
+        console.print(Text(heading, style="bold"))
+        if isinstance(found, Mapping):
+            table = Table(show_header=False, box=None, padding=(0, 2))
+            for name, value in found.items():
+                table.add_row(name, _told(name, value))
+        else:
+            table = Table(*(found[0] if found else ()), box=None, padding=(0, 2))
+            for row in found:
+                table.add_row(*(_told(name, value) for name, value in row.items()))
+        console.print(table if table.row_count else Text("  none"))
+
+
+def _told(name: str, value: Any) -> Text:
+    if isinstance(value, Mapping):
+        value = [f"{count} {what}" for what, count in value.items()]
+    if value == []:
+        value = None
+    return _text(moment(value) if name.endswith("_at") and isinstance(value, int) else value)
+
+
 @contextmanager
 def counted(what: str, *, as_json: bool) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on standard error, to be told how many of how many are done; None: nobody knows how many there are."""
@@ -55,6 +80,11 @@ def _text(value: Any) -> Text:
     if isinstance(value, list | tuple):
         return Text(harmless(", ".join(str(part) for part in value)))
     return Text("-" if value is None else harmless(str(value)))
+
+
+def moment(seconds: int) -> str:
+    """A moment, as people read it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def harmless(text: str) -> str:

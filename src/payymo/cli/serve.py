@@ -18,7 +18,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from payymo.app import create_app
+from payymo.app import TRACING, create_app
 from payymo.auditing import Auditor
 from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, Hashing
@@ -45,6 +45,7 @@ from payymo.maintenance import Maintenance
 from payymo.metrics.meter import Meter
 from payymo.metrics.node import Node, open_node
 from payymo.production import warnings_about
+from payymo.secrets.master import load_extra
 from payymo.secrets.model import is_secret_name
 from payymo.services import Services
 from payymo.start import require_production
@@ -69,6 +70,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         if value is not None:
             os.environ[f"{PREFIX}SERVER__{name}"] = str(value)
     settings = read_settings()
+    if settings.tracing.endpoint is not None:
+        load_extra(TRACING, "otel", "PAYYMO_TRACING__ENDPOINT")  # refused now, and not in each worker
     _prepare(settings)
     log = _log(settings, as_json=as_json)
     for warning in warnings_about(settings):
@@ -133,6 +136,7 @@ class _Loader:
             return bridge(create_app(self.settings, services=services))
         services.limiter.observe(meter.refusal)
         services.attempts.observe(meter.lockout)
+        services.watch.observe(meter.delivery)
         meter.watch(admission.line)
         meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
         self.node.serve(services, meter)

@@ -4,7 +4,8 @@ A lease saves work; it does not guard anything. Duties are safe when two process
 that was paused may wake up after its time.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,7 +23,28 @@ _TAKE = {
     .returning(leases.c.name)
     for name, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
 }
-_GIVE_BACK = sa.delete(leases).where(leases.c.name == sa.bindparam("lease"), leases.c.holder == sa.bindparam("who"))
+_OWN = sa.update(leases).where(leases.c.name == sa.bindparam("lease"), leases.c.holder == sa.bindparam("who"))
+_GIVE_BACK = _OWN.values(expires_at=0)
+_NOTE_DONE = _OWN.values(done_at=sa.bindparam("moment"))
+_FIND = sa.select(leases.c.holder, leases.c.expires_at, leases.c.done_at).where(leases.c.name == sa.bindparam("lease"))
+DUTIES: Final = "maintenance"
+"""The lease of who does the due duties of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who has or had a lease, until when, and when what it is for was last done to its end; None: never yet."""
+
+    holder: str
+    expires_at: int
+    done_at: int | None
+
+
+def find_lease(work: Work, name: str) -> Held | None:
+    """A lease, or None: nobody has ever had it. Raises Unavailable."""
+    with work.platform(writes=False) as tx:
+        row = tx.execute(_FIND, {"lease": name}).one_or_none()
+    return None if row is None else Held(*row)
 
 
 class Lease:
@@ -46,3 +68,8 @@ class Lease:
         """Let another process take it at once."""
         with self._work.platform() as tx:
             tx.execute(_GIVE_BACK, {"lease": self._name, "who": self._holder})
+
+    def note_done(self) -> None:
+        """Take down that what it is for was done to its end just now, if this process still has it."""
+        with self._work.platform() as tx:
+            tx.execute(_NOTE_DONE, {"lease": self._name, "who": self._holder, "moment": int(self._clock())})

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from payymo.db import schema
-from payymo.db.work import reaching
+from payymo.db.work import begin, reaching
 
 
 def current_revision(engine: sa.Engine) -> str | None:
@@ -11,7 +11,8 @@ def current_revision(engine: sa.Engine) -> str | None:
 
     Raises Misconfigured when the database can't be reached.
     """
-    with reaching(engine), engine.connect().execution_options(payymo_begin="BEGIN") as connection:
+    connecting = engine.connect
+    with reaching(engine), connecting().execution_options(payymo_begin="BEGIN") as connection, begin(connection):
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
         found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()

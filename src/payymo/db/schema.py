@@ -377,6 +377,8 @@ leases = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("holder", sa.String(64), nullable=False),
     sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    # When a holder was last through with it.
+    sa.Column("done_at", sa.BigInteger()),
 )
 """Who does what one process at a time does. A holder that dies is followed when its lease has run out."""
 

@@ -23,6 +23,7 @@ from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.db.wal import use_write_ahead_log
 from payymo.errors import Misconfigured, Unavailable
+from payymo.spans import Span, untraced
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -94,6 +95,11 @@ class Work:
         self._engine = engine
         self._is_postgres = engine.dialect.name == "postgresql"
         self._questions: list[Question] = []
+        self._span: Span = untraced
+
+    def trace(self, span: Span) -> None:
+        """Let a tracer hear of every transaction from now on."""
+        self._span = span
 
     @contextmanager
     def __call__(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
@@ -143,7 +149,11 @@ class Work:
     def _transaction(self, role: str, tenant: str, *, writes: bool) -> Iterator[sa.Connection]:
         first = _ENTER.format(role=role, tenant=tenant) if self._is_postgres else _WRITE if writes else "BEGIN"
         try:
-            with self._engine.connect().execution_options(payymo_begin=first) as connection, _begin(connection):
+            with (
+                self._span("transaction"),
+                self._engine.connect().execution_options(payymo_begin=first) as connection,
+                begin(connection),
+            ):
                 yield connection
         except (OperationalError, PoolTimeout) as error:
             raise Unavailable(private=type(error).__name__) from error
@@ -153,7 +163,7 @@ class Work:
             raise
 
 
-def _begin(connection: sa.Connection) -> sa.Transaction:
+def begin(connection: sa.Connection) -> sa.Transaction:
     """A connection that lay idle may have died unnoticed, as after a restart of the database.
 
     Nothing has happened on it yet, so another one may be begun on. The pool throws away all that are as old.
@@ -173,6 +183,15 @@ _WRITE = "BEGIN IMMEDIATE"
 """A writer on SQLite takes the write lock at once: two that upgrade a read lock would fail instead of waiting."""
 
 
+_TIME = sa.text("SELECT extract(epoch FROM clock_timestamp())::double precision")
+
+
+def database_time(work: Work) -> float | None:
+    """What the database's clock says, in seconds since 1970; None: it has this machine's. Raises Unavailable."""
+    with work.platform(writes=False) as tx:
+        return None if tx.dialect == "sqlite" else float(tx.execute(_TIME).scalar_one())
+
+
 @contextmanager
 def reaching(engine: sa.Engine) -> Iterator[None]:
     """For what an operator does before there is a service: what the database refuses is raised as Misconfigured.
@@ -181,6 +200,8 @@ def reaching(engine: sa.Engine) -> Iterator[None]:
     """
     try:
         yield
+    except PoolTimeout:
+        raise Misconfigured(["every connection to the database is in use"]) from None
     except DBAPIError as error:
         first, *_ = str(error.orig).splitlines() or [""]
         where = engine.url.database if engine.dialect.name == "sqlite" else engine.url.render_as_string()

@@ -12,7 +12,7 @@ from payymo.db.work import Work
 from payymo.errors import Unavailable
 from payymo.keys import store
 from payymo.keys.keeper import KeyGone, KeyKeeper
-from payymo.keys.model import Purpose, SigningKey
+from payymo.keys.model import PURPOSES, Purpose, SigningKey
 from payymo.keys.signer import Sign
 from payymo_guard import VerificationKey
 
@@ -59,6 +59,18 @@ class KnownKeys:
         """What signs with this key, fetched anew. Raises KeyGone, Misconfigured, Unavailable."""
         sign = self._signers[key.kid] = self._keeper.load(key)
         return sign
+
+    def load_active(self) -> None:
+        """Fetch what signs now. Raises as `load` does."""
+        for key in self.read().keys:
+            if key.state == "active":
+                self.load(key)
+
+    def require_signers(self) -> int:
+        """How many keys sign, one for each purpose. Raises as `load` does, for the first that could not sign now."""
+        for purpose in PURPOSES:
+            self.signer_of(self.get(purpose, self.fresh().active_kid(purpose)))
+        return len(PURPOSES)
 
     def signer_of(self, key: SigningKey) -> Sign:
         """What signs with this key. Raises as `load` does."""

@@ -102,6 +102,10 @@ class KeyRing:
         """The public JWK set (RFC 7517 §5)."""
         return msgspec.json.encode({"keys": published(self._known.fresh().keys, int(self._clock()))})
 
+    def require_signers(self) -> int:
+        """How many keys sign, each of them at hand. Raises KeyGone, Misconfigured, Unavailable: one is not."""
+        return self._known.require_signers()
+
     @property
     def calendar(self) -> Calendar:
         """How often keys change."""
@@ -125,9 +129,7 @@ class KeyRing:
         keys = self._list()
         for purpose in PURPOSES:
             self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
-        for key in self._known.read().keys:
-            if key.state == "active":
-                self._known.load(key)
+        self._known.load_active()
 
     def try_to_ensure(self) -> None:
         """The same for who manages keys and signs nothing: where they were may be gone, and that is to be mended."""

@@ -119,6 +119,15 @@ class Waiting:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many messages are not sent yet; of those, how many after a failure, and how many are given up, by reason."""
+
+    waiting: int
+    delayed: Mapping[str, int]
+    given_up: Mapping[str, int]
+
+
 def moment_text(now: float) -> str:
     """A time as letters say it."""
     return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"

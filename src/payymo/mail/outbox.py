@@ -15,7 +15,7 @@ from payymo.entropy import Entropy
 from payymo.errors import NotFound
 from payymo.logs import Event, Trace
 from payymo.mail import store
-from payymo.mail.model import MailPolicy, Message, Sender, Waiting
+from payymo.mail.model import Backlog, MailPolicy, Message, Sender, Waiting
 from payymo.secrets.envelope import Column, Envelope
 
 PURPOSE: Final = "mails"
@@ -79,6 +79,21 @@ class Outbox:
         if mail_id is not None and not count:
             raise NotFound("No message with this id has failed and is still of use.")
         return count
+
+    def stuck_since(self) -> int | None:
+        """Since when mail is due, or a mail server at fault; a moment to come: none is. None: there is no mail."""
+        with self._work.platform(writes=False) as tx:
+            return store.find_stuck(tx)
+
+    def backlog(self) -> Backlog:
+        """What is not sent yet, of all tenants."""
+        with self._work.platform(writes=False) as tx:
+            found = store.count_backlog(tx)
+        return Backlog(
+            waiting=sum(count for _, is_over, count in found if not is_over),
+            delayed={why: count for why, is_over, count in found if why is not None and not is_over},
+            given_up={why or "-": count for why, is_over, count in found if is_over},
+        )
 
     def sender_of(self, tenant_id: uuid.UUID) -> Sender:
         """In whose name the tenant's mail goes out."""

@@ -40,6 +40,15 @@ _CLAIM = (
         m.c.attempts,
     )
 )
+_IS_ALIVE = m.c.failed_at.is_(None)
+_OF_SERVER = sa.not_(sa.or_(m.c.reason.like("recipient-%"), m.c.reason.like("data-%")))
+_STUCK = sa.select(
+    sa.select(sa.func.min(m.c.due_at)).where(_IS_ALIVE).scalar_subquery(),
+    sa.select(sa.func.min(m.c.created_at)).where(_IS_ALIVE, m.c.reason.is_not(None), _OF_SERVER).scalar_subquery(),
+)
+_BACKLOG = sa.select(m.c.reason, m.c.failed_at.is_not(None), sa.func.count()).group_by(
+    m.c.reason, m.c.failed_at.is_not(None)
+)
 _STILL_OURS = (_OWN, _OF_ID, m.c.attempts == sa.bindparam("of_attempt"))
 _REMOVE = sa.delete(m).where(*_STILL_OURS)
 _POSTPONE = (
@@ -81,6 +90,19 @@ def add(tx: Transaction, waiting: Waiting, sealed: Sealed) -> None:
 def is_any_due(tx: Transaction, *, now: int) -> bool:
     """Platform step: whether there is anything to send."""
     return tx.execute(_ANY_DUE, {"moment": now}).scalar() is not None
+
+
+def find_stuck(tx: Transaction) -> int | None:
+    """Platform step: since when mail is due, or a mail server at fault; of both, the longer. None: there is no mail.
+
+    What is at fault with a single address does not count: strangers choose those.
+    """
+    return min((moment for moment in tx.execute(_STUCK).one() if moment is not None), default=None)
+
+
+def count_backlog(tx: Transaction) -> tuple[tuple[str | None, bool, int], ...]:
+    """Platform step: how many messages there are, by why the last attempt failed, and whether they are given up."""
+    return tuple((row[0], bool(row[1]), row[2]) for row in tx.execute(_BACKLOG))
 
 
 def claim(tx: Transaction, *, now: int, until: int) -> Claimed | None:

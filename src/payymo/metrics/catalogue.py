@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 from payymo.certificates.model import Usage
 from payymo.events import EVENTS
 from payymo.guards.model import STANDINGS
+from payymo.health import model as health
 from payymo.keys.model import PURPOSES
 from payymo.limits.model import Tier
 from payymo.logs import OUTCOMES
@@ -90,6 +91,12 @@ LIMITED_TOTAL: Final = Family(
     "Tries that a rate limit or the lockout has refused, by tier.",
     {"tier": frozenset((*get_args(Tier), LOCKOUT))},
 )
+DELIVERY_SECONDS: Final = Family(
+    "payymo_revocation_delivery_seconds",
+    "histogram",
+    "Seconds from when a revocation was there at the earliest until a follower who waited for it was answered.",
+    starts_at_zero=False,
+)
 HASHES: Final = Family(
     "payymo_password_hashes",
     "gauge",
@@ -143,6 +150,7 @@ COUNTED: Final = (
     REQUESTS_TOTAL,
     REQUEST_SECONDS,
     LIMITED_TOTAL,
+    DELIVERY_SECONDS,
     HASHES,
     HASHES_SHED_TOTAL,
     CONNECTIONS,
@@ -163,6 +171,12 @@ BUILD: Final = Family(
 )
 DATABASE_UP: Final = Family(
     "payymo_database_up", "gauge", "1 while the database answers; on 0, what is read from it is as it was."
+)
+HEALTH: Final = Family(
+    "payymo_health",
+    "gauge",
+    "1 for how a check of this node stands, as /health/ready has it, 0 for how it does not.",
+    {"check": frozenset(health.NAMES), "state": frozenset(health.STANDINGS)},
 )
 DATABASE_READ: Final = Family(
     "payymo_database_read_timestamp_seconds",
@@ -222,6 +236,7 @@ FOLLOWERS: Final = Family(
 READ: Final = (
     BUILD,
     DATABASE_UP,
+    HEALTH,
     DATABASE_READ,
     CERTIFICATE_EXPIRY,
     CERTIFICATE_VALID,

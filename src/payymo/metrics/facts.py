@@ -14,7 +14,9 @@ from payymo import __version__
 from payymo.certificates.model import CertificateVersion
 from payymo.errors import Unavailable
 from payymo.guards.model import STANDINGS, Follower, standing_of
-from payymo.keys.model import Calendar, SigningKey, due_at
+from payymo.health.model import STANDINGS as HEALTH_STANDINGS
+from payymo.health.model import Health
+from payymo.keys.model import PURPOSES, Calendar, SigningKey, due_at
 from payymo.logs import Trace
 from payymo.metrics import catalogue as c
 from payymo.services import Services
@@ -61,6 +63,7 @@ class Reading:
         facts, is_up = self._latest()
         yield _gauge(c.BUILD, [((__version__, platform.python_version()), 1.0)])
         yield _gauge(c.DATABASE_UP, [((), float(is_up))])
+        yield _of_health(self._services.health.health())
         if facts is not None:
             yield from describe(facts, self._services.clock())
 
@@ -114,6 +117,14 @@ def describe(facts: Facts, now: float) -> Iterator[Metric]:
     yield _gauge(c.FOLLOWERS, [((standing,), standings[standing]) for standing in STANDINGS])
 
 
+def _of_health(found: Health) -> Metric:
+    standings = {name: finding.standing for name, finding in found.findings.items()}
+    samples = [
+        ((name, one), float(one == standing)) for name, standing in standings.items() for one in HEALTH_STANDINGS
+    ]
+    return _gauge(c.HEALTH, samples)
+
+
 def _of_certificates(versions: Iterable[CertificateVersion], now: int) -> Iterator[Metric]:
     alive = [
         ((found.name, str(found.version), found.state, found.usage), found)
@@ -135,7 +146,8 @@ def _of_keys(keys: Iterable[SigningKey], calendar: Calendar | None) -> Iterator[
         if labels[1] == "retiring"
     }
     changes = {labels: due_at(key, calendar) for labels, key in active.items()} if calendar else {}
-    yield _gauge(c.KEYS, [(labels, len(found)) for labels, found in of_state.items()])
+    every = [(purpose, state) for purpose in PURPOSES for state in _ALIVE]  # also those of which there is none
+    yield _gauge(c.KEYS, [(labels, len(of_state.get(labels, ()))) for labels in every])
     yield _gauge(c.KEY_CREATED, [(labels, min(key.created_at for key in found)) for labels, found in of_state.items()])
     yield _gauge(c.KEY_ACTIVATED, [((key.purpose,), key.activated_at or key.created_at) for key in active.values()])
     yield _gauge(c.KEY_CHANGES, [*changes.items(), *retiring.items()])

@@ -46,6 +46,10 @@ class Meter:
         """A login was refused because too many have failed before it."""
         self._lane.add(c.LIMITED_TOTAL, c.LOCKOUT)
 
+    def delivery(self, seconds: float) -> None:
+        """A follower who waited was answered with news."""
+        self._lane.observe(c.DELIVERY_SECONDS, value=seconds)
+
     def round(self, done: Round) -> None:
         """Duties were looked for."""
         self._lane.set(c.DUTIES_LEADER, value=float(done.is_leader))

@@ -46,6 +46,18 @@ class Sealing:
     kept: int
 
 
+@dataclass(frozen=True, slots=True)
+class MasterInUse:
+    """A master key that the database needs: `current`, or `leaving` while it is changed."""
+
+    id: str
+    state: str
+    is_development: bool
+    data_keys: int
+    oldest_at: int | None
+    """When the oldest data key under it was made that still opens something."""
+
+
 class MasterRotation:
     """Wraps every data key under another master key."""
 
@@ -54,6 +66,22 @@ class MasterRotation:
         self._envelope = envelope
         self._clock = clock
         self._audit = audit
+
+    def list_known(self) -> tuple[MasterInUse, ...]:
+        """The master keys that the database needs, and what is under each."""
+        with self._work.platform(writes=False) as tx:
+            return tuple(
+                MasterInUse(
+                    known.id,
+                    known.state,
+                    known.is_development,
+                    data_keys=store.count_wrapped(tx, known.id),
+                    oldest_at=min(
+                        (key.created_at for _, key in store.list_oldest(tx, known.id, count=1)), default=None
+                    ),
+                )
+                for known in store.list_masters(tx)
+            )
 
     def count(self, to: MasterKey) -> int:
         """How many data keys are under another master key than this."""

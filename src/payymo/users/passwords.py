@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from payymo.errors import Overloaded
+from payymo.spans import Span, untraced
 from payymo.users import hashes
 from payymo.users.hash_times import HashTimes
 from payymo.users.hashes import Argon2Cost, kind_of
@@ -48,6 +49,11 @@ class Passwords:
         self._patience = patience_seconds
         self._counting = threading.Lock()
         self._inside = self._hashing = self._shed = 0
+        self._span: Span = untraced
+
+    def trace(self, span: Span) -> None:
+        """Let a tracer hear of every hash from now on, with the wait for its turn."""
+        self._span = span
 
     def hash(self, password: str) -> str:
         """The PHC string of a new hash. Raises Overloaded."""
@@ -78,6 +84,11 @@ class Passwords:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
+        with self._span("password hash"), self._place():
+            yield
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
         if not self._queue.acquire(blocking=False):
             self._count(shed=1)
             raise Overloaded

@@ -29,6 +29,8 @@ SLUG_MAX = 63
 UNKNOWN = "unknown"
 WAITED = "payymo.waited"
 """In the environment of a request that was left waiting and comes again: for how long, in seconds."""
+NEWS = "payymo.news"
+"""Beside it: when what it has waited for was not there yet, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,13 @@ class Caller:
     def tenant(self) -> Tenant:
         """The tenant that the request resolves to. Raises TenantUnknown."""
         return self._resolve()[0]
+
+    @property
+    def known_tenant_id(self) -> uuid.UUID | None:
+        """The tenant, as far as anybody has asked by now."""
+        if self.user is not None:
+            return self.user.tenant_id
+        return None if self._resolved is None else self._resolved[0].id
 
     @property
     def named_tenant_id(self) -> uuid.UUID | None:

@@ -7,6 +7,7 @@ from importlib import resources
 
 from flask import Response, request
 
+from payymo.health.model import Health
 from payymo.keys.service import KeyRing
 from payymo.tokens import TokenPolicy
 from payymo.web.caller import Caller
@@ -23,13 +24,13 @@ class DiscoveryApi:
         *,
         ring: KeyRing,
         policy: TokenPolicy,
-        is_ready: Callable[[], bool],
+        health: Callable[[], Health],
         routes: Callable[[], Iterable[Route]],
         jwks_max_age: int,
     ) -> None:
         self._ring = ring
         self._policy = policy
-        self._is_ready = is_ready
+        self._health = health
         self._routes = routes
         self._max_age = jwks_max_age
         self._css = (resources.files("payymo.web") / "static" / "docs.css").read_text("utf-8")
@@ -104,11 +105,12 @@ class DiscoveryApi:
 
     @route("GET", "/health/ready", limit=None, authentication=None, also={503: "It can't serve now."})
     def ready(self, caller: Caller) -> Response:
-        """Whether the process can serve: its database answers and is at the right revision."""
+        """Whether this process can serve, by check: somebody should look at `degraded`, and `failing` answers 503."""
         del caller
-        if self._is_ready():
-            return Response('{"data":{"status":"ready"}}', content_type="application/json")
-        return Response('{"data":{"status":"not ready"}}', 503, content_type="application/json")
+        found = self._health()
+        standings = {name: finding.standing for name, finding in found.findings.items()}  # reasons are no stranger's
+        document = {"data": {"status": "ready" if found.is_ready else "not ready", "checks": standings}}
+        return Response(json.dumps(document), 200 if found.is_ready else 503, content_type="application/json")
 
 
 def _document(body: str, content_type: str, *, max_age: int) -> Response:

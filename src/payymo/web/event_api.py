@@ -90,7 +90,10 @@ class EventApi:
             if self._waiting.wait(caller, head, WAIT_SECONDS) is None:
                 return Response()
             events = self._undelivered(receiver, count + 1)
-        return self._answer(events, count)
+        answer = self._answer(events, count)
+        if events:
+            self._waiting.answered(caller)
+        return answer
 
     def _acknowledge(self, caller: Caller, receiver: ServiceCredential, body: PollBody) -> None:
         """Move the receiver's place behind what it has, up to the first event that it has not."""

@@ -18,7 +18,7 @@ from payymo.feed.model import CURSOR_MAX, Cursor, Entry, Page
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.service import Guards
-from payymo.web.caller import WAITED, Caller
+from payymo.web.caller import NEWS, WAITED, Caller
 from payymo.web.routing import Input, Output, route
 
 PARK: Final = "payymo.park"
@@ -83,10 +83,18 @@ class Waiting:
             return 0.0
         began = time.monotonic()
         try:
-            self._watch.wait(place, seconds)
+            ticket = self._watch.wait(place, seconds)
+            if ticket.has_news:
+                caller.request.environ[NEWS] = ticket.since
             return time.monotonic() - began
         finally:
             self._threads.release()
+
+    def answered(self, caller: Caller) -> None:
+        """The request is answered with news: measured, if it was these that it has waited for."""
+        since: float | None = caller.request.environ.get(NEWS)
+        if since is not None:
+            self._watch.answered(since)
 
 
 class FeedApi:
@@ -108,7 +116,10 @@ class FeedApi:
             if held is None:
                 return Response()
             waited, page = held, self._feed.read(query.after)
-        return _render(page, waited)
+        answer = _render(page, waited)
+        if page.entries:
+            self._waiting.answered(caller)
+        return answer
 
     def _take_down(self, caller: Caller, query: FeedQuery) -> None:
         """Where a follower says that it is: what it has read, and not what it reads now."""

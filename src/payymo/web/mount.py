@@ -101,7 +101,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         DiscoveryApi(
             ring=services.ring,
             policy=services.minter.policy,
-            is_ready=services.is_ready,
+            health=services.health.health,
             routes=routes,
             jwks_max_age=settings.keys.jwks_max_age_seconds,
         ),

@@ -207,7 +207,7 @@ class Mount:
         """The caller, counted, authenticated and permitted, in this order."""
         if SHED in request.environ:
             raise Overloaded
-        caller = self._gate.meet(request, self.request_id)
+        caller = g.payymo_met = self._gate.meet(request, self.request_id)
         quota = None
         if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
             quota = self._enter_service(caller, declared.scope)

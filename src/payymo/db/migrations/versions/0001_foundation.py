@@ -406,6 +406,7 @@ def _platform() -> None:
         sa.Column("name", sa.String(64), primary_key=True),
         sa.Column("holder", sa.String(64), nullable=False),
         _moment("expires_at"),
+        sa.Column("done_at", sa.BigInteger()),
     )
 
 
