@@ -135,7 +135,7 @@ def _age_of_the_oldest(scene: Scene) -> float:
     if waiting is None:
         return 0.0
     at = int(bytes(waiting).partition(b'"at":')[2].partition(b",")[0])
-    return max(0.0, time.time() - at / 1000)
+    return max(0.0, scene.services.clock() - at / 1000)
 
 
 @contextmanager

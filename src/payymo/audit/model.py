@@ -13,6 +13,9 @@ from payymo.sealed import Sealed
 FORM: Final = 1
 """The version of the form of a record. Each type of event has a version of its own besides."""
 PLATFORM: Final = "platform"
+TYPE_MAX: Final = 48
+ACTOR_MAX: Final = 80
+"""Characters of the columns. A longer one is searched by what fits; the record has it whole."""
 DUTIES: Final = frozenset({"maintenance", "courier", "listener", "metrics", "audit", "start"})
 """The `request_id` of what the service does by itself."""
 
@@ -38,12 +41,6 @@ class Record:
     new: Mapping[str, Fact] | None
     personal: str | None
     """The commitment to what is personal, if anything is."""
-
-    @property
-    def user_id(self) -> uuid.UUID | None:
-        """Whom it is about, if it is about a user."""
-        found = self.about.get("user_id")
-        return uuid.UUID(found) if isinstance(found, str) else None
 
     def encode(self) -> bytes:
         """JSON, always the same bytes for the same record."""
@@ -107,6 +104,41 @@ def decode(data: bytes) -> Record:
         new=form.new,
         personal=form.personal,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What of a record the log can be searched by."""
+
+    type: str
+    at_ms: int
+    actor: str
+    user_id: uuid.UUID | None
+
+
+class _About(msgspec.Struct):
+    user_id: uuid.UUID | None = None
+
+
+class _Index(msgspec.Struct):
+    type: str
+    at: int
+    actor: str
+    about: _About
+
+
+_index_decoder = msgspec.json.Decoder(_Index)
+UNREADABLE: Final = Indexed("unreadable", 0, "-", None)
+"""Of what stands in the inbox and is no record of ours. It gets a position: whoever put it there is found."""
+
+
+def index(data: bytes) -> Indexed:
+    """What a record is found by. Never fails."""
+    try:
+        found = _index_decoder.decode(data)
+    except (msgspec.DecodeError, ValueError):
+        return UNREADABLE
+    return Indexed(found.type, found.at, found.actor, found.about.user_id)
 
 
 def actor_of(trace: Trace) -> str:

@@ -12,13 +12,10 @@ from typing import Final
 
 from payymo.audit import store
 from payymo.audit.merkle import EMPTY_ROOT, append, leaf_hash
-from payymo.audit.model import Pending, Record, decode
 from payymo.clock import Clock
 from payymo.db.work import Work
 
 BATCH: Final = 2000
-UNREADABLE: Final = "unreadable"
-"""The type of what stands in the inbox and is no record of ours. It gets a position: whoever put it there is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +58,6 @@ class Sequencer:
             if taken:
                 leaves = [leaf_hash(pending.record) for pending in taken]
                 grown = append(head.size, leaves, partial(store.read_tile, tx, log), root=head.root)
-                store.append(tx, log, head.size, [(_read(pending), pending) for pending in taken])
+                store.append(tx, log, head.size, taken)
                 store.advance(tx, log, size=grown.size, root=grown.root, tiles=grown.tiles, now=now)
         return len(taken)
-
-
-def _read(pending: Pending) -> Record:
-    try:
-        return decode(pending.record)
-    except ValueError:
-        return Record(pending.id, None, UNREADABLE, 1, 0, "-", "-", "-", {}, None, None, None)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from payymo.audit.model import Pending, Record
+from payymo.audit.model import ACTOR_MAX, TYPE_MAX, Pending, index
 from payymo.db.closing import Value
 from payymo.db.schema import PLATFORM_LOG, TENANT
 from payymo.db.schema import audit_checkpoints as k
@@ -133,27 +133,27 @@ def take(tx: Transaction, log: uuid.UUID, *, count: int) -> list[Pending]:
     ]
 
 
-def append(tx: Transaction, log: uuid.UUID, position: int, events: Sequence[tuple[Record, Pending]]) -> None:
+def append(tx: Transaction, log: uuid.UUID, position: int, events: Sequence[Pending]) -> None:
     """Add events from this position on, and what is personal in them."""
-    tx.execute(
-        _ADD_EVENTS,
-        [
+    rows = []
+    for number, pending in enumerate(events, position):
+        found = index(pending.record)
+        rows.append(
             {
                 "tenant_id": log,
                 "position": number,
                 "id": pending.id,
                 "record": pending.record,
-                "type": record.type,
-                "at": record.at_ms,
-                "actor": record.actor,
-                "user_id": record.user_id,
+                "type": found.type[:TYPE_MAX],
+                "at": found.at_ms,
+                "actor": found.actor[:ACTOR_MAX],
+                "user_id": found.user_id,
             }
-            for number, (record, pending) in enumerate(events, position)
-        ],
-    )
+        )
+    tx.execute(_ADD_EVENTS, rows)
     payloads = [
         {"tenant_id": log, "id": pending.id, "sealed": pending.sealed.data, "data_key_id": pending.sealed.data_key_id}
-        for _, pending in events
+        for pending in events
         if pending.sealed is not None
     ]
     if payloads:
