@@ -170,6 +170,7 @@ def _build(
     accounts = _accounts(ground, owners)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = open_counters(settings, engine, clock)
+    sequencer = Sequencer(work, clock)
     usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
     return Services(
         settings=settings,
@@ -179,13 +180,13 @@ def _build(
         entropy=entropy,
         log=log,
         audit=audit,
-        sequencer=Sequencer(work, clock),
+        sequencer=sequencer,
         checkpoints=_checkpoints(ground, owners),
         next_master_key=masters[1],
         envelope=envelope,
         secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),
         master_rotation=MasterRotation(work, envelope, clock, audit),
-        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit),
+        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit, before=sequencer.integrate_all),
         keeper=owners.keeper,
         ring=owners.ring,
         guards=owners.guards,

@@ -1,5 +1,6 @@
 """Guessing, over HTTP and on both databases: what a stranger can try, and what a stranger can't do to an owner."""
 
+import re
 from typing import Any
 
 import pytest
@@ -73,7 +74,11 @@ def test_a_failed_login_asks_the_database_the_same_for_somebody_and_nobody(datab
     """Invariant 24: the same statements in the same order, also when a wait begins and while it runs."""
     house = guarded(database)
     seen: list[str] = []
-    event.listen(house.services.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    event.listen(
+        house.services.engine,
+        "before_cursor_execute",
+        lambda *given: seen.append(re.sub(r"VALUES .*;", "VALUES …;", given[2])),
+    )
     asked = []
     guess(house, 1, "first@example.com", network=9)  # the tenant is known by now
     for email in (ALICE, "nobody@example.com"):

@@ -30,9 +30,9 @@ def in_production(house: House) -> tuple[Certificates, CertificateRotation, Deve
     lifecycle = Lifecycle(services.envelope, CertificatePolicy(7 * DAY_SECONDS, 7 * DAY_SECONDS, is_production=True))
     given = (services.work, lifecycle, services.clock)
     return (
-        Certificates(*given, services.log),
-        CertificateRotation(*given, services.log),
-        DevelopmentAuthority(*given, services.entropy, services.log),
+        Certificates(*given, services.audit),
+        CertificateRotation(*given, services.audit),
+        DevelopmentAuthority(*given, services.entropy, services.audit),
     )
 
 

@@ -55,8 +55,9 @@ def test_each_act_has_its_entry(house: House) -> None:
     acts = house.services.administration
     client = house.logged_in()
     claims = house.services.verifier.verify(client.access_token or "")
+    token_id = uuid.UUID(claims.jti)
     house.services.feed.revoke_token(
-        house.default.id, user.id, token_id=uuid.UUID(claims.jti), expires_at=claims.exp, reason="x"
+        house.default.id, user.id, token_id=token_id, expires_at=claims.exp, reason="x", trace=Trace()
     )
     client = house.logged_in()
     session_id = house.services.verifier.verify(client.access_token or "").sid

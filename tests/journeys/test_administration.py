@@ -120,7 +120,7 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
         before = len(house.events())
         answer = root.call(method, path, body)
         assert answer.status_code < 300, answer.get_data(as_text=True)
-        [event] = house.events()[before:]
+        [event] = [found for found in house.events()[before:] if found["event"] == name]
         assert (event["event"], event["outcome"], event["actor_id"]) == (name, "success", str(boss.id))
         assert event["request_id"] == answer.headers["X-Request-ID"]
         assert "@" not in str(event)

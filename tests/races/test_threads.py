@@ -220,7 +220,7 @@ def test_parallel_revocations_of_one_token_all_succeed_and_count_once(house: Hou
 
         def revoke(token_id: uuid.UUID = token_id, user_id: uuid.UUID = user_id, expires_at: int = claims.exp) -> None:
             house.services.feed.revoke_token(
-                house.default.id, user_id, token_id=token_id, expires_at=expires_at, reason="ended-by-administrator"
+                house.default.id, user_id, token_id=token_id, expires_at=expires_at, reason="x", trace=Trace()
             )
 
         at_once(*[revoke] * 6)

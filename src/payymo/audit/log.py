@@ -3,6 +3,7 @@
 An event commits together with its change, or not at all; its line in the security log is written once it has committed.
 """
 
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -15,11 +16,13 @@ from payymo.audit.model import Pending, Record, about, actor_of, personal_of
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
+from payymo.errors import Unavailable
 from payymo.events import CATALOGUE
 from payymo.logs import Event, SecurityLog
 from payymo.sealed import Sealed
 
 PURPOSE: Final = "audit"
+WAIT_SECONDS: Final = 10
 Seal = Callable[..., Sealed]
 """As `payymo.secrets.envelope.Envelope.seal`, which stands on a higher floor."""
 PAYLOADS: Final = (PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
@@ -35,6 +38,7 @@ class AuditLog:
         self._entropy = entropy
         self._seal = seal
         self._log = log
+        self._not_before: dict[uuid.UUID | None, float] = {}
 
     def record(self, tx: Transaction, event: Event) -> None:
         """Step: put an event on record, in the log of the transaction's tenant, or else in the platform's."""
@@ -51,12 +55,26 @@ class AuditLog:
         """Write an event that is not on record to the security log alone."""
         self._log.write(event)
 
+    def _sealed(self, tx: Transaction, value: bytes, event_id: uuid.UUID) -> Sealed | None:
+        """None: whoever keeps the master key does not answer, and this process has not opened the data key yet.
+
+        Then the event goes on record without what is personal, and says so: better than that nobody logs in. Nobody
+        waits for an answer again before `WAIT_SECONDS` are over.
+        """
+        if self._clock() < self._not_before.get(tx.tenant_id, 0.0):
+            return None
+        try:
+            return self._seal(tx, PURPOSE, value, *store.place_of(event_id))
+        except Unavailable:
+            self._not_before[tx.tenant_id] = self._clock() + WAIT_SECONDS
+            return None
+
     def _pending(self, tx: Transaction, event: Event) -> Pending:
         event_id, sealed, commitment = self._entropy.uuid(), None, None
         if personal := personal_of(event):
             salt, payload = self._entropy.bytes(SALT_BYTES), msgspec.json.encode(personal)
-            commitment = commit(salt, payload).hex()
-            sealed = self._seal(tx, PURPOSE, salt + payload, *store.place_of(event_id))
+            sealed = self._sealed(tx, salt + payload, event_id)
+            commitment = None if sealed is None else commit(salt, payload).hex()
         record = Record(
             id=event_id,
             log=tx.tenant_id,
@@ -66,7 +84,7 @@ class AuditLog:
             actor=actor_of(event.trace),
             request_id=event.trace.request_id,
             outcome=event.outcome,
-            about=about(event, tx.tenant_id),
+            about=about(event, tx.tenant_id) | ({"incomplete": True} if personal and sealed is None else {}),
             old=event.old,
             new=event.new,
             personal=commitment,

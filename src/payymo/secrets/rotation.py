@@ -138,11 +138,20 @@ class Reencryption:
     """Gives every tenant and purpose a new data key, seals everything under it, and destroys the old ones."""
 
     def __init__(
-        self, work: Work, envelope: Envelope, clock: Clock, columns: Sequence[Column], audit: AuditLog
+        self,
+        work: Work,
+        envelope: Envelope,
+        clock: Clock,
+        columns: Sequence[Column],
+        audit: AuditLog,
+        *,
+        before: Callable[[], object],
     ) -> None:
+        """`before` puts where it is found what is sealed and still under way: events that have no position yet."""
         self._work = work
         self._envelope = envelope
         self._clock = clock
+        self._before = before
         self._columns = {column.purpose: column for column in columns}
         self._audit = audit
 
@@ -161,6 +170,7 @@ class Reencryption:
         done, total = 0, sum(self._count(domain, None) for domain in domains)
         progress(done, total)
         for settled in (False, True):
+            self._before()
             for domain in domains:
                 for count in self._reseal(domain):
                     done += count

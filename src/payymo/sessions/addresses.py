@@ -153,9 +153,11 @@ class Addresses:
                     to = replace(account, user=replace(account.user, email=new_email))
                     link = self._links.issue(tx, "change-email", user_id, bound_to=account.binding, subject=new_email)
                     self._send(tx, "change-email", to, link)
-                    self._audit.record(tx, replace(event, outcome="success", personal={"new_email": new_email}))
-        if account is None:
+                    event = replace(event, outcome="success", personal={"new_email": new_email})
+                self._audit.record(tx, event)
+        else:
             self._audit.record_apart(event)
+        if account is None:
             raise InvalidCredentials("The current password is wrong.")
 
     def confirm_change(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:

@@ -94,9 +94,10 @@ class Credentials:
                     self._users.change_password(tx, user_id, new_hash)
                     self._revocations.end_others(tx, user_id, kept=session_id, reason="password-changed")
                     self._notices.tell(tx, "password-changed", user)
-                    self._audit.record(tx, replace(event, outcome="success"))
-        if not changed:
+                self._audit.record(tx, replace(event, outcome="success") if changed else event)
+        else:
             self._audit.record_apart(event)
+        if not changed:
             raise InvalidCredentials("The current password is wrong.")
 
     def request_reset(self, tenant_id: uuid.UUID, email: str, *, is_wanted: bool, trace: Trace) -> None:
@@ -144,9 +145,11 @@ class Credentials:
                     self._lockouts.unlock(tx, user.id)
                     self._revocations.end_of_user(tx, user.id, reason="password-changed")
                     self._notices.tell(tx, "password-changed", user)
-                    self._audit.record(tx, replace(event, outcome="success", user_id=user.id))
-        if done is None:
+                    event = replace(event, outcome="success", user_id=user.id)
+                self._audit.record(tx, event)
+        else:
             self._audit.record_apart(event)
+        if done is None:
             raise InvalidLink
 
 
