@@ -159,6 +159,8 @@ class Attempt:
     counted: int = 0
     """The account's failures with this one. 0: it is not counted there."""
     began: Step | None = None
+    waited: bool = False
+    """It is the first one after a wait that is over."""
     device: str | None = field(default=None, repr=False)
     """The token of the known device that it comes from."""
 

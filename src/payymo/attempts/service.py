@@ -71,6 +71,8 @@ class Attempts:
             else:
                 suspected = self._suspect(tx, origin, policy)
                 attempt = suspected or self._count(tx, tenant_id, origin, policy)
+                if isinstance(attempt, Attempt) and attempt.waited:
+                    self._audit.record(tx, Event("login.wait-over", trace=trace))
             if lost:
                 self._audit.record(tx, Event("device.forgotten", "refused", trace=trace, reason="failures"))
         return self._admitted(attempt, policy)
@@ -103,7 +105,8 @@ class Attempts:
             if attempt.began is not None:
                 user_id = store.note(tx, origin.email_key, attempt.began, now)
                 name = {"wait": "login.waits", "stop": "login.stopped"}[attempt.began]
-                self._audit.record(tx, Event(name, "refused", trace=trace, user_id=user_id))
+                new = {"wait_seconds": policy.wait_after(attempt.counted)}
+                self._audit.record(tx, Event(name, "refused", trace=trace, user_id=user_id, new=new))
             for reason in suspected:
                 self._audit.record(tx, Event("login.stuffing", "refused", trace=trace, reason=reason))
 
@@ -222,7 +225,8 @@ class Attempts:
         if isinstance(decision, Refused):
             return decision
         store.save_account(tx, origin.account, decision.standing)
-        return Attempt(tenant_id, origin, counted=decision.standing.failures, began=decision.began)
+        counted, waited = decision.standing.failures, bool(standing.wait_until)
+        return Attempt(tenant_id, origin, counted=counted, began=decision.began, waited=waited)
 
     def _save_device(self, tx: Transaction, token: str, user_id: uuid.UUID, session_id: uuid.UUID, now: int) -> None:
         until = now + DEVICE_SECONDS
