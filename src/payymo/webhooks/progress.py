@@ -77,9 +77,11 @@ _READY: Final = (
     .limit(1)
 )
 """What was served longest ago comes first."""
+_PICK: Final = _READY.with_for_update(skip_locked=True, of=e)
+"""Apart from the claim: PostgreSQL may run a subquery that locks more than once."""
 _CLAIM: Final = (
     sa.update(e)
-    .where(e.c.id.in_(_READY.with_for_update(skip_locked=True)))
+    .where(e.c.id == _OF_ID)
     .values(claimed_until=sa.bindparam("until"), claims=e.c.claims + 1)
     .returning(e.c.tenant_id, e.c.id, e.c.claims)
     .execution_options(**_ASIDE)
@@ -124,13 +126,15 @@ _OLDEST_UNREAD: Final = (
 
 _IN_IT: Final = (d.c.tenant_id == TENANT, d.c.endpoint_id == _OF_ID)
 _WAITING: Final = (*_IN_IT, d.c.given_up_at.is_(None))
-_IS_HELD_HERE: Final = sa.exists().where(
-    d.c.tenant_id == TENANT,  # said inside, too, for who examines the statement
-    _EARLIER.c.tenant_id == TENANT,
-    _EARLIER.c.endpoint_id == d.c.endpoint_id,
-    _EARLIER.c.subject == d.c.subject,
-    _EARLIER.c.position < d.c.position,
-    _EARLIER.c.given_up_at.is_(None),
+_IS_HELD_HERE: Final = sa.exists(
+    sa.select(_EARLIER.c.position).where(
+        d.c.tenant_id == TENANT,  # said inside, too, for who examines the statement
+        _EARLIER.c.tenant_id == TENANT,
+        _EARLIER.c.endpoint_id == d.c.endpoint_id,
+        _EARLIER.c.subject == d.c.subject,
+        _EARLIER.c.position < d.c.position,
+        _EARLIER.c.given_up_at.is_(None),
+    )
 )
 _DUE: Final = (
     sa.select(*_DELIVERY)
@@ -179,9 +183,10 @@ def is_any_ready(tx: Transaction, *, now: int) -> bool:
 
 def claim(tx: Transaction, *, now: int, until: int) -> Claim | None:
     """Platform step: an endpoint that has something to get. None: there is none."""
-    row = tx.execute(_CLAIM, {"moment": now, "until": until}).one_or_none()
-    if row is None:
+    picked = tx.execute(_PICK, {"moment": now}).scalar()
+    if picked is None:
         return None
+    row = tx.execute(_CLAIM, {"of_id": picked, "until": until}).one()
     return Claim(None if row.tenant_id == PLATFORM_LOG else row.tenant_id, row.id, row.claims)
 
 

@@ -27,7 +27,7 @@ _OWN: Final = (e.c.tenant_id == TENANT, e.c.id == _OF_ID)
 _LIST: Final = sa.select(*_ENDPOINT).where(e.c.tenant_id == TENANT).order_by(e.c.created_at, e.c.id)
 _FIND: Final = sa.select(*_ENDPOINT).where(*_OWN)
 _LOCK: Final = _FIND.with_for_update()
-_COUNT: Final = sa.select(sa.func.count()).select_from(e).where(e.c.tenant_id == TENANT)
+_COUNT: Final = sa.select(sa.func.count(e.c.id)).where(e.c.tenant_id == TENANT)
 _NEW: Final = ("id", "url", "events", "description", "wants_personal", "certificate", "created_at", "next_position")
 _ADD: Final = sa.insert(e).values(
     tenant_id=TENANT,
@@ -40,7 +40,12 @@ _SAID: Final = ("url", "events", "description", "wants_personal", "certificate")
 _CHANGE: Final = sa.update(e).where(*_OWN).values(
     {name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _SAID}
 )  # fmt: skip
-_ENABLE: Final = sa.update(e).where(*_OWN).values(is_enabled=True, failing_since=None, reason=None)
+_ENABLE: Final = (
+    sa.update(e)
+    .where(*_OWN)
+    .values(is_enabled=True, failing_since=None, reason=None, claimed_until=0, claims=e.c.claims + 1)
+)
+"""Whoever had it when it was disabled has it no more."""
 _DISABLE: Final = (
     sa.update(e)
     .where(*_OWN)
