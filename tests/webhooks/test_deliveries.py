@@ -1,4 +1,4 @@
-"""Events of a log at a real HTTPS receiver: none is lost, none is out of order, however often somebody fails or dies."""
+"""Events of a log at a real HTTPS receiver: none is lost or out of order, however often somebody fails or dies."""
 
 import base64
 import hashlib
@@ -241,7 +241,7 @@ def test_who_dies_after_sending_sends_again_under_the_same_id(house: House, ther
 
 
 def test_a_killed_service_loses_nothing(database: Database, there: Receiver, tmp_path: Path) -> None:
-    """kill -9, for real, when the receiver has the event and has not answered: another node sends it again."""
+    """Kill -9, for real, when the receiver has the event and has not answered: another node sends it again."""
     clock = FakeClock(system_clock())
     house = House(database, clock=clock, **there.settings())
     endpoint(house, there.url)

@@ -120,6 +120,11 @@ class Failure:
     is_gone: bool = False
 
 
+def draft_of(endpoint: Endpoint) -> Draft:
+    """What is said of an endpoint."""
+    return Draft(endpoint.url, endpoint.events, endpoint.description, endpoint.wants_personal, endpoint.certificate)
+
+
 def problems_of(draft: Draft) -> list[FieldError]:
     """What is wrong with an endpoint, but for its URL."""
     found = []

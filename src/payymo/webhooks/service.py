@@ -4,8 +4,10 @@
 a transaction begins.
 """
 
+import threading
 import uuid
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +17,7 @@ from payymo.certificates.service import Certificates
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, Misconfigured, NotFound
+from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, Misconfigured, NotFound, Overloaded
 from payymo.logs import Event, Fact, Trace
 from payymo.roles.service import Actor, authority_of
 from payymo.secrets.envelope import Column, Envelope
@@ -29,6 +31,7 @@ from payymo.webhooks.model import (
     Draft,
     Endpoint,
     Failure,
+    draft_of,
     newest_first,
     problems_of,
     secret_text,
@@ -46,6 +49,9 @@ LISTED_AT_MOST: Final = 1_000
 PRUNED_AT_ONCE: Final = 500
 KEPT_SECONDS: Final = 30 * 86_400
 """How long what was given up can be seen, and is sent again on demand without looking for it."""
+OUTSIDE_AT_ONCE: Final = 2
+"""Requests that may wait for somebody outside at once, in each process: a name server, a receiver under test. Whoever
+makes both slow on purpose must not hold the threads that others log in with."""
 NO_ENDPOINT: Final = "There is no such endpoint."
 
 
@@ -70,6 +76,7 @@ class Webhooks:
         self._sender = sender
         self._certificates = certificates
         self._audit = audit
+        self._outside = threading.BoundedSemaphore(OUTSIDE_AT_ONCE)
         self._identities: dict[str, tuple[int, Identity]] = {}
 
     def list_endpoints(self, log: uuid.UUID | None) -> tuple[Endpoint, ...]:
@@ -119,13 +126,13 @@ class Webhooks:
         trace: Trace,
     ) -> Endpoint:
         """What is said of an endpoint from now on. Raises NotFound, InvalidInput, Conflict, InsufficientScope."""
-        old = _draft_of(self.get(log, endpoint_id))
+        old = draft_of(self.get(log, endpoint_id))
         if by is not None and old.certificate is not None and draft.url != old.url:
             raise Conflict("This endpoint is shown a certificate of the service: its operator changes where it is.")
         self._require_sound(draft, None if draft.certificate == old.certificate else by)
         with self.writing(log) as tx:
             authority_of(by, tx)
-            if _draft_of(_found(store.find(tx, endpoint_id, to_change=True))) != old:
+            if draft_of(_found(store.find(tx, endpoint_id, to_change=True))) != old:
                 raise Conflict("Somebody else has changed this endpoint just now: look at it again.")
             store.change(tx, endpoint_id, draft)
             self._record(tx, "changed", endpoint_id, trace, old=_facts(old), new=_facts(draft))
@@ -182,12 +189,12 @@ class Webhooks:
         """Forget an endpoint, with its secrets and what it has not taken. Raises NotFound, InsufficientScope."""
         with self.writing(log) as tx:
             authority_of(by, tx)
-            old = _draft_of(_found(store.find(tx, endpoint_id, to_change=True)))
+            old = draft_of(_found(store.find(tx, endpoint_id, to_change=True)))
             store.remove(tx, endpoint_id)
             self._record(tx, "deleted", endpoint_id, trace, old=_facts(old))
 
     def test(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> Failure | None:
-        """Send something at once, once. None: it was taken. Raises NotFound, SealBroken."""
+        """Send something at once, once. None: it was taken. Raises NotFound, SealBroken, Overloaded."""
         with self.reading(log) as tx:
             endpoint = _found(store.find(tx, endpoint_id))
             secrets = self.open_secrets(tx, endpoint_id)
@@ -195,7 +202,8 @@ class Webhooks:
         if isinstance(identity, Failure):
             return identity
         message = trial_of(self._entropy.uuid(), log, self._clock())
-        return self._sender.send(endpoint.url, message, secrets, identity=identity)
+        with self._going_outside():
+            return self._sender.send(endpoint.url, message, secrets, identity=identity)
 
     def list_deliveries(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> tuple[Delivery, ...]:
         """What an endpoint has not taken, waiting or given up, the oldest first; at most a thousand.
@@ -278,12 +286,23 @@ class Webhooks:
         if draft.certificate is not None and by is not None:
             raise InsufficientScope
         target, problems = read_target(draft.url), problems_of(draft)
-        if not problems and not self._sender.policy.choose(target, self._sender.resolve):
-            problems.append(FieldError("/url", NO_ADDRESS))
+        if not problems:
+            with self._going_outside():
+                if not self._sender.policy.choose(target, self._sender.resolve):
+                    problems.append(FieldError("/url", NO_ADDRESS))
         if draft.certificate is not None and self._certificates.get(draft.certificate).usage != "client":
             problems.append(FieldError("/certificate", "it is not for the usage client"))
         if problems:
             raise InvalidInput(problems)
+
+    @contextmanager
+    def _going_outside(self) -> Iterator[None]:
+        if not self._outside.acquire(blocking=False):
+            raise Overloaded(retry_after=5)
+        try:
+            yield
+        finally:
+            self._outside.release()
 
     def _add_secret(self, tx: Transaction, endpoint_id: uuid.UUID, version: int, secret: bytes) -> None:
         sealed = self._envelope.seal(tx, PURPOSE, secret, *store.place_of(endpoint_id, version))
@@ -309,10 +328,6 @@ def _found(endpoint: Endpoint | None) -> Endpoint:
     if endpoint is None:
         raise NotFound(NO_ENDPOINT)
     return endpoint
-
-
-def _draft_of(endpoint: Endpoint) -> Draft:
-    return Draft(endpoint.url, endpoint.events, endpoint.description, endpoint.wants_personal, endpoint.certificate)
 
 
 def _facts(draft: Draft) -> dict[str, Fact]:
