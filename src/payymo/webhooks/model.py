@@ -37,7 +37,7 @@ WAITS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER: Final = 0.2
 """A wait is longer by up to this share, so that what failed together does not come back together."""
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\.(?:[a-z][a-z0-9-]*)?")
-_NAMED: Final = ("role", "kid", "secret", "certificate", "service", "webhook", "tenant_id")
+_NAMED: Final = ("user_id", "role", "kid", "secret", "certificate", "service", "webhook", "tenant_id")
 
 Outcome = Literal["delivered", "delayed", "given-up"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("delivered", "delayed", "given-up")
@@ -148,9 +148,6 @@ def types_of(chosen: Iterable[str]) -> tuple[str, ...]:
 
 def subject_of(record: Record) -> str:
     """Whom or what an event is about. Events about the same are sent in their order."""
-    user_id = record.user_id
-    if user_id is not None:
-        return f"user:{user_id}"
     named = (f"{name}:{record.about[name]}" for name in _NAMED if name in record.about)
     return next(named, record.type.partition(".")[0])
 
