@@ -157,9 +157,7 @@ def test_it_is_shown_a_client_certificate_where_one_is_configured(tmp_path: Path
         assert ("URI", "spiffe://example.com/payymo") in got.peer["subjectAltName"]
 
 
-def test_session_keys_are_written_nowhere(
-    there: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_session_keys_are_written_nowhere(there: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SSLKEYLOGFILE would have everything that is sent read by whoever has the file."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     assert send(there) is None

@@ -213,6 +213,7 @@ def test_an_operator_manages_endpoints_by_command(sqlite_house: House, there: Re
         assert done.exit_code == exits, done.output
         return json.loads(done.stdout) if done.stdout else done.stderr
 
+    house.services.sequencer.integrate_all()
     made = run("create", there.url, "--event", "tenant.", "--platform")
     assert made["secret"].startswith("whsec_")
     assert run("list") == []

@@ -25,6 +25,7 @@ Url = Annotated[str, Field(min_length=1, max_length=URL_MAX)]
 Events = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=EVENTS_AT_MOST)
 ]
+_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 Description = Annotated[str, Field(max_length=DESCRIPTION_MAX)]
 
 
@@ -56,7 +57,7 @@ class RotateSecretBody(Input):
 class RedeliverBody(Input):
     """Which event of the log."""
 
-    event_id: uuid.UUID
+    event_id: Annotated[str, Field(pattern=_UUID)]
 
 
 class WebhookOut(Output):
@@ -266,7 +267,8 @@ class WebhookApi:
     )
     def redeliver(self, caller: Caller, webhook_id: uuid.UUID, body: RedeliverBody) -> Nothing:
         """Send an event again, whether it was taken or not."""
-        self._webhooks.redeliver(caller.principal.tenant_id, webhook_id, body.event_id, by=caller.actor)
+        event_id = uuid.UUID(body.event_id)
+        self._webhooks.redeliver(caller.principal.tenant_id, webhook_id, event_id, by=caller.actor)
         return Nothing()
 
 
