@@ -52,6 +52,7 @@ class Scene:
             "tenant_id": self.tenant_id,
             "name": "auditor",
             "webhook_id": self.webhook_id,
+            "event_id": NOBODY,
         }
         return re.sub(r"<\w+:(\w+)>", lambda match: values[match[1]], route.path)
 
@@ -83,7 +84,6 @@ class Scene:
             "NewWebhookBody": {"url": WEBHOOK_URL, "events": ["session."], "description": "new"},
             "ChangeWebhookBody": {"description": "changed"},
             "RotateSecretBody": {"overlap_seconds": 0},
-            "RedeliverBody": {"event_id": NOBODY},
             "PollBody": {"maxEvents": 1, "returnImmediately": True},
             "NewTenantBody": {"slug": "third", "name": "Third", "host": "third.example"},
         }

@@ -190,7 +190,7 @@ def test_a_tenants_administrator_manages_its_endpoints(house: House, there: Rece
     [delivery] = boss.get(f"{path}/deliveries").get_json()["data"]["deliveries"]
     assert (delivery["state"], delivery["reason"], delivery["subject"]) == ("waiting", "status-500", "role:clerk")
     there.answer = lambda _got: 204
-    assert boss.post(f"{path}/redeliver", {"event_id": delivery["event_id"]}).status_code == 200
+    assert boss.post(f"{path}/events/{delivery['event_id']}/redeliver").status_code == 200
     assert deliver(house) == 1
     assert boss.post(f"{path}/secret", {}).get_json()["data"]["secret"] != data["secret"]
     changed = boss.call("PATCH", path, {"enabled": False, "events": ["user."]}).get_json()["data"]

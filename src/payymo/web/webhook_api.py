@@ -25,7 +25,6 @@ Url = Annotated[str, Field(min_length=1, max_length=URL_MAX)]
 Events = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=EVENTS_AT_MOST)
 ]
-_UUID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 Description = Annotated[str, Field(max_length=DESCRIPTION_MAX)]
 
 
@@ -52,12 +51,6 @@ class RotateSecretBody(Input):
     """How long the secret that is there signs, too."""
 
     overlap_seconds: Annotated[int, Field(ge=0, le=OVERLAP_MAX)] = OVERLAP_SECONDS
-
-
-class RedeliverBody(Input):
-    """Which event of the log."""
-
-    event_id: Annotated[str, Field(pattern=_UUID)]
 
 
 class WebhookOut(Output):
@@ -260,14 +253,13 @@ class WebhookApi:
 
     @route(
         "POST",
-        "/api/admin/webhooks/<uuid:webhook_id>/redeliver",
+        "/api/admin/webhooks/<uuid:webhook_id>/events/<uuid:event_id>/redeliver",
         limit="default",
         authentication="bearer",
         permission="webhooks:write",
     )
-    def redeliver(self, caller: Caller, webhook_id: uuid.UUID, body: RedeliverBody) -> Nothing:
+    def redeliver(self, caller: Caller, webhook_id: uuid.UUID, event_id: uuid.UUID) -> Nothing:
         """Send an event again, whether it was taken or not."""
-        event_id = uuid.UUID(body.event_id)
         self._webhooks.redeliver(caller.principal.tenant_id, webhook_id, event_id, by=caller.actor)
         return Nothing()
 

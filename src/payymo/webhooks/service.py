@@ -221,9 +221,9 @@ class Webhooks:
         now = int(self._clock())
         with self.writing(log) as tx:
             authority_of(by, tx)
-            endpoint, event = _found(store.find(tx, endpoint_id, to_change=True)), find_event(tx, event_id)
-            if event is None or event.record.type not in types_of(endpoint.events):
-                raise NotFound("There is no such event among those that this endpoint gets.")
+            endpoint, event = store.find(tx, endpoint_id, to_change=True), find_event(tx, event_id)
+            if endpoint is None or event is None or event.record.type not in types_of(endpoint.events):
+                raise NotFound("There is no such endpoint, or no such event among those that it gets.")
             record = event.record
             again = Delivery(event.position, record.id, record.type, subject_of(record), 0, now, now)
             progress.delivered(tx, endpoint_id, event.position)
