@@ -51,6 +51,7 @@ from payymo.policies import (
     password_policy,
     refresh_policy,
     token_policy,
+    webhook_sender,
 )
 from payymo.roles.service import Roles
 from payymo.secrets.envelope import Column, Envelope
@@ -73,11 +74,14 @@ from payymo.users.imports import UserImport
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
 from payymo.users.service import Users
+from payymo.webhooks.courier import Courier as WebhookCourier
+from payymo.webhooks.service import SEALED as WEBHOOK_SECRETS
+from payymo.webhooks.service import Webhooks
 
 TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
 revocation, times and tenant are checked each time."""
-SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS, MAILS, Column(*PAYLOADS))
+SEALED_COLUMNS = (PRIVATE_KEYS, COLUMN, CERTIFICATE_KEYS, MAILS, Column(*PAYLOADS), WEBHOOK_SECRETS)
 """Every column of sealed values. If one were missing, re-encryption would stop at it, and lose nothing."""
 
 
@@ -172,6 +176,8 @@ def _build(
     counters = open_counters(settings, engine, clock)
     sequencer = Sequencer(work, clock)
     usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
+    certificates = Certificates(work, lifecycle, clock, audit)
+    webhooks, webhook_courier = _webhooks(ground, certificates)
     return Services(
         settings=settings,
         engine=engine,
@@ -190,7 +196,7 @@ def _build(
         keeper=owners.keeper,
         ring=owners.ring,
         guards=owners.guards,
-        certificates=Certificates(work, lifecycle, clock, audit),
+        certificates=certificates,
         certificate_rotation=CertificateRotation(work, lifecycle, clock, audit),
         development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, audit),
         tenants=owners.tenants,
@@ -210,6 +216,8 @@ def _build(
         links=accounts.links,
         outbox=accounts.outbox,
         courier=accounts.courier,
+        webhooks=webhooks,
+        webhook_courier=webhook_courier,
         attempts=accounts.attempts,
         lockouts=accounts.lockouts,
         limiter=RateLimiter(counters, limit_policy(settings.limits), clock, overrides=overrides, usage=usage),
@@ -314,6 +322,14 @@ def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:
         log=ground.log,
     )
     return _Accounts(attempts, links, outbox, courier, notices, lockouts, credentials, addresses)
+
+
+def _webhooks(ground: _Ground, certificates: Certificates) -> tuple[Webhooks, WebhookCourier]:
+    clock, entropy = ground.clock, ground.entropy
+    parts = (ground.work, ground.envelope, clock, entropy)
+    sender = webhook_sender(ground.settings, clock, entropy)
+    webhooks = Webhooks(*parts, sender=sender, certificates=certificates, audit=ground.audit)
+    return webhooks, WebhookCourier(*parts, webhooks=webhooks, sender=sender, log=ground.log)
 
 
 def _sessions(ground: _Ground, owners: _Owners, accounts: _Accounts) -> Sessions:

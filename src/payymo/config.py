@@ -43,6 +43,7 @@ from payymo.sections import (
     Tokens,
     Tracing,
     Vault,
+    Webhooks,
 )
 
 PREFIX = "PAYYMO_"
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     registration: Registration = Registration()
     mail: Mail = Mail()
     links: Links = Links()
+    webhooks: Webhooks = Webhooks()
 
     @classmethod
     def settings_customise_sources(
@@ -166,6 +168,13 @@ class Settings(BaseSettings):
         if self.feed.open_to is None:
             return () if self.is_production else LOOPBACK
         return self.feed.open_to
+
+    @property
+    def webhooks_allowed(self) -> tuple[Network, ...]:
+        """The networks in effect that events are sent to, beside public addresses."""
+        if self.webhooks.allow_private is None:
+            return () if self.is_production else LOOPBACK
+        return self.webhooks.allow_private
 
 
 def reveal(secret: SecretStr | None) -> str | None:

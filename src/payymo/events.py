@@ -128,6 +128,19 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "certificate.exported": _recorded("with its private half, encrypted", *CERTIFICATE),
     "certificate.used": _logged("a listener has loaded it, or was refused", *CERTIFICATE),
     "certificate.expiring": _recorded("30, 7 and 1 days ahead; and when it is over (error)", *CERTIFICATE),
+    "webhook.created": _recorded(
+        "an endpoint that events are sent to", "webhook", "new.origin", "new.events", "new.personal", "new.certificate"
+    ),
+    "webhook.changed": _recorded("what is said of it; or it is enabled again", "webhook", "old", "new"),
+    "webhook.disabled": _recorded(
+        "nothing is sent any more: by-hand; gone (410), failing: it took nothing for days", "webhook", "reason"
+    ),
+    "webhook.deleted": _recorded("with its secrets, and what it has not taken", "webhook", "old"),
+    "webhook.secret-rotated": _recorded(
+        "another secret signs; the one before it for a while, too", "webhook", "version", "new.overlap_seconds"
+    ),
+    "webhook.delayed": _logged("an event was not taken and is tried again", "webhook", "version", "reason"),
+    "webhook.given-up": _logged("it is not", "webhook", "version", "reason"),
     "permission.required": _recorded(
         "somebody lacked a permission: reason; of a service credential it is only logged", USER, "reason"
     ),

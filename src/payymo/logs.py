@@ -63,6 +63,8 @@ class Event:
     """The name of a service credential."""
     mail: str | None = field(default=None, kw_only=True)
     """The kind of a message."""
+    webhook: uuid.UUID | None = field(default=None, kw_only=True)
+    """An endpoint."""
     version: int | None = field(default=None, kw_only=True)
     count: int | None = field(default=None, kw_only=True)
     """Of how many."""
@@ -85,7 +87,7 @@ class Event:
 
 NAMED: Final = (
     *("tenant_id", "user_id", "session_id", "role", "kid", "secret", "certificate", "service", "mail", "version"),
-    *("count", "reason"),
+    *("webhook", "count", "reason"),
 )
 
 

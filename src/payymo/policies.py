@@ -5,6 +5,7 @@ from pathlib import Path
 
 from payymo.attempts.model import GuessingPolicy
 from payymo.certificates.model import CertificatePolicy
+from payymo.clock import Clock
 from payymo.config import Settings, reveal
 from payymo.entropy import Entropy
 from payymo.errors import InvalidInput, Misconfigured
@@ -28,6 +29,8 @@ from payymo.spans import TracingPolicy
 from payymo.tokens import TokenPolicy
 from payymo.users.hashes import Argon2Cost
 from payymo.users.password_policy import PROFILES, PasswordPolicy
+from payymo.webhooks.sender import Sender as WebhookSender
+from payymo.webhooks.targets import AddressPolicy
 
 
 def key_policy(settings: Settings) -> KeyPolicy:
@@ -162,6 +165,15 @@ def mail_transport(mail: Mail, entropy: Entropy) -> Transport:
             return _smtp(mail)
         case folder:
             return FolderTransport(Path(folder.removeprefix("file:")), entropy)
+
+
+def webhook_sender(settings: Settings, clock: Clock, entropy: Entropy) -> WebhookSender:
+    """What sends events, and to where. Raises Misconfigured."""
+    policy = AddressPolicy(settings.webhooks_allowed, allows_http=not settings.is_production)
+    try:
+        return WebhookSender(clock, entropy, policy=policy, ca_file=settings.webhooks.ca_file)
+    except OSError:
+        raise Misconfigured(["PAYYMO_WEBHOOKS__CA_FILE: can't be read as certificates in PEM"]) from None
 
 
 def _smtp(mail: Mail) -> SmtpTransport:

@@ -61,6 +61,9 @@ def reasons_against_production(settings: Settings) -> tuple[str, ...]:
         "credential (payymo service create)": any(
             network.prefixlen < WIDEST_PREFIX for network in settings.feed_open_to
         ),
+        "PAYYMO_WEBHOOKS__ALLOW_PRIVATE lets tenants have events sent to any address: name networks of your own": any(
+            network.prefixlen < WIDEST_PREFIX for network in settings.webhooks_allowed
+        ),
         "PAYYMO_LINKS__… leads to plain http: use https": any(
             page is not None and not page.startswith("https://")
             for page in (links.base_url, links.verify_email, links.change_email, links.reset_password, links.unlock)

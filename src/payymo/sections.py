@@ -315,6 +315,15 @@ class Mail(Section):
         return self.port or {"starttls": 587, "implicit": 465, "off": 25}[self.tls]
 
 
+class Webhooks(Section):
+    """Where events are sent to, beside public addresses, and who certifies the receivers."""
+
+    allow_private: tuple[Network, ...] | None = None
+    """Networks inside, to which events may be sent. None: the loopback in development, none in production."""
+    ca_file: Path | None = None
+    """An authority of receivers' certificates, beside those that the system knows."""
+
+
 class Links(Section):
     """Where one-time links lead. Never to where a request says that it came to."""
 

@@ -53,6 +53,8 @@ from payymo.users.imports import UserImport
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
 from payymo.users.service import Users
+from payymo.webhooks.courier import Courier as WebhookCourier
+from payymo.webhooks.service import Webhooks
 from payymo_guard import Claims, Verifier
 
 
@@ -97,6 +99,8 @@ class Services:
     links: Links
     outbox: Outbox
     courier: Courier
+    webhooks: Webhooks
+    webhook_courier: WebhookCourier
     attempts: Attempts
     lockouts: Lockouts
     limiter: RateLimiter
@@ -115,7 +119,7 @@ class Services:
         if isinstance(self.counters, SqlStorage):
             total += self.counters.prune()
         total += self.attempts.prune() + self.limit_usage.prune()
-        for forget in (self.outbox.prune, self.links.prune, self.users.prune_unverified):
+        for forget in (self.outbox.prune, self.links.prune, self.users.prune_unverified, self.webhooks.prune):
             total += sum(iter(forget, 0))
         return total + self.guards.prune() + self.keeper.retire_expired()
 

@@ -209,6 +209,16 @@ TAKEN: dict[str, Any] = {
 
 PLATFORM = (
     {
+        ("payymo.webhooks.store", "_PRUNE_SECRETS"),
+        *(
+            ("payymo.webhooks.progress", name)
+            for name in (
+                *("_READY", "_PICK", "_CLAIM", "_COUNT_FAILING", "_OLDEST_WAITING", "_OLDEST_UNREAD"),
+                *("_OLD", "_PRUNE"),
+            )
+        ),
+    }
+    | {
         ("payymo.audit.store", name)
         for name in (
             *(
@@ -384,10 +394,17 @@ def store_statements() -> Iterator[tuple[str, str, sa.Executable]]:
         if package.ispkg and any(
             m.name == "store" for m in pkgutil.iter_modules([f"{payymo.__path__[0]}/{package.name[7:]}"])
         ):
-            module = importlib.import_module(f"{package.name}.store")
-            for name, value in vars(module).items():
-                if name[:2] != "__":
-                    yield from ((module.__name__, *found) for found in statements_in(name, value, module.__name__))
+            yield from statements_of(f"{package.name}.store")
+    for beside in ("payymo.audit.following", "payymo.webhooks.progress"):
+        yield from statements_of(beside)
+
+
+def statements_of(path: str) -> Iterator[tuple[str, str, sa.Executable]]:
+    """Those of one module."""
+    module = importlib.import_module(path)
+    for name, value in vars(module).items():
+        if name[:2] != "__":
+            yield from ((module.__name__, *found) for found in statements_in(name, value, module.__name__))
 
 
 def statements_in(name: str, value: Any, module: str) -> Iterator[tuple[str, sa.Executable]]:

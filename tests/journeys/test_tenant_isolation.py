@@ -20,6 +20,7 @@ ADMIN = [route for route in ROUTES if route.permission is not None and not route
 BODIES: dict[str, Any] = {
     "ChangeUserBody": {"status": "disabled", "password": "another fine Passw0rd"},
     "RoleBody": {"permissions": ["users:write"]},
+    "ChangeWebhookBody": {"enabled": False},
 }
 """A good body for each route with an identifier in its path; one that is missing here fails the tests."""
 
@@ -42,6 +43,8 @@ def known_of(side: Side) -> dict[str, str]:
         "session_id": str(side.session_id),
         "tenant_id": str(side.tenant.id),
         "name": side.role,
+        "webhook_id": str(side.webhook_id),
+        "event_id": str(side.event_id),
     }
 
 

@@ -14,6 +14,7 @@ from payymo.mail.model import MailPolicy, Message, Sender
 from payymo.mail.outbox import Outbox
 from payymo.tenants.model import Tenant
 from payymo.users.password_policy import PasswordPolicy
+from payymo.webhooks.model import Draft
 from tests.support.house import Client, House
 
 
@@ -28,6 +29,9 @@ class Side:
     alice_id: uuid.UUID
     session_id: uuid.UUID
     role: str
+    webhook_id: uuid.UUID
+    event_id: uuid.UUID
+    """An event that the endpoint has not taken."""
 
 
 def build_sides(house: House) -> tuple[Side, Side]:
@@ -65,7 +69,18 @@ def _side(house: House, slug: str) -> Side:
         services.links.issue(tx, "reset-password", alice_user.id, bound_to=(slug,))
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
     _guess(house, tenant, alice_user.id, session.id)
-    return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role)
+    return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role, *_webhook(house, tenant))
+
+
+def _webhook(house: House, tenant: Tenant) -> tuple[uuid.UUID, uuid.UUID]:
+    """An endpoint, with an event that it has not taken: nobody listens there."""
+    draft = Draft(f"https://127.0.0.1:1/{tenant.slug}", ("role.",))
+    endpoint, _ = house.services.webhooks.create(tenant.id, draft, by=None, trace=Trace())
+    house.services.roles.create(tenant.id, f"told-{tenant.slug}", ["users:read"], by=None, trace=Trace())
+    house.services.sequencer.integrate_all()
+    house.services.webhook_courier.deliver_due()
+    delivery, *_ = house.services.webhooks.list_deliveries(tenant.id, endpoint.id)
+    return endpoint.id, delivery.event_id
 
 
 def _guess(house: House, tenant: Tenant, user_id: uuid.UUID, session_id: uuid.UUID) -> None:

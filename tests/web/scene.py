@@ -16,9 +16,12 @@ from payymo.logs import Trace
 from payymo.web.headers import HEADERS
 from payymo.web.mount import list_routes
 from payymo.web.routing import Route
+from payymo.webhooks.model import Draft
 from tests.support.house import PASSWORD, Client, House
 
 NEW_PASSWORD = "another fine Passw0rd"
+WEBHOOK_URL = "https://127.0.0.1:1/hooks"
+"""Where nobody listens."""
 NOBODY = "00000000-0000-4000-8000-000000000000"
 ROUTES = sorted(list_routes(), key=lambda route: (route.path, route.method))
 TAKING = [route for route in ROUTES if route.body is not None]
@@ -39,6 +42,7 @@ class Scene:
     victim_id: str
     tenant_id: str
     credential: str
+    webhook_id: str
 
     def path(self, route: Route) -> str:
         """The path of a route, with identifiers of things that exist."""
@@ -47,6 +51,8 @@ class Scene:
             "session_id": NOBODY,
             "tenant_id": self.tenant_id,
             "name": "auditor",
+            "webhook_id": self.webhook_id,
+            "event_id": NOBODY,
         }
         return re.sub(r"<\w+:(\w+)>", lambda match: values[match[1]], route.path)
 
@@ -75,6 +81,9 @@ class Scene:
                 "complexity_classes": 0,
                 "words": ["rocket"],
             },
+            "NewWebhookBody": {"url": WEBHOOK_URL, "events": ["session."], "description": "new"},
+            "ChangeWebhookBody": {"description": "changed"},
+            "RotateSecretBody": {"overlap_seconds": 0},
             "PollBody": {"maxEvents": 1, "returnImmediately": True},
             "NewTenantBody": {"slug": "third", "name": "Third", "host": "third.example"},
         }
@@ -111,7 +120,9 @@ def set_scene(house: House) -> Scene:
     credential = house.services.guards.create("scene", scopes=["feed"], trace=Trace()).text
     house.services.guards.authenticate(credential, scope="feed")  # its first use is written down
     house.services.watch.wait = lambda _place, _seconds: None  # nobody has time here to wait for news
-    return Scene(house, admin, str(victim.id), str(house.tenant("second").id), credential)
+    draft = Draft(WEBHOOK_URL, ("user.",))
+    endpoint, _ = house.services.webhooks.create(house.default.id, draft, by=None, trace=Trace())
+    return Scene(house, admin, str(victim.id), str(house.tenant("second").id), credential, str(endpoint.id))
 
 
 def contents(house: House) -> dict[str, list[str]]:

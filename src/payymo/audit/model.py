@@ -16,7 +16,7 @@ PLATFORM: Final = "platform"
 TYPE_MAX: Final = 48
 ACTOR_MAX: Final = 80
 """Characters of the columns. A longer one is searched by what fits; the record has it whole."""
-DUTIES: Final = frozenset({"maintenance", "courier", "listener", "metrics", "audit", "start"})
+DUTIES: Final = frozenset({"maintenance", "courier", "listener", "metrics", "audit", "start", "webhooks"})
 """The `request_id` of what the service does by itself."""
 
 

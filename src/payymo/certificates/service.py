@@ -67,10 +67,10 @@ class Certificates:
         with self._work.platform(writes=False) as tx:
             return store.find_active_version(tx, name)
 
-    def current(self, name: str, *, trace: Trace) -> ServerCredential | None:
-        """What a TLS listener presents now; None when the name has no active version. Logged once per call.
+    def current(self, name: str, *, usage: Usage = "server", trace: Trace) -> ServerCredential | None:
+        """What a TLS listener or client presents now; None when the name has no active version. Logged once per call.
 
-        Raises Misconfigured: expired, for development in production, not for servers, changed in the database.
+        Raises Misconfigured: expired, for development in production, for another usage, changed in the database.
         """
         with self._work.platform(writes=False) as tx:
             version = store.find_active(tx, name)
@@ -78,7 +78,7 @@ class Certificates:
                 return None
             key = self._lifecycle.open(tx, version)
         try:
-            chain = self._require_sound(version, key, usage="server")
+            chain = self._require_sound(version, key, usage=usage)
         except PayymoError as error:
             self._audit.tell(replace(happened("used", version, trace, reason=error.code), outcome="refused"))
             raise

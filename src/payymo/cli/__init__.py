@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "tenant": "payymo.cli.tenant:tenant",
     "token": "payymo.cli.token:token",
     "user": "payymo.cli.user:user",
+    "webhook": "payymo.cli.webhook:webhook",
 }
 
 

@@ -126,6 +126,7 @@ class _Loader:
         if self.tls is not None and source is not None:
             watch(source, self.tls.mark)
         services.courier.start()
+        services.webhook_courier.start()
         Auditor(services).start()
         every = self.settings.server.maintenance_seconds
         # One thread never hashes, and verifies tokens whatever is asked.
@@ -137,6 +138,7 @@ class _Loader:
         services.limiter.observe(meter.refusal)
         services.attempts.observe(meter.lockout)
         services.watch.observe(meter.delivery)
+        services.webhook_courier.observe(meter.webhook)
         meter.watch(admission.line)
         meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
         self.node.serve(services, meter)

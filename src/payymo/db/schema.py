@@ -684,6 +684,76 @@ audit_checkpoints = sa.Table(
 LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints})
 """What outlives a tenant. What is personal in a log goes with it."""
 
+webhook_endpoints = sa.Table(
+    "webhook_endpoints",
+    metadata,
+    _log_column(),
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    sa.Column("url", sa.String(2000), nullable=False),
+    sa.Column("events", sa.JSON(), nullable=False),
+    sa.Column("description", sa.String(200), nullable=False),
+    sa.Column("is_enabled", sa.Boolean(), nullable=False),
+    sa.Column("wants_personal", sa.Boolean(), nullable=False),
+    # The name of one of ours.
+    sa.Column("certificate", sa.String(64)),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    # The position in its log that it reads next.
+    sa.Column("next_position", sa.BigInteger(), nullable=False),
+    sa.Column("last_success_at", sa.BigInteger()),
+    # Since when nothing was taken any more, and why.
+    sa.Column("failing_since", sa.BigInteger()),
+    sa.Column("reason", sa.String(32)),
+    # Until when it is one process's own, and the how manieth time that is.
+    sa.Column("claimed_until", sa.BigInteger(), nullable=False),
+    sa.Column("claims", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+)
+"""Where events of a log are sent, and how far that has come."""
+
+webhook_secrets = sa.Table(
+    "webhook_secrets",
+    metadata,
+    _log_column(),
+    sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+    sa.Column("version", sa.Integer(), nullable=False),
+    sa.Column("sealed", sa.LargeBinary(), nullable=False),
+    # Of a tenant's endpoint the first, of the platform's the second.
+    sa.Column("data_key_id", sa.Uuid()),
+    sa.Column("service_data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
+    # When it stops signing, because another one has taken its place.
+    sa.Column("expires_at", sa.BigInteger()),
+    sa.CheckConstraint("(data_key_id is null) <> (service_data_key_id is null)", "one_key"),
+    sa.PrimaryKeyConstraint("tenant_id", "endpoint_id", "version"),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "endpoint_id"], ["webhook_endpoints.tenant_id", "webhook_endpoints.id"], ondelete="CASCADE"
+    ),
+    sa.ForeignKeyConstraint(["tenant_id", "data_key_id"], ["data_keys.tenant_id", "data_keys.id"]),
+)
+"""What events are signed with: of each endpoint the newest, and the one before it for a while."""
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    _log_column(),
+    sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+    sa.Column("position", sa.BigInteger(), nullable=False),
+    sa.Column("event_id", sa.Uuid(), nullable=False),
+    sa.Column("type", sa.String(48), nullable=False),
+    # Whom or what it is about: of the same, the earlier one goes first.
+    sa.Column("subject", sa.String(96), nullable=False),
+    sa.Column("attempts", sa.Integer(), nullable=False),
+    sa.Column("first_at", sa.BigInteger(), nullable=False),
+    sa.Column("due_at", sa.BigInteger(), nullable=False),
+    sa.Column("given_up_at", sa.BigInteger()),
+    sa.Column("reason", sa.String(32)),
+    sa.PrimaryKeyConstraint("tenant_id", "endpoint_id", "position"),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "endpoint_id"], ["webhook_endpoints.tenant_id", "webhook_endpoints.id"], ondelete="CASCADE"
+    ),
+)
+"""Events that an endpoint has not taken yet, or was given up on. What it has taken leaves no row."""
+sa.Index("ix_webhook_deliveries_due_at", webhook_deliveries.c.due_at)
+
 UNRECORDED: Final = frozenset(
     {
         *(*LOGS, audit_payloads),
@@ -697,6 +767,8 @@ UNRECORDED: Final = frozenset(
         *(followers, leases, revocation_counter),
         # The way of a message is in the log lines; what it tells of is recorded.
         mails,
+        # The same of an event to an endpoint.
+        webhook_deliveries,
     }
 )
 """What changes without an event. Everything else commits with one, or not at all: a new table belongs to that."""

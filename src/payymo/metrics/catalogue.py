@@ -17,6 +17,7 @@ from payymo.limits.model import Tier
 from payymo.logs import OUTCOMES
 from payymo.web.measuring import UNMATCHED
 from payymo.web.mount import list_routes
+from payymo.webhooks.model import OUTCOMES as WEBHOOK_OUTCOMES
 
 Kind = Literal["counter", "gauge", "histogram"]
 Mode = Literal["livesum", "max", "mostrecent", "livemostrecent"]
@@ -97,6 +98,12 @@ DELIVERY_SECONDS: Final = Family(
     "Seconds from when a revocation was there at the earliest until a follower who waited for it was answered.",
     starts_at_zero=False,
 )
+WEBHOOKS_TOTAL: Final = Family(
+    "payymo_webhook_deliveries_total",
+    "counter",
+    "Attempts to deliver an event to an endpoint, by what came of them.",
+    {"outcome": frozenset(WEBHOOK_OUTCOMES)},
+)
 HASHES: Final = Family(
     "payymo_password_hashes",
     "gauge",
@@ -151,6 +158,7 @@ COUNTED: Final = (
     REQUEST_SECONDS,
     LIMITED_TOTAL,
     DELIVERY_SECONDS,
+    WEBHOOKS_TOTAL,
     HASHES,
     HASHES_SHED_TOTAL,
     CONNECTIONS,
@@ -232,6 +240,16 @@ FOLLOWERS: Final = Family(
     "Who follows the revocation feed, by how well.",
     {"state": frozenset(STANDINGS)},
 )
+WEBHOOKS_FAILING: Final = Family(
+    "payymo_webhook_endpoints_failing",
+    "gauge",
+    "Endpoints whose last attempt failed, with those that were disabled for it.",
+)
+WEBHOOKS_OLDEST: Final = Family(
+    "payymo_webhook_oldest_waiting_timestamp_seconds",
+    "gauge",
+    "Since when the oldest event waits that an enabled endpoint has not got, in seconds since 1970; absent: none does.",
+)
 
 READ: Final = (
     BUILD,
@@ -247,5 +265,7 @@ READ: Final = (
     FEED_POSITION,
     FEED_LAST,
     FOLLOWERS,
+    WEBHOOKS_FAILING,
+    WEBHOOKS_OLDEST,
 )
 """What the process that is asked knows, or reads from the database: all nodes tell the same."""

@@ -41,6 +41,8 @@ class Facts:
     feed_position: int
     feed_last_at: int | None
     followers: tuple[tuple[Follower, int], ...]
+    webhooks_failing: int
+    webhooks_waiting_since: int | None
 
 
 class Reading:
@@ -95,6 +97,7 @@ def _read(services: Services) -> Facts:
     """Raises Unavailable."""
     rotates = services.settings.keys.rotate_automatically
     position, last_at = services.feed.last()
+    failing, waiting_since = services.webhooks.measure()
     return Facts(
         read_at=services.clock(),
         certificates=services.certificates.list_all(),
@@ -103,6 +106,8 @@ def _read(services: Services) -> Facts:
         feed_position=position,
         feed_last_at=last_at,
         followers=tuple(services.guards.list_lags()),
+        webhooks_failing=failing,
+        webhooks_waiting_since=waiting_since,
     )
 
 
@@ -115,6 +120,9 @@ def describe(facts: Facts, now: float) -> Iterator[Metric]:
     yield _gauge(c.FEED_LAST, [] if facts.feed_last_at is None else [((), facts.feed_last_at)])
     standings = Counter(standing_of(follower, lag, now) for follower, lag in facts.followers)
     yield _gauge(c.FOLLOWERS, [((standing,), standings[standing]) for standing in STANDINGS])
+    yield _gauge(c.WEBHOOKS_FAILING, [((), facts.webhooks_failing)])
+    waiting_since = facts.webhooks_waiting_since
+    yield _gauge(c.WEBHOOKS_OLDEST, [] if waiting_since is None else [((), waiting_since)])
 
 
 def _of_health(found: Health) -> Metric:

@@ -10,6 +10,7 @@ from payymo.maintenance import Round
 from payymo.metrics import catalogue as c
 from payymo.metrics.lanes import Lane
 from payymo.services import Services
+from payymo.webhooks.model import Outcome as Delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Meter:
     def delivery(self, seconds: float) -> None:
         """A follower who waited was answered with news."""
         self._lane.observe(c.DELIVERY_SECONDS, value=seconds)
+
+    def webhook(self, outcome: Delivered) -> None:
+        """It was tried to deliver an event."""
+        self._lane.add(c.WEBHOOKS_TOTAL, outcome)
 
     def round(self, done: Round) -> None:
         """Duties were looked for."""

@@ -22,7 +22,7 @@ READ_ONLY: Final = "read-only"
 
 BUILT_IN: Final = {
     PLATFORM_ADMINISTRATOR: ("*:*",),
-    TENANT_ADMINISTRATOR: ("account:*", "users:*", "roles:*", "sessions:*", "policies:*"),
+    TENANT_ADMINISTRATOR: ("account:*", "users:*", "roles:*", "sessions:*", "policies:*", "webhooks:*"),
     MEMBER: ("account:*",),
     READ_ONLY: ("account:read",),
 }

@@ -18,6 +18,7 @@ from payymo.web.feed_api import FeedApi, Waiting
 from payymo.web.pacing import Pacer
 from payymo.web.policy_api import PolicyApi
 from payymo.web.routing import Mount, Route, routes_of
+from payymo.web.webhook_api import WebhookApi
 
 
 def mount_services(services: Services, blueprint: Blueprint) -> Mount:
@@ -88,6 +89,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         RolesApi(roles=services.roles),
         PolicyApi(policies=services.password_policies),
+        WebhookApi(webhooks=services.webhooks),
         TenantsApi(tenants=services.tenants, administration=services.administration),
         FeedApi(feed=services.feed, waiting=waiting, guards=services.guards),
         EventApi(
@@ -118,6 +120,7 @@ def list_routes() -> tuple[Route, ...]:
             UsersApi,
             RolesApi,
             PolicyApi,
+            WebhookApi,
             TenantsApi,
             FeedApi,
             EventApi,

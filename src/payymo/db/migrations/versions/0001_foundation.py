@@ -40,6 +40,9 @@ ROLES = {
         "audit_payloads": "SELECT, UPDATE",
         "audit_tiles": "SELECT",
         "audit_checkpoints": "SELECT",
+        "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_secrets": "SELECT, INSERT, UPDATE, DELETE",
+        "webhook_deliveries": "SELECT, INSERT, UPDATE, DELETE",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -78,6 +81,9 @@ ROLES = {
             "audit_payloads",
             "audit_tiles",
             "audit_checkpoints",
+            "webhook_endpoints",
+            "webhook_secrets",
+            "webhook_deliveries",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -95,7 +101,8 @@ WALLED = {"tenants": "id"} | dict.fromkeys(
     "tenant_id",
 )
 AUDIT = ("audit_inbox", "audit_logs", "audit_events", "audit_payloads", "audit_tiles", "audit_checkpoints")
-WALLED |= dict.fromkeys((*GUESSING, *AUDIT), "tenant_id")
+WEBHOOKS = ("webhook_endpoints", "webhook_secrets", "webhook_deliveries")
+WALLED |= dict.fromkeys((*GUESSING, *AUDIT, *WEBHOOKS), "tenant_id")
 
 
 def upgrade() -> None:
@@ -109,6 +116,7 @@ def upgrade() -> None:
     _guessing()
     _limits()
     _audit()
+    _webhooks()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
@@ -118,6 +126,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        *reversed(WEBHOOKS),
         *reversed(AUDIT),
         "mail_senders",
         "mails",
@@ -698,3 +707,65 @@ def _audit() -> None:
         _moment("created_at"),
         sa.PrimaryKeyConstraint("tenant_id", "size"),
     )
+
+
+def _own_endpoint(table: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        ["tenant_id", "endpoint_id"],
+        ["webhook_endpoints.tenant_id", "webhook_endpoints.id"],
+        name=f"fk_{table}_tenant_id_endpoint_id",
+        ondelete="CASCADE",
+    )
+
+
+def _webhooks() -> None:
+    op.create_table(
+        "webhook_endpoints",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        sa.Column("url", sa.String(2000), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("description", sa.String(200), nullable=False),
+        sa.Column("is_enabled", sa.Boolean(), nullable=False),
+        sa.Column("wants_personal", sa.Boolean(), nullable=False),
+        sa.Column("certificate", sa.String(64)),
+        _moment("created_at"),
+        sa.Column("next_position", sa.BigInteger(), nullable=False),
+        _moment("last_success_at", nullable=True),
+        _moment("failing_since", nullable=True),
+        sa.Column("reason", sa.String(32)),
+        _moment("claimed_until"),
+        sa.Column("claims", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+    )
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("data_key_id", sa.Uuid()),
+        sa.Column("service_data_key_id", sa.Uuid(), sa.ForeignKey("service_data_keys.id")),
+        _moment("expires_at", nullable=True),
+        sa.CheckConstraint("(data_key_id is null) <> (service_data_key_id is null)", "one_key"),
+        sa.PrimaryKeyConstraint("tenant_id", "endpoint_id", "version"),
+        _own_endpoint("webhook_secrets"),
+        sa.ForeignKeyConstraint(["tenant_id", "data_key_id"], ["data_keys.tenant_id", "data_keys.id"]),
+    )
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("type", sa.String(48), nullable=False),
+        sa.Column("subject", sa.String(96), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        _moment("first_at"),
+        _moment("due_at"),
+        _moment("given_up_at", nullable=True),
+        sa.Column("reason", sa.String(32)),
+        sa.PrimaryKeyConstraint("tenant_id", "endpoint_id", "position"),
+        _own_endpoint("webhook_deliveries"),
+    )
+    op.create_index("ix_webhook_deliveries_due_at", "webhook_deliveries", ["due_at"])

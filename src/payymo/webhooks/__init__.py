@@ -1,0 +1,1 @@
+"""Signed webhooks: events of a log, sent to whom they concern."""

@@ -1,0 +1,304 @@
+"""Delivers: at least once, under one id, by one process at a time for each endpoint, and in order per subject.
+
+An endpoint reads its log from where it stands. What it does not take waits in a row of its own, and so does what comes
+about the same afterwards; the rest goes on. No transaction is open while a receiver is spoken to: who dies between its
+answer and our commit sends again.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from payymo.audit.following import Followed, end_of, personal_in, read_at, read_between
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.errors import PayymoError
+from payymo.logs import Event, SecurityLog
+from payymo.secrets.encryption import SealBroken
+from payymo.secrets.envelope import Envelope
+from payymo.webhooks import progress, store
+from payymo.webhooks.model import (
+    CLAIM_SECONDS,
+    WAITING_AT_MOST,
+    Delivery,
+    Endpoint,
+    Failure,
+    Message,
+    Outcome,
+    is_at_its_end,
+    message_of,
+    subject_of,
+    types_of,
+    wait_seconds,
+)
+from payymo.webhooks.progress import Claim
+from payymo.webhooks.sender import Sender
+from payymo.webhooks.service import TRACE, Webhooks
+
+LOOK_SECONDS: Final = 1.0
+FAILED_SECONDS: Final = 5.0
+"""How long a database that did not answer is left alone."""
+THREADS: Final = 4
+"""Receivers that are spoken to at once. One thread alone looks for what is to be sent."""
+AT_ONCE: Final = 50
+"""Messages to an endpoint before others have their turn; a failure ends it at once."""
+REMOVED: Final = Failure("removed")
+"""The event is no longer in the log."""
+INTERNAL: Final = Failure("internal")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What an endpoint has to get, as one look has found it."""
+
+    endpoint: Endpoint
+    secrets: list[bytes]
+    due: tuple[Delivery, Message | Failure] | None
+    fresh: list[tuple[Followed, Message | Failure]]
+    held: set[str]
+    end: int
+    """Where the log ended, or where reading stopped."""
+
+
+class Courier:
+    """Takes events to where they go."""
+
+    def __init__(
+        self,
+        work: Work,
+        envelope: Envelope,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        webhooks: Webhooks,
+        sender: Sender,
+        log: SecurityLog,
+    ) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._clock = clock
+        self._entropy = entropy
+        self._webhooks = webhooks
+        self._sender = sender
+        self._log = log
+        self._observers: list[Callable[[Outcome], None]] = []
+        self._stopping = threading.Event()
+        self._looking = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"payymo-webhooks-{number}", daemon=True)
+            for number in range(THREADS)
+        ]
+
+    def observe(self, observe: Callable[[Outcome], None]) -> None:
+        """Let somebody hear of every attempt from now on."""
+        self._observers.append(observe)
+
+    def start(self) -> None:
+        """Begin to look, once a second."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Return when what may be under way has ended."""
+        self._stopping.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def deliver_due(self) -> int:
+        """Serve whoever has something to get, until nobody has. Answers how many attempts were made."""
+        attempts = 0
+        while (claim := self._claim()) is not None:
+            attempts += self._serve(claim)
+        return attempts
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with self._looking:
+                claim = self._await()
+            if claim is not None and not self._guarded(partial(self._serve, claim)):
+                self._stopping.wait(FAILED_SECONDS)
+
+    def _await(self) -> Claim | None:
+        """An endpoint that has something to get. None: this process ends."""
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            pause = LOOK_SECONDS
+            found: list[Claim] = []
+            if not self._guarded(partial(self._find, found)):
+                pause = FAILED_SECONDS
+            elif found:
+                return found[0]
+        return None
+
+    def _find(self, found: list[Claim]) -> None:
+        claim = self._claim()
+        if claim is not None:
+            found.append(claim)
+
+    def _guarded(self, act: Callable[[], object]) -> bool:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - the courier outlives whatever the database does to it
+            self._log.failure(error, trace=TRACE, private=getattr(error, "private", None))
+            return False
+        return True
+
+    def _claim(self) -> Claim | None:
+        now = int(self._clock())
+        with self._work.platform(writes=False) as tx:  # on SQLite, looking makes no writer wait
+            if not progress.is_any_ready(tx, now=now):
+                return None
+        with self._work.platform() as tx:
+            return progress.claim(tx, now=now, until=now + CLAIM_SECONDS)
+
+    def _serve(self, claim: Claim) -> int:
+        """Answers how many attempts were made. Who dies here leaves the endpoint to others when its time is over."""
+        attempts = 0
+        while attempts < AT_ONCE and not self._stopping.is_set():
+            work = self._look(claim)
+            if work is None:
+                break
+            if work.due is not None:
+                attempts += 1
+                if not self._retry(claim, work, *work.due):
+                    break
+                continue
+            made, goes_on = self._read_on(claim, work)
+            attempts += made
+            if not goes_on:
+                break
+        with self._webhooks.writing(claim.log) as tx:
+            progress.keep(tx, claim, until=int(self._clock()))
+        return attempts
+
+    def _look(self, claim: Claim) -> _Work | None:
+        """None: it is disabled or gone, or has everything, or its events can't be read."""
+        with self._webhooks.reading(claim.log) as tx:
+            endpoint = store.find(tx, claim.endpoint_id)
+            if endpoint is None or not endpoint.is_enabled or self._envelope.is_shredded(tx):
+                return None
+            secrets = self._webhooks.open_secrets(tx, endpoint.id)
+            due = progress.find_due(tx, endpoint.id, now=int(self._clock()))
+            if due is not None:
+                events = read_at(tx, [due.position])
+                message = self._message(tx, endpoint, events[0]) if events else REMOVED
+                return _Work(endpoint, secrets, (due, message), [], set(), 0)
+            held, end = progress.list_subjects(tx, endpoint.id), end_of(tx)
+            room = min(AT_ONCE, WAITING_AT_MOST - len(held))
+            if room <= 0 or end <= endpoint.next_position:
+                return None
+            events = read_between(tx, endpoint.next_position, end, types_of(endpoint.events), count=room)
+            if len(events) == room:
+                end = events[-1].position + 1
+            fresh = [(event, self._message(tx, endpoint, event)) for event in events]
+            return _Work(endpoint, secrets, None, fresh, set(held), end)
+
+    def _message(self, tx: Transaction, endpoint: Endpoint, event: Followed) -> Message | Failure:
+        try:
+            personal = personal_in(tx, event.record, self._envelope.open) if endpoint.wants_personal else None
+        except SealBroken as error:
+            self._log.failure(error, trace=TRACE, private=error.private)
+            return INTERNAL
+        return message_of(event.record, personal)
+
+    def _read_on(self, claim: Claim, work: _Work) -> tuple[int, bool]:
+        """Send what is new. Answers how many attempts were made, and whether there may be more to do."""
+        attempts = 0
+        for event, message in work.fresh:
+            delivery = self._new_delivery(event)
+            if delivery.subject in work.held:
+                with self._webhooks.writing(claim.log) as tx:
+                    if not self._is_ours(tx, claim):
+                        return attempts, False
+                    progress.add_delivery(tx, claim.endpoint_id, delivery)
+                    progress.move(tx, claim, event.position + 1)
+                continue
+            failure, attempts = self._send(work, message), attempts + 1
+            with self._webhooks.writing(claim.log) as tx:
+                if not self._is_ours(tx, claim):
+                    return attempts, False
+                progress.move(tx, claim, event.position + 1)
+                if failure is not None:
+                    progress.add_delivery(tx, claim.endpoint_id, delivery)
+                self._settle(tx, work.endpoint, delivery, failure)
+            if failure is not None or self._stopping.is_set():
+                return attempts, False
+        with self._webhooks.writing(claim.log) as tx:
+            if self._is_ours(tx, claim):
+                progress.move(tx, claim, work.end)
+        return attempts, True
+
+    def _retry(self, claim: Claim, work: _Work, delivery: Delivery, message: Message | Failure) -> bool:
+        """Try again what is due. False: it was not taken."""
+        failure = self._send(work, message)
+        with self._webhooks.writing(claim.log) as tx:
+            if not self._is_ours(tx, claim):
+                return False
+            self._settle(tx, work.endpoint, delivery, failure)
+        return failure is None or failure is REMOVED
+
+    def _send(self, work: _Work, message: Message | Failure) -> Failure | None:
+        if isinstance(message, Failure):
+            return message
+        try:
+            identity = self._webhooks.identity_of(work.endpoint)
+        except PayymoError as error:
+            self._log.failure(error, trace=TRACE, private=error.private)
+            return INTERNAL
+        if isinstance(identity, Failure):
+            return identity
+        return self._sender.send(work.endpoint.url, message, work.secrets, identity=identity)
+
+    def _is_ours(self, tx: Transaction, claim: Claim) -> bool:
+        """Step: whether it still is, and have it for longer then. If not, another one does all of this again."""
+        return progress.keep(tx, claim, until=int(self._clock()) + CLAIM_SECONDS)
+
+    def _settle(self, tx: Transaction, endpoint: Endpoint, delivery: Delivery, failure: Failure | None) -> None:
+        """Step: what comes of an attempt."""
+        now = int(self._clock())
+        if failure is None:
+            progress.delivered(tx, endpoint.id, delivery.position)
+            progress.note_success(tx, endpoint.id, now=now)
+            self._tell(tx, "delivered", endpoint, delivery)
+            return
+        failed = self._after(delivery, failure, now)
+        progress.put_off(tx, endpoint.id, failed)
+        if failure is not REMOVED:
+            progress.note_failure(tx, endpoint.id, now=now, reason=failure.reason)
+        self._tell(tx, "delayed" if failed.given_up_at is None else "given-up", endpoint, failed)
+        last = store.find(tx, endpoint.id) or endpoint
+        if failure.is_gone:
+            self._webhooks.shut(tx, last, "gone")
+        elif failed.given_up_at is not None and failure is not REMOVED and is_at_its_end(last, failed):
+            self._webhooks.shut(tx, last, "failing")
+
+    def _after(self, delivery: Delivery, failure: Failure, now: int) -> Delivery:
+        attempts = delivery.attempts + 1
+        wait = wait_seconds(attempts, int.from_bytes(self._entropy.bytes(2)) / 65_536)
+        if failure.is_gone or failure is REMOVED or wait is None:
+            return replace(delivery, attempts=attempts, given_up_at=now, reason=failure.reason)
+        return replace(delivery, attempts=attempts, due_at=now + wait, reason=failure.reason)
+
+    def _tell(self, tx: Transaction, outcome: Outcome, endpoint: Endpoint, delivery: Delivery) -> None:
+        """Once it has committed: a line for what failed, and a number for all of it."""
+        happened = Event(
+            f"webhook.{outcome}",
+            "error",
+            trace=TRACE,
+            tenant_id=tx.tenant_id,
+            webhook=endpoint.id,
+            version=delivery.attempts,
+            reason=delivery.reason,
+        )
+        if outcome != "delivered":
+            tx.after_commit(lambda: self._log.write(happened))
+        for observe in self._observers:
+            tx.after_commit(partial(observe, outcome))
+
+    def _new_delivery(self, event: Followed) -> Delivery:
+        record, now = event.record, int(self._clock())
+        return Delivery(event.position, record.id, record.type, subject_of(record), 0, now, now)

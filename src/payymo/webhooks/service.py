@@ -1,0 +1,341 @@
+"""Keeps endpoints: made, changed, enabled, disabled, deleted, each on record; secrets are shown once and lie sealed.
+
+`log` says whose: a tenant's, or None for the platform's own, which is the operator's alone. Names are looked up before
+a transaction begins.
+"""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Final
+
+from payymo.audit.following import end_of, find_event
+from payymo.audit.log import AuditLog
+from payymo.certificates.service import Certificates
+from payymo.clock import Clock
+from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
+from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, Misconfigured, NotFound, Overloaded
+from payymo.logs import Event, Fact, Trace
+from payymo.roles.service import Actor, authority_of
+from payymo.secrets.envelope import Column, Envelope
+from payymo.webhooks import progress, store
+from payymo.webhooks.model import (
+    ENDPOINTS_AT_MOST,
+    OVERLAP_MAX,
+    OVERLAP_SECONDS,
+    SECRET_BYTES,
+    Delivery,
+    Draft,
+    Endpoint,
+    Failure,
+    draft_of,
+    newest_first,
+    problems_of,
+    secret_text,
+    subject_of,
+    trial_of,
+    types_of,
+)
+from payymo.webhooks.sender import Identity, Sender
+from payymo.webhooks.targets import NO_ADDRESS, read_target
+
+PURPOSE: Final = "webhooks"
+SEALED: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
+TRACE: Final = Trace(request_id="webhooks")
+LISTED_AT_MOST: Final = 1_000
+PRUNED_AT_ONCE: Final = 500
+KEPT_SECONDS: Final = 30 * 86_400
+"""How long what was given up can be seen, and is sent again on demand without looking for it."""
+OUTSIDE_AT_ONCE: Final = 2
+"""Requests that may wait for somebody outside at once, in each process: a name server, a receiver under test. Whoever
+makes both slow on purpose must not hold the threads that others log in with."""
+NO_ENDPOINT: Final = "There is no such endpoint."
+
+
+class Webhooks:
+    """The endpoints of each log."""
+
+    def __init__(
+        self,
+        work: Work,
+        envelope: Envelope,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        sender: Sender,
+        certificates: Certificates,
+        audit: AuditLog,
+    ) -> None:
+        self._work = work
+        self._envelope = envelope
+        self._clock = clock
+        self._entropy = entropy
+        self._sender = sender
+        self._certificates = certificates
+        self._audit = audit
+        self._outside = threading.BoundedSemaphore(OUTSIDE_AT_ONCE)
+        self._identities: dict[str, tuple[int, Identity]] = {}
+
+    def list_endpoints(self, log: uuid.UUID | None) -> tuple[Endpoint, ...]:
+        """The endpoints of a log, the oldest first."""
+        with self.reading(log) as tx:
+            return store.list_endpoints(tx)
+
+    def get(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> Endpoint:
+        """One of them. Raises NotFound."""
+        with self.reading(log) as tx:
+            return _found(store.find(tx, endpoint_id))
+
+    def create(self, log: uuid.UUID | None, draft: Draft, *, by: Actor | None, trace: Trace) -> tuple[Endpoint, str]:
+        """A new endpoint, which gets what happens from now on; and its secret, which nobody is told again.
+
+        Raises InvalidInput, Conflict (there are too many), InsufficientScope.
+        """
+        self._require_sound(draft, by)
+        secret, now = self._entropy.bytes(SECRET_BYTES), int(self._clock())
+        with self.writing(log) as tx:
+            authority_of(by, tx)
+            if store.count_endpoints(tx) >= ENDPOINTS_AT_MOST:
+                raise Conflict(f"There are {ENDPOINTS_AT_MOST} endpoints already, which is as many as there may be.")
+            endpoint = Endpoint(
+                id=self._entropy.uuid(),
+                url=draft.url,
+                events=draft.events,
+                description=draft.description,
+                is_enabled=True,
+                wants_personal=draft.wants_personal,
+                certificate=draft.certificate,
+                created_at=now,
+                next_position=end_of(tx),
+            )
+            store.add(tx, endpoint)
+            self._add_secret(tx, endpoint.id, 1, secret)
+            self._record(tx, "created", endpoint.id, trace, new=_facts(draft))
+        return endpoint, secret_text(secret)
+
+    def change(
+        self,
+        log: uuid.UUID | None,
+        endpoint_id: uuid.UUID,
+        draft: Draft,
+        *,
+        by: Actor | None,
+        trace: Trace,
+    ) -> Endpoint:
+        """What is said of an endpoint from now on. Raises NotFound, InvalidInput, Conflict, InsufficientScope."""
+        old = draft_of(self.get(log, endpoint_id))
+        if by is not None and old.certificate is not None and draft.url != old.url:
+            raise Conflict("This endpoint is shown a certificate of the service: its operator changes where it is.")
+        self._require_sound(draft, None if draft.certificate == old.certificate else by)
+        with self.writing(log) as tx:
+            authority_of(by, tx)
+            if draft_of(_found(store.find(tx, endpoint_id, to_change=True))) != old:
+                raise Conflict("Somebody else has changed this endpoint just now: look at it again.")
+            store.change(tx, endpoint_id, draft)
+            self._record(tx, "changed", endpoint_id, trace, old=_facts(old), new=_facts(draft))
+        return self.get(log, endpoint_id)
+
+    def enable(self, log: uuid.UUID | None, endpoint_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> None:
+        """Send again, from where it stopped. Raises NotFound, Conflict: it is enabled, InsufficientScope."""
+        with self.writing(log) as tx:
+            authority_of(by, tx)
+            if _found(store.find(tx, endpoint_id, to_change=True)).is_enabled:
+                raise Conflict("This endpoint is enabled.")
+            store.enable(tx, endpoint_id)
+            self._record(tx, "changed", endpoint_id, trace, old={"enabled": False}, new={"enabled": True})
+
+    def disable(self, log: uuid.UUID | None, endpoint_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> None:
+        """Send nothing any more; what happens meanwhile is sent once it is enabled again.
+
+        Raises NotFound, Conflict: it is disabled, InsufficientScope.
+        """
+        with self.writing(log) as tx:
+            authority_of(by, tx)
+            if not _found(store.find(tx, endpoint_id, to_change=True)).is_enabled:
+                raise Conflict("This endpoint is disabled.")
+            store.disable(tx, endpoint_id, "by-hand", failing_since=None)
+            self._record(tx, "disabled", endpoint_id, trace, reason="by-hand")
+
+    def rotate_secret(
+        self,
+        log: uuid.UUID | None,
+        endpoint_id: uuid.UUID,
+        *,
+        overlap_seconds: int = OVERLAP_SECONDS,
+        by: Actor | None,
+        trace: Trace,
+    ) -> str:
+        """A new secret. So long the one before it signs, too; the ones before that do no more.
+
+        Raises NotFound, InvalidInput, InsufficientScope.
+        """
+        if not 0 <= overlap_seconds <= OVERLAP_MAX:
+            raise InvalidInput([FieldError("/overlap_seconds", f"0 to {OVERLAP_MAX}")])
+        secret, now = self._entropy.bytes(SECRET_BYTES), int(self._clock())
+        with self.writing(log) as tx:
+            authority_of(by, tx)
+            _found(store.find(tx, endpoint_id, to_change=True))
+            last = store.list_secrets(tx, endpoint_id)[-1].version
+            store.end_secret(tx, endpoint_id, last, until=now + overlap_seconds)
+            self._add_secret(tx, endpoint_id, last + 1, secret)
+            told: dict[str, Fact] = {"overlap_seconds": overlap_seconds}
+            self._record(tx, "secret-rotated", endpoint_id, trace, version=last + 1, new=told)
+        return secret_text(secret)
+
+    def delete(self, log: uuid.UUID | None, endpoint_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> None:
+        """Forget an endpoint, with its secrets and what it has not taken. Raises NotFound, InsufficientScope."""
+        with self.writing(log) as tx:
+            authority_of(by, tx)
+            old = draft_of(_found(store.find(tx, endpoint_id, to_change=True)))
+            store.remove(tx, endpoint_id)
+            self._record(tx, "deleted", endpoint_id, trace, old=_facts(old))
+
+    def test(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> Failure | None:
+        """Send something at once, once. None: it was taken. Raises NotFound, SealBroken, Overloaded."""
+        with self.reading(log) as tx:
+            endpoint = _found(store.find(tx, endpoint_id))
+            secrets = self.open_secrets(tx, endpoint_id)
+        identity = self.identity_of(endpoint)
+        if isinstance(identity, Failure):
+            return identity
+        message = trial_of(self._entropy.uuid(), log, self._clock())
+        with self._going_outside():
+            return self._sender.send(endpoint.url, message, secrets, identity=identity)
+
+    def list_deliveries(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> tuple[Delivery, ...]:
+        """What an endpoint has not taken, waiting or given up, the oldest first; at most a thousand.
+
+        Raises NotFound.
+        """
+        with self.reading(log) as tx:
+            _found(store.find(tx, endpoint_id))
+            return progress.list_deliveries(tx, endpoint_id, count=LISTED_AT_MOST)
+
+    def redeliver(
+        self, log: uuid.UUID | None, endpoint_id: uuid.UUID, event_id: uuid.UUID, *, by: Actor | None
+    ) -> None:
+        """Send an event of the log now, whether it was taken or not. Raises NotFound, InsufficientScope."""
+        now = int(self._clock())
+        with self.writing(log) as tx:
+            authority_of(by, tx)
+            endpoint, event = store.find(tx, endpoint_id, to_change=True), find_event(tx, event_id)
+            if endpoint is None or event is None or event.record.type not in types_of(endpoint.events):
+                raise NotFound("There is no such endpoint, or no such event among those that it gets.")
+            record = event.record
+            again = Delivery(event.position, record.id, record.type, subject_of(record), 0, now, now)
+            progress.delivered(tx, endpoint_id, event.position)
+            progress.add_delivery(tx, endpoint_id, again)
+
+    def measure(self) -> tuple[int, int | None]:
+        """How many endpoints fail, or did until they were disabled; since when the oldest event waits, if one does."""
+        with self._work.platform(writes=False) as tx:
+            return progress.measure(tx)
+
+    def prune(self) -> int:
+        """Forget some of what is of no use any more. Answers how many rows; call until it is 0."""
+        now = int(self._clock())
+        with self._work.platform() as tx:
+            gone = progress.prune(tx, given_up_before=now - KEPT_SECONDS, count=PRUNED_AT_ONCE)
+            return gone + store.prune_secrets(tx, now=now)
+
+    # ── for who delivers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def reading(self, log: uuid.UUID | None) -> AbstractContextManager[Transaction]:
+        """A transaction that reads in a log."""
+        return self._work.platform(writes=False) if log is None else self._work.reading(log)
+
+    def writing(self, log: uuid.UUID | None) -> AbstractContextManager[Transaction]:
+        """A transaction that writes in a log."""
+        return self._work.platform() if log is None else self._work(log)
+
+    def open_secrets(self, tx: Transaction, endpoint_id: uuid.UUID) -> list[bytes]:
+        """Step: what an endpoint is signed with now, the newest first. Raises SealBroken."""
+        return [
+            self._envelope.open(tx, secret.sealed, *store.place_of(endpoint_id, secret.version))
+            for secret in newest_first(store.list_secrets(tx, endpoint_id), self._clock())
+        ]
+
+    def identity_of(self, endpoint: Endpoint) -> Identity | Failure | None:
+        """The client certificate that an endpoint is shown, if any."""
+        name = endpoint.certificate
+        if name is None:
+            return None
+        version, known = self._certificates.active_version(name), self._identities.get(name)
+        if known is not None and known[0] == version:
+            return known[1]
+        try:
+            found = self._certificates.current(name, usage="client", trace=TRACE)
+        except (Misconfigured, NotFound):
+            return Failure("certificate")
+        if found is None:
+            return Failure("certificate")
+        identity = Identity(found.chain_pem, found.private_key_pem)
+        self._identities[name] = (found.version, identity)
+        return identity
+
+    def shut(self, tx: Transaction, endpoint: Endpoint, reason: str) -> None:
+        """Step: disable an endpoint that takes nothing."""
+        store.disable(tx, endpoint.id, reason, failing_since=endpoint.failing_since or int(self._clock()))
+        self._record(tx, "disabled", endpoint.id, TRACE, reason=reason)
+
+    def _require_sound(self, draft: Draft, by: Actor | None) -> None:
+        """Raises InvalidInput; InsufficientScope: certificates are the service's, and a tenant can't lend them out."""
+        if draft.certificate is not None and by is not None:
+            raise InsufficientScope
+        target, problems = read_target(draft.url), problems_of(draft)
+        if not problems:
+            with self._going_outside():
+                if not self._sender.policy.choose(target, self._sender.resolve):
+                    problems.append(FieldError("/url", NO_ADDRESS))
+        if draft.certificate is not None and self._certificates.get(draft.certificate).usage != "client":
+            problems.append(FieldError("/certificate", "it is not for the usage client"))
+        if problems:
+            raise InvalidInput(problems)
+
+    @contextmanager
+    def _going_outside(self) -> Iterator[None]:
+        if not self._outside.acquire(blocking=False):
+            raise Overloaded(retry_after=5)
+        try:
+            yield
+        finally:
+            self._outside.release()
+
+    def _add_secret(self, tx: Transaction, endpoint_id: uuid.UUID, version: int, secret: bytes) -> None:
+        sealed = self._envelope.seal(tx, PURPOSE, secret, *store.place_of(endpoint_id, version))
+        store.add_secret(tx, endpoint_id, version, sealed)
+
+    def _record(
+        self,
+        tx: Transaction,
+        act: str,
+        endpoint_id: uuid.UUID,
+        trace: Trace,
+        *,
+        reason: str | None = None,
+        version: int | None = None,
+        old: dict[str, Fact] | None = None,
+        new: dict[str, Fact] | None = None,
+    ) -> None:
+        happened = Event(f"webhook.{act}", trace=trace, webhook=endpoint_id, reason=reason, version=version)
+        self._audit.record(tx, replace(happened, old=old, new=new))
+
+
+def _found(endpoint: Endpoint | None) -> Endpoint:
+    if endpoint is None:
+        raise NotFound(NO_ENDPOINT)
+    return endpoint
+
+
+def _facts(draft: Draft) -> dict[str, Fact]:
+    """What goes on record. Of the URL only where it leads: what stands behind it may be a password."""
+    target = read_target(draft.url)
+    return {
+        "origin": f"{'https' if target.is_https else 'http'}://{target.authority}",
+        "events": list(draft.events),
+        "personal": draft.wants_personal,
+        "certificate": draft.certificate,
+    }
