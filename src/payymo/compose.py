@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import AuditKey, Checkpoints, Signing
 from payymo.audit.log import PAYLOADS, AuditLog
+from payymo.audit.reader import AuditReader
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
@@ -182,6 +183,7 @@ def _build(
         audit=audit,
         sequencer=sequencer,
         checkpoints=_checkpoints(ground, owners),
+        audit_reader=AuditReader(work, seal=envelope.seal, open_sealed=envelope.open, is_shredded=envelope.is_shredded),
         next_master_key=masters[1],
         envelope=envelope,
         secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),

@@ -10,6 +10,7 @@ from limits.storage import Storage
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import Checkpoints
 from payymo.audit.log import AuditLog
+from payymo.audit.reader import AuditReader
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.rotation import CertificateRotation
@@ -69,6 +70,7 @@ class Services:
     audit: AuditLog
     sequencer: Sequencer
     checkpoints: Checkpoints
+    audit_reader: AuditReader
     next_master_key: MasterKey | None
     envelope: Envelope
     secrets: Secrets

@@ -639,6 +639,7 @@ audit_events = sa.Table(
     sa.Column("at", sa.BigInteger(), nullable=False),
     sa.Column("actor", sa.String(80), nullable=False),
     sa.Column("user_id", sa.Uuid()),
+    sa.Column("outcome", sa.String(8), nullable=False),
     sa.PrimaryKeyConstraint("tenant_id", "position"),
 )
 """The logs: only ever added to. `at` is in milliseconds."""
@@ -647,6 +648,15 @@ sa.Index("ix_audit_events_actor", audit_events.c.tenant_id, audit_events.c.actor
 sa.Index("ix_audit_events_user_id", audit_events.c.tenant_id, audit_events.c.user_id, audit_events.c.position)
 sa.Index("ix_audit_events_at", audit_events.c.tenant_id, audit_events.c.at)
 sa.Index("ix_audit_events_id", audit_events.c.tenant_id, audit_events.c.id)
+_where = sa.text("outcome <> 'success'")  # what did not succeed is rare, and looked for
+sa.Index(
+    "ix_audit_events_outcome",
+    audit_events.c.tenant_id,
+    audit_events.c.outcome,
+    audit_events.c.position,
+    postgresql_where=_where,
+    sqlite_where=_where,
+)
 
 audit_payloads = sa.Table(
     "audit_payloads",

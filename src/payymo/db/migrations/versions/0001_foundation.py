@@ -668,12 +668,21 @@ def _audit() -> None:
         _moment("at"),
         sa.Column("actor", sa.String(80), nullable=False),
         sa.Column("user_id", sa.Uuid()),
+        sa.Column("outcome", sa.String(8), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "position"),
     )
     for name in ("type", "actor", "user_id"):
         op.create_index(f"ix_audit_events_{name}", "audit_events", ["tenant_id", name, "position"])
     for name in ("at", "id"):
         op.create_index(f"ix_audit_events_{name}", "audit_events", ["tenant_id", name])
+    unusual = sa.text("outcome <> 'success'")
+    op.create_index(
+        "ix_audit_events_outcome",
+        "audit_events",
+        ["tenant_id", "outcome", "position"],
+        postgresql_where=unusual,
+        sqlite_where=unusual,
+    )
     op.create_table(
         "audit_payloads",
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
