@@ -127,6 +127,19 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "certificate.exported": _recorded("with its private half, encrypted", *CERTIFICATE),
     "certificate.used": _logged("a listener has loaded it, or was refused", *CERTIFICATE),
     "certificate.expiring": _recorded("30, 7 and 1 days ahead; and when it is over (error)", *CERTIFICATE),
+    "user.exported": _recorded(
+        "everything that is stored of a user was handed out: by-user, by-administrator", USER, "reason"
+    ),
+    "user.erased": _recorded("a user is deleted, with what is personal of them in the log", USER, "old.status"),
+    "audit.retention-changed": _recorded(
+        "how many days this log keeps its events; 0: for ever, null: as the settings say",
+        "old.keep_days",
+        "new.keep_days",
+    ),
+    "audit.removed": _recorded(
+        "events from a position up to before another were too old; root is the tree's hash at the second one",
+        *("new.from", "new.to", "new.root"),
+    ),
     "permission.required": _recorded(
         "somebody lacked a permission: reason; of a service credential it is only logged", USER, "reason"
     ),

@@ -162,7 +162,7 @@ def test_no_filter_reads_another_tenants_rows(sqlite_house: House) -> None:
     names = {"since_ms": "since", "before_ms": "before"}
     for condition in (*(names.get(name, name) for name in fields), "types", "refused", "success", "earlier", "id"):
         statement = _select(frozenset({condition}), is_platform=True, newest_first=True)
-        values = {name: 1 for name in ("place", "since", "before", "count")} | {
+        values = dict.fromkeys(("place", "since", "before", "count"), 1) | {
             "of_types": ["a"],
             "of_actor": "a",
             "of_user": uuid.UUID(int=1),

@@ -28,6 +28,7 @@ class Side:
     alice_id: uuid.UUID
     session_id: uuid.UUID
     role: str
+    event_id: uuid.UUID
 
 
 def build_sides(house: House) -> tuple[Side, Side]:
@@ -65,7 +66,8 @@ def _side(house: House, slug: str) -> Side:
         services.links.issue(tx, "reset-password", alice_user.id, bound_to=(slug,))
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
     _guess(house, tenant, alice_user.id, session.id)
-    return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role)
+    event_id = house.event_on_record(tenant.id)
+    return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role, event_id)
 
 
 def _guess(house: House, tenant: Tenant, user_id: uuid.UUID, session_id: uuid.UUID) -> None:

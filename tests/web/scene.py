@@ -38,6 +38,7 @@ class Scene:
     admin: Client
     victim_id: str
     tenant_id: str
+    event_id: str
     credential: str
 
     def path(self, route: Route) -> str:
@@ -46,6 +47,7 @@ class Scene:
             "user_id": self.victim_id,
             "session_id": NOBODY,
             "tenant_id": self.tenant_id,
+            "event_id": self.event_id,
             "name": "auditor",
         }
         return re.sub(r"<\w+:(\w+)>", lambda match: values[match[1]], route.path)
@@ -111,7 +113,8 @@ def set_scene(house: House) -> Scene:
     credential = house.services.guards.create("scene", scopes=["feed"], trace=Trace()).text
     house.services.guards.authenticate(credential, scope="feed")  # its first use is written down
     house.services.watch.wait = lambda _place, _seconds: None  # nobody has time here to wait for news
-    return Scene(house, admin, str(victim.id), str(house.tenant("second").id), credential)
+    tenant_id = str(house.tenant("second").id)
+    return Scene(house, admin, str(victim.id), tenant_id, str(house.event_on_record(house.default.id)), credential)
 
 
 def contents(house: House) -> dict[str, list[str]]:

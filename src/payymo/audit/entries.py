@@ -105,8 +105,9 @@ def read_entry(position: int, event_id: uuid.UUID, data: bytes, opened: bytes | 
 
 
 def shown_to(entry: Entry, user_id: uuid.UUID) -> Mapping[str, Fact] | None:
-    """What is personal in an event, and this user's own: not from where an administrator changed something of theirs,
-    and not the names of somebody else whom they changed.
+    """What is personal in an event, and this user's own.
+
+    Not from where an administrator changed something of theirs, and not the names of somebody whom they changed.
     """
     if entry.personal is None:
         return None

@@ -71,7 +71,7 @@ class AuditReader:
     def batches(
         self, tenant_id: uuid.UUID | None, filters: Filters, *, beyond: int | None = None, newest_first: bool = False
     ) -> Iterator[tuple[Entry, ...]]:
-        """All events from a position on, in batches, each from a transaction of its own. For who sits at the console."""
+        """All events from a position on, in batches, each from a transaction of its own. For operators."""
         while True:
             with self._reading(tenant_id) as tx:
                 rows = list(search.list_events(tx, filters, beyond=beyond, newest_first=newest_first, count=BATCH))
@@ -122,16 +122,22 @@ class AuditReader:
 
     def _open_cursor(self, tx: Transaction, cursor: str, bound_to: str) -> int:
         try:
-            data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            data = _decode(cursor)
             sealed = Sealed(data[_ID_BYTES:], uuid.UUID(bytes=data[:_ID_BYTES]))
-            if _encode(data) != cursor:
-                raise ValueError("another spelling")
             return int.from_bytes(self._open(tx, sealed, *_PLACE, bound_to))
         except Unavailable:
             raise
         except (PayymoError, ValueError):
             why = "not a cursor of this list: begin again without one"
             raise InvalidInput([FieldError("/cursor", why)]) from None
+
+
+def _decode(cursor: str) -> bytes:
+    """One spelling only. Raises ValueError."""
+    data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    if _encode(data) != cursor:
+        raise ValueError("another spelling")
+    return data
 
 
 def _encode(data: bytes) -> str:

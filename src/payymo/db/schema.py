@@ -687,16 +687,39 @@ audit_checkpoints = sa.Table(
     sa.Column("size", sa.BigInteger(), nullable=False),
     sa.Column("note", sa.Text(), nullable=False),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
+    # Up to here events were removed: what is left is held to it, so it stays.
+    sa.Column("is_kept", sa.Boolean(), nullable=False, server_default=sa.false()),
     sa.PrimaryKeyConstraint("tenant_id", "size"),
 )
 """Signed heads (C2SP tlog-checkpoint)."""
+sa.Index("ix_audit_checkpoints_created_at", audit_checkpoints.c.created_at)
+
+audit_retention = sa.Table(
+    "audit_retention",
+    metadata,
+    _log_column(),
+    # 0: for ever.
+    sa.Column("keep_days", sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id"),
+)
+"""How long a log keeps its events, where it is not as long as the settings say."""
+
+audit_erasures = sa.Table(
+    "audit_erasures",
+    metadata,
+    _log_column(),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("erased_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "user_id"),
+)
+"""Users who were erased a moment ago: what may still come of them is erased, too."""
 
 LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints})
 """What outlives a tenant. What is personal in a log goes with it."""
 
 UNRECORDED: Final = frozenset(
     {
-        *(*LOGS, audit_payloads),
+        *(*LOGS, audit_payloads, audit_erasures),
         # Made when first needed, and wrapped again: what asks for it is recorded.
         *(data_keys, service_data_keys),
         # Counters of what is being tried. What follows from them is recorded: waiting, stopping, refusing.

@@ -40,6 +40,7 @@ ROLES = {
         "audit_payloads": "SELECT, UPDATE",
         "audit_tiles": "SELECT",
         "audit_checkpoints": "SELECT",
+        "audit_erasures": "SELECT, INSERT",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -78,6 +79,8 @@ ROLES = {
             "audit_payloads",
             "audit_tiles",
             "audit_checkpoints",
+            "audit_retention",
+            "audit_erasures",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -95,7 +98,8 @@ WALLED = {"tenants": "id"} | dict.fromkeys(
     "tenant_id",
 )
 AUDIT = ("audit_inbox", "audit_logs", "audit_events", "audit_payloads", "audit_tiles", "audit_checkpoints")
-WALLED |= dict.fromkeys((*GUESSING, *AUDIT), "tenant_id")
+KEEPING = ("audit_retention", "audit_erasures")
+WALLED |= dict.fromkeys((*GUESSING, *AUDIT, *KEEPING), "tenant_id")
 
 
 def upgrade() -> None:
@@ -118,7 +122,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
-        *reversed(AUDIT),
+        *reversed((*AUDIT, *KEEPING)),
         "mail_senders",
         "mails",
         "limit_usage",
@@ -705,5 +709,20 @@ def _audit() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         _moment("created_at"),
+        sa.Column("is_kept", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("tenant_id", "size"),
+    )
+    op.create_index("ix_audit_checkpoints_created_at", "audit_checkpoints", ["created_at"])
+    op.create_table(
+        "audit_retention",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("keep_days", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id"),
+    )
+    op.create_table(
+        "audit_erasures",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        _moment("erased_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "user_id"),
     )
