@@ -5,6 +5,7 @@ one elsewhere.
 """
 
 import base64
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -69,18 +70,33 @@ class AuditReader:
             return Page(entries, self._seal_cursor(tx, entries[-1].position, bound_to) if more else None)
 
     def batches(
-        self, tenant_id: uuid.UUID | None, filters: Filters, *, beyond: int | None = None, newest_first: bool = False
+        self,
+        tenant_id: uuid.UUID | None,
+        filters: Filters,
+        *,
+        beyond: int | None = None,
+        newest_first: bool = False,
+        at_most: int | None = None,
     ) -> Iterator[tuple[Entry, ...]]:
         """All events from a position on, in batches, each from a transaction of its own. For operators."""
-        while True:
+        left = sys.maxsize if at_most is None else at_most
+        while left:
+            count = min(BATCH, left)
             with self._reading(tenant_id) as tx:
-                rows = list(search.list_events(tx, filters, beyond=beyond, newest_first=newest_first, count=BATCH))
+                rows = list(search.list_events(tx, filters, beyond=beyond, newest_first=newest_first, count=count))
                 entries = self._read(tx, rows)
             if entries:
                 yield entries
                 beyond = entries[-1].position
-            if len(entries) < BATCH:
+            if len(entries) < count:
                 return
+            left -= count
+
+    def find(self, tenant_id: uuid.UUID | None, event_id: uuid.UUID) -> Entry | None:
+        """An event, or None: it is not in this log, or not any more."""
+        with self._reading(tenant_id) as tx:
+            row = search.find_event(tx, event_id)
+            return None if row is None else self._read_one(tx, row)
 
     def get(self, tenant_id: uuid.UUID | None, event_id: uuid.UUID) -> Proven:
         """An event, and its proof under the newest checkpoint. Raises NotFound, Unavailable.
