@@ -58,9 +58,11 @@ def test_pages_hold_what_the_filter_means_and_nothing_twice(house: House) -> Non
         Filters(type="session."): lambda one: one.type.startswith("session."),
         Filters(type="role.created"): lambda one: one.type == "role.created",
         Filters(type="nothing."): lambda _: False,
-        Filters(user_id=alice): lambda one: one.user_id == alice,
+        Filters(user_id=alice): lambda one: one.about.get("user_id") == str(alice),
         Filters(outcome="refused"): lambda one: one.outcome == "refused",
-        Filters(outcome="success", user_id=alice): lambda one: one.outcome == "success" and one.user_id == alice,
+        Filters(outcome="success", user_id=alice): lambda one: (
+            one.outcome == "success" and one.about.get("user_id") == str(alice)
+        ),
         Filters(since_ms=moment): lambda one: one.at_ms >= moment,
         Filters(before_ms=moment, type="session."): lambda one: one.at_ms < moment and one.type.startswith("session."),
     }

@@ -39,7 +39,7 @@ def entries(house: House, tenant_id: uuid.UUID | None) -> list[Any]:
 
 
 def concerns(entry: Any, user_id: uuid.UUID) -> bool:
-    return entry.record.user_id == user_id or entry.record.actor == f"user:{user_id}"
+    return entry.user_id == user_id or entry.record.actor == f"user:{user_id}"
 
 
 def require_intact(house: House, tenant_id: uuid.UUID) -> None:
@@ -94,7 +94,12 @@ def test_what_is_erased_is_nowhere_and_the_log_is_what_it_was(house: House) -> N
     assert (after[-1].record.type, after[-1].personal) == ("user.erased", {"address": ADDRESS})
     require_intact(house, a.tenant.id)
     b_now = texts(house, b.tenant.id)
-    assert {name for name in others if others[name] != b_now[name]} <= {"audit_logs", "audit_tiles", "audit_events"}
+    assert {name for name in others if others[name] != b_now[name]} <= {
+        "audit_logs",
+        "audit_tiles",
+        "audit_events",
+        "audit_inbox",
+    }
     assert a.alice.get("/api/auth/me").status_code == 401
     assert a.alice.refresh().status_code == 401
     assert house.client(tenant="a").log_in().status_code == 401
@@ -150,7 +155,7 @@ def test_an_administrator_erases_whom_they_may_change_and_themselves(house: Hous
     assert boss.call("DELETE", f"/api/admin/users/{me}").status_code == 200
     assert boss.get("/api/auth/me").status_code == 401
     found = entries(house, house.default.id)
-    erased = {entry.record.user_id: entry.personal for entry in found if entry.record.type == "user.erased"}
+    erased = {entry.user_id: entry.personal for entry in found if entry.record.type == "user.erased"}
     assert erased == {alice.id: None, uuid.UUID(me): None}  # boss is gone, and what was personal of them
 
 

@@ -66,6 +66,9 @@ def _side(house: House, slug: str) -> Side:
         services.links.issue(tx, "reset-password", alice_user.id, bound_to=(slug,))
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
     _guess(house, tenant, alice_user.id, session.id)
+    house.services.retention.set(tenant.id, 400 if slug == "a" else 500, trace=Trace())
+    with house.by_hand(tenant.id) as tx:
+        services.erasing.begin(tx, services.entropy.uuid())
     event_id = house.event_on_record(tenant.id)
     return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role, event_id)
 

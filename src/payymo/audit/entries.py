@@ -9,12 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from payymo.audit.commitments import SALT_BYTES, is_committed
-from payymo.audit.model import PLATFORM, Record, decode
+from payymo.audit.model import PLATFORM, UNREADABLE, Record, decode, index
 from payymo.events import CATALOGUE
 from payymo.logs import Fact, Outcome
 
-UNREADABLE: Final = "unreadable"
-"""The type of what stands in a log and is no record of ours."""
 WHENCE: Final = frozenset({"address", "user_agent"})
 """What is personal of whoever did it, and not of whom it was done to."""
 QUIET: Final = ("session.refresh", "user.password-rehashed")
@@ -65,6 +63,11 @@ class Entry:
     is_erased: bool = False
     is_damaged: bool = False
 
+    @property
+    def user_id(self) -> uuid.UUID | None:
+        """Whom it is about, if it is about a user."""
+        return index(self.data).user_id
+
     def facts(self) -> dict[str, Any]:
         """For people and programs: JSON, when identifiers are written as text."""
         found, log = self.record, self.record.log
@@ -93,7 +96,7 @@ def read_entry(position: int, event_id: uuid.UUID, data: bytes, opened: bytes | 
         record = decode(data)
         commitment = bytes.fromhex(record.personal or "")
     except ValueError:
-        broken = Record(event_id, None, UNREADABLE, 1, 0, "-", "-", "-", {}, None, None, None)
+        broken = Record(event_id, None, UNREADABLE.type, 1, 0, "-", "-", "-", {}, None, None, None)
         return Entry(position, event_id, data, broken, None, is_damaged=True)
     entry = Entry(position, event_id, data, record, None, is_damaged=is_lost or record.id != event_id)
     if opened is None:
@@ -112,7 +115,7 @@ def shown_to(entry: Entry, user_id: uuid.UUID) -> Mapping[str, Fact] | None:
     if entry.personal is None:
         return None
     is_own_act = entry.record.actor == f"user:{user_id}"
-    is_about_them = entry.record.user_id in {user_id, None} if is_own_act else entry.record.user_id == user_id
+    is_about_them = entry.user_id in {user_id, None} if is_own_act else entry.user_id == user_id
     is_nobodys = entry.record.actor == "anonymous" and is_about_them
     own = {name for name in entry.personal if (is_own_act or is_nobodys if name in WHENCE else is_about_them)}
     return {name: value for name, value in entry.personal.items() if name in own}

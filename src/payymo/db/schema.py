@@ -714,12 +714,12 @@ audit_erasures = sa.Table(
 )
 """Users who were erased a moment ago: what may still come of them is erased, too."""
 
-LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints})
+LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints, audit_retention})
 """What outlives a tenant. What is personal in a log goes with it."""
 
 UNRECORDED: Final = frozenset(
     {
-        *(*LOGS, audit_payloads, audit_erasures),
+        *(*(LOGS - {audit_retention}), audit_payloads, audit_erasures),
         # Made when first needed, and wrapped again: what asks for it is recorded.
         *(data_keys, service_data_keys),
         # Counters of what is being tried. What follows from them is recorded: waiting, stopping, refusing.

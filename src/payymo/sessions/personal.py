@@ -137,7 +137,7 @@ class PersonalData:
             yield from batch
         for log in (tenant_id, None):
             for batch in self._reader.batches(log, Filters(actor=f"user:{user_id}")):
-                yield from (entry for entry in batch if log is None or entry.record.user_id != user_id)
+                yield from (entry for entry in batch if log is None or entry.user_id != user_id)
 
 
 def _accounts(user: User) -> tuple[str, str]:
