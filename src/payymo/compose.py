@@ -181,7 +181,8 @@ def _build(
     audit = AuditLog(work, clock, entropy, seal=envelope.seal, log=log)
     ground = _Ground(settings, engine, work, clock, entropy, log, audit, passwords, envelope)
     owners = _owners(ground)
-    accounts, trail = _accounts(ground, owners), _trail(ground)
+    accounts, checkpoints = _accounts(ground, owners), _checkpoints(ground, owners)
+    trail = _trail(ground, checkpoints)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = open_counters(settings, engine, clock)
     usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
@@ -194,7 +195,7 @@ def _build(
         log=log,
         audit=audit,
         sequencer=trail.sequencer,
-        checkpoints=_checkpoints(ground, owners),
+        checkpoints=checkpoints,
         audit_reader=trail.reader,
         retention=trail.retention,
         erasing=trail.erasing,
@@ -292,13 +293,14 @@ def _checkpoints(ground: _Ground, owners: _Owners) -> Checkpoints:
     return Checkpoints(ground.work, ground.clock, deployment=deployment, signing=signing, keys=keys)
 
 
-def _trail(ground: _Ground) -> _Trail:
+def _trail(ground: _Ground, checkpoints: Checkpoints) -> _Trail:
     work, clock, envelope = ground.work, ground.clock, ground.envelope
+    keys, keep_days = checkpoints.verifier_keys, ground.settings.audit.keep_days
     sequencer = Sequencer(work, clock)
     return _Trail(
         sequencer=sequencer,
         reader=AuditReader(work, seal=envelope.seal, open_sealed=envelope.open, is_shredded=envelope.is_shredded),
-        retention=Retention(work, clock, ground.audit, keep_days=ground.settings.audit.keep_days),
+        retention=Retention(work, clock, ground.audit, keys=keys, keep_days=keep_days),
         erasing=Erasing(work, clock, sequencer),
     )
 

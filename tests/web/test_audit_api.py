@@ -49,7 +49,7 @@ def test_the_log_of_ones_own_tenant_is_read_with_a_permission(house: House, boss
     "query", ["cursor=AAAA", "type=session", "order=sideways", "since=-1", "limit=0", "tenant_id=1"]
 )
 def test_a_list_is_asked_for_as_the_document_says(boss: Client, query: str) -> None:
-    """422 that names the member, also for a place that was made up."""
+    """CVE-2026-33503, -33504, -33505: 422 that names the member, also for a place that was made up."""
     answer = boss.get(f"{EVENTS}?{query}")
     assert answer.status_code == 422
     assert answer.get_json()["errors"][0]["pointer"] == "/" + query.split("=", maxsplit=1)[0]

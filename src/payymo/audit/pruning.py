@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from payymo.audit.store import StoredCheckpoint
 from payymo.db.schema import TENANT
 from payymo.db.schema import audit_checkpoints as k
 from payymo.db.schema import audit_erasures as x
@@ -95,7 +96,7 @@ _FIRST = sa.select(g.c.first).where(g.c.tenant_id == _OF)
 _LOCK = _FIRST.with_for_update()
 _ADVANCE = sa.update(g).where(g.c.tenant_id == _OF).values(first=sa.bindparam("new_first", type_=sa.BigInteger()))
 _SIGNED_BY_THEN = (
-    sa.select(k.c.size, k.c.note)
+    sa.select(k.c.size, k.c.note, k.c.created_at)
     .where(k.c.tenant_id == _OF, k.c.size > sa.bindparam("first", type_=sa.BigInteger()), k.c.created_at <= _MOMENT)
     .order_by(k.c.size.desc())
     .limit(1)
@@ -178,10 +179,10 @@ def find_first(tx: Transaction, log: uuid.UUID) -> int:
     return first
 
 
-def find_signed_by(tx: Transaction, log: uuid.UUID, *, first: int, moment: int) -> tuple[int, str] | None:
-    """Size and note of the largest checkpoint beyond `first` that was signed by then."""
+def find_signed_by(tx: Transaction, log: uuid.UUID, *, first: int, moment: int) -> StoredCheckpoint | None:
+    """The largest checkpoint beyond `first` that was signed by then."""
     row: Any = tx.execute(_SIGNED_BY_THEN, {"of_log": log, "first": first, "moment": moment}).one_or_none()
-    return None if row is None else (row.size, row.note)
+    return None if row is None else StoredCheckpoint(*row)
 
 
 def find_at(tx: Transaction, log: uuid.UUID, position: int) -> int | None:

@@ -7,6 +7,7 @@ finished by the next one.
 """
 
 import uuid
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,8 +15,10 @@ from payymo.audit import pruning, store
 from payymo.audit.checkpoints import log_id
 from payymo.audit.log import AuditLog
 from payymo.audit.merkle import TileDamaged, root_at
-from payymo.audit.notes import Checkpoint, Note
+from payymo.audit.model import PLATFORM
+from payymo.audit.notes import Checkpoint, Note, VerifierKey, open_checkpoint
 from payymo.audit.refusals import Refused
+from payymo.audit.store import StoredCheckpoint
 from payymo.clock import Clock
 from payymo.db.schema import PLATFORM_LOG
 from payymo.db.work import Transaction, Work
@@ -32,11 +35,20 @@ THINNED: Final = ((DAY_SECONDS, HOUR_SECONDS), (30 * DAY_SECONDS, DAY_SECONDS))
 class Retention:
     """How long events stay, and their end. `None` as a tenant's id is the platform's own log."""
 
-    def __init__(self, work: Work, clock: Clock, audit: AuditLog, *, keep_days: int | None) -> None:
-        """`keep_days`: of logs that have no time of their own; None: for ever."""
+    def __init__(
+        self,
+        work: Work,
+        clock: Clock,
+        audit: AuditLog,
+        *,
+        keys: Callable[..., Sequence[VerifierKey]],
+        keep_days: int | None,
+    ) -> None:
+        """`keys`: as `Checkpoints.verifier_keys`. `keep_days`: of logs without a time of their own; None: for ever."""
         self._work = work
         self._clock = clock
         self._audit = audit
+        self._keys = keys
         self._default = keep_days or FOR_EVER
         self._thinned_at = 0
 
@@ -94,36 +106,44 @@ class Retention:
 
     def _advance(self, kept: pruning.Kept, days: int) -> bool:
         """Let the log begin later, if there is anything to remove; say so in it. Whether there was."""
-        cutoff, log = int(self._clock()) - days * DAY_SECONDS, kept.log
+        log, cutoff = kept.log, int(self._clock()) - days * DAY_SECONDS
         with self._work.platform(writes=False) as tx:
-            if self._find_end(tx, log, cutoff, kept.first) is None:
-                return False
+            signed = self._find_end(tx, kept, cutoff)
+        if signed is None or not self._is_signed(log, signed.note):  # as if it were not there: a later one will do
+            return False
+        head = _read(signed.note)
         with self._work.platform() as tx:
             first = pruning.lock_first(tx, log)
-            found = self._find_end(tx, log, cutoff, first)
-            if found is None:  # another process was faster
+            if first >= head.size:  # another process was faster
                 return False
-            end, root = found
-            pruning.advance(tx, log, end)
-            removed: dict[str, Fact] = {"from": first, "to": end, "root": root.hex()}
+            pruning.advance(tx, log, head.size)
+            removed: dict[str, Fact] = {"from": first, "to": head.size, "root": head.root.hex()}
             self._record(tx, log, Event("audit.removed", trace=BY_ITSELF, new=removed))
         return True
 
     @staticmethod
-    def _find_end(tx: Transaction, log: uuid.UUID, cutoff: int, first: int) -> tuple[int, bytes] | None:
-        """Step: up to where everything is older, and the root there: that of a checkpoint, and of the tiles.
+    def _find_end(tx: Transaction, kept: pruning.Kept, cutoff: int) -> StoredCheckpoint | None:
+        """Step: the checkpoint up to which everything is older; the tiles have to lead to the root that it signs.
 
-        If they don't agree, nobody has their traces removed in this way. Raises TileDamaged.
+        If they don't, nobody has their traces removed in this way. Raises TileDamaged.
         """
-        signed = pruning.find_signed_by(tx, log, first=first, moment=cutoff)
-        at = None if signed is None else pruning.find_at(tx, log, signed[0] - 1)
+        signed = pruning.find_signed_by(tx, kept.log, first=kept.first, moment=cutoff)
+        at = None if signed is None else pruning.find_at(tx, kept.log, signed.size - 1)
         if signed is None or at is None or at >= cutoff * 1000:  # a clock may have been wrong when it was signed
             return None
-        size, note = signed
-        root = root_at(size, partial(store.read_tile, tx, log))
-        if root != _signed_root(note):
-            raise TileDamaged(private=f"log {log}: not what was signed at {size}; nothing of it is removed")
-        return size, root
+        head = _read(signed.note)
+        if head.size != signed.size or root_at(head.size, partial(store.read_tile, tx, kept.log)) != head.root:
+            raise TileDamaged(private=f"log {kept.log}: not what was signed at {head.size}; nothing of it is removed")
+        return signed
+
+    def _is_signed(self, log: uuid.UUID, note: str) -> bool:
+        """Whether a key of the service has signed this of this log, also under a name that it had before."""
+        origin, tenant_id = _read(note).origin, None if log == PLATFORM_LOG else log
+        try:
+            open_checkpoint(note.encode(), self._keys(tenant_id, origin=origin))
+        except Refused:
+            return False
+        return origin.endswith(f"/audit/{tenant_id or PLATFORM}")
 
     def _sweep(self, log: uuid.UUID) -> int:
         """Delete the rows before the beginning of a log."""
@@ -145,8 +165,9 @@ class Retention:
                 self._audit.record(own, event)
 
 
-def _signed_root(note: str) -> bytes | None:
+def _read(note: str) -> Checkpoint:
+    """What a checkpoint says, whoever has signed it. Raises TileDamaged."""
     try:
-        return Checkpoint.parse(Note.parse(note.encode()).text).root
-    except Refused:
-        return None
+        return Checkpoint.parse(Note.parse(note.encode()).text)
+    except Refused as refused:
+        raise TileDamaged(private=f"a checkpoint can't be read: {refused.reason}") from None
