@@ -31,6 +31,7 @@ def tail(*, count: int, follow: bool, tenant_slug: str | None, platform: bool, a
     """Print the newest events of a log, the newest last."""
     with services() as opened:
         log, reader = find_log(opened, tenant_slug, platform=platform), opened.audit_reader
+        opened.sequencer.integrate_all()  # also where no service runs
         batches = reader.batches(log, Filters(), newest_first=True, at_most=max(count, 1))
         newest = [entry for batch in batches for entry in batch]
         for entry in reversed(newest[:count]):
@@ -73,6 +74,7 @@ def search(
     """Print the events of a log that meet every condition, the newest first."""
     with services() as opened:
         log = find_log(opened, tenant_slug, platform=platform)
+        opened.sequencer.integrate_all()
         user_id: uuid.UUID | None = None
         if user is not None:
             user_id = _read_id(user) or find_user_id(opened, find_tenant(opened, tenant_slug), user)
