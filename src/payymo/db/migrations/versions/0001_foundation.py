@@ -40,6 +40,7 @@ ROLES = {
         "audit_payloads": "SELECT, UPDATE",
         "audit_tiles": "SELECT",
         "audit_checkpoints": "SELECT",
+        "audit_retention": "SELECT",
         "audit_erasures": "SELECT, INSERT",
     },
     "payymo_platform": dict.fromkeys(
