@@ -204,7 +204,7 @@ def _build(
         envelope=envelope,
         secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),
         master_rotation=MasterRotation(work, envelope, clock, audit),
-        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit, before=sequencer.integrate_all),
+        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit, before=trail.sequencer.integrate_all),
         keeper=owners.keeper,
         ring=owners.ring,
         guards=owners.guards,
