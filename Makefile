@@ -50,9 +50,11 @@ fmt: install-check  ## format the code, and mend what the linter can
 bench: install-test  ## measure, on this machine
 	$(BIN)/python -m bench $(ARGS)
 
-docs: install-runtime  ## write docs/openapi.json anew
+docs: install-runtime  ## write docs/openapi.json and the table of docs/events.md anew
 	@$(BIN)/payymo openapi > docs/openapi.json.new || { rm -f docs/openapi.json.new; exit 1; }
 	@mv docs/openapi.json.new docs/openapi.json
+	@{ sed '/^| event |/,$$d' docs/events.md && $(BIN)/payymo audit events; } > docs/events.md.new || { rm -f docs/events.md.new; exit 1; }
+	@mv docs/events.md.new docs/events.md
 
 # The largest lock is solved first and constrains the smaller ones, so that the three agree. Needs uv on the PATH.
 # The files hold hashes and no host names: plain pip installs them from whatever index it is set up for.

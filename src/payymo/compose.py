@@ -8,7 +8,10 @@ import sqlalchemy as sa
 
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import AuditKey, Checkpoints, Signing
+from payymo.audit.erasing import Erasing
 from payymo.audit.log import PAYLOADS, AuditLog
+from payymo.audit.reader import AuditReader
+from payymo.audit.retention import Retention
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
@@ -64,6 +67,7 @@ from payymo.sessions.administration import Administration
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.notices import Notices
+from payymo.sessions.personal import PersonalData
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, open_envelope, require_master_key
@@ -162,6 +166,16 @@ class _Accounts:
     addresses: Addresses
 
 
+@dataclass(frozen=True, slots=True)
+class _Trail:
+    """What grows the audit logs, reads them, and lets them end."""
+
+    sequencer: Sequencer
+    reader: AuditReader
+    retention: Retention
+    erasing: Erasing
+
+
 def _build(
     settings: Settings, engine: sa.Engine, clock: Clock, entropy: Entropy, log: SecurityLog, *, passwords: Passwords
 ) -> Services:
@@ -171,10 +185,10 @@ def _build(
     audit = AuditLog(work, clock, entropy, seal=envelope.seal, log=log)
     ground = _Ground(settings, engine, work, clock, entropy, log, audit, passwords, envelope)
     owners = _owners(ground)
-    accounts = _accounts(ground, owners)
+    accounts, checkpoints = _accounts(ground, owners), _checkpoints(ground, owners)
+    trail = _trail(ground, checkpoints)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = open_counters(settings, engine, clock)
-    sequencer = Sequencer(work, clock)
     usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
     certificates = Certificates(work, lifecycle, clock, audit)
     webhooks, webhook_courier = _webhooks(ground, certificates)
@@ -186,13 +200,17 @@ def _build(
         entropy=entropy,
         log=log,
         audit=audit,
-        sequencer=sequencer,
-        checkpoints=_checkpoints(ground, owners),
+        sequencer=trail.sequencer,
+        checkpoints=checkpoints,
+        audit_reader=trail.reader,
+        retention=trail.retention,
+        erasing=trail.erasing,
+        personal_data=_personal_data(ground, owners, accounts, trail),
         next_master_key=masters[1],
         envelope=envelope,
         secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),
         master_rotation=MasterRotation(work, envelope, clock, audit),
-        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit, before=sequencer.integrate_all),
+        reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit, before=trail.sequencer.integrate_all),
         keeper=owners.keeper,
         ring=owners.ring,
         guards=owners.guards,
@@ -281,6 +299,35 @@ def _checkpoints(ground: _Ground, owners: _Owners) -> Checkpoints:
 
     deployment = (issuer.netloc + issuer.path).rstrip("/")
     return Checkpoints(ground.work, ground.clock, deployment=deployment, signing=signing, keys=keys)
+
+
+def _trail(ground: _Ground, checkpoints: Checkpoints) -> _Trail:
+    work, clock, envelope = ground.work, ground.clock, ground.envelope
+    keys, keep_days = checkpoints.verifier_keys, ground.settings.audit.keep_days
+    sequencer = Sequencer(work, clock)
+    return _Trail(
+        sequencer=sequencer,
+        reader=AuditReader(work, seal=envelope.seal, open_sealed=envelope.open, is_shredded=envelope.is_shredded),
+        retention=Retention(work, clock, ground.audit, keys=keys, keep_days=keep_days),
+        erasing=Erasing(work, clock, sequencer),
+    )
+
+
+def _personal_data(ground: _Ground, owners: _Owners, accounts: _Accounts, trail: _Trail) -> PersonalData:
+    return PersonalData(
+        ground.work,
+        ground.clock,
+        users=owners.users,
+        roles=owners.roles,
+        attempts=accounts.attempts,
+        lockouts=accounts.lockouts,
+        revocations=owners.revocations,
+        links=accounts.links,
+        outbox=accounts.outbox,
+        reader=trail.reader,
+        erasing=trail.erasing,
+        audit=ground.audit,
+    )
 
 
 def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:

@@ -25,6 +25,7 @@ from pydantic_settings import (
 from payymo.errors import Misconfigured
 from payymo.files import require_private, require_private_folder
 from payymo.sections import (
+    Audit,
     Certificates,
     Database,
     Feed,
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     tokens: Tokens = Tokens()
     keys: Keys = Keys()
     certificates: Certificates = Certificates()
+    audit: Audit = Audit()
     feed: Feed = Feed()
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()

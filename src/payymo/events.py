@@ -141,6 +141,19 @@ CATALOGUE: Final[dict[str, EventType]] = {
     ),
     "webhook.delayed": _logged("an event was not taken and is tried again", "webhook", "version", "reason"),
     "webhook.given-up": _logged("it is not", "webhook", "version", "reason"),
+    "user.exported": _recorded(
+        "everything that is stored of a user was handed out: by-user, by-administrator", USER, "reason"
+    ),
+    "user.erased": _recorded("a user is deleted, with what is personal of them in the log", USER, "old.status"),
+    "audit.retention-changed": _recorded(
+        "how many days this log keeps its events; 0: for ever, null: as the settings say",
+        "old.keep_days",
+        "new.keep_days",
+    ),
+    "audit.removed": _recorded(
+        "events from a position up to before another were too old; root is the tree's hash at the second one",
+        *("new.from", "new.to", "new.root"),
+    ),
     "permission.required": _recorded(
         "somebody lacked a permission: reason; of a service credential it is only logged", USER, "reason"
     ),

@@ -220,6 +220,13 @@ class Tracing(Section):
         return self
 
 
+class Audit(Section):
+    """How long what happened stays on record."""
+
+    keep_days: int | None = Field(default=None, ge=1, le=36_500)
+    """Without it, for ever. A tenant's log may have a time of its own."""
+
+
 class Feed(Section):
     """Who may follow the revocation feed."""
 

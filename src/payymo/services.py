@@ -9,7 +9,10 @@ from limits.storage import Storage
 
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import Checkpoints
+from payymo.audit.erasing import Erasing
 from payymo.audit.log import AuditLog
+from payymo.audit.reader import AuditReader
+from payymo.audit.retention import Retention
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.rotation import CertificateRotation
@@ -44,6 +47,7 @@ from payymo.sessions.addresses import Addresses
 from payymo.sessions.administration import Administration
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
+from payymo.sessions.personal import PersonalData
 from payymo.sessions.revocations import Revocations
 from payymo.sessions.service import Sessions
 from payymo.tenants.service import Tenants
@@ -71,6 +75,10 @@ class Services:
     audit: AuditLog
     sequencer: Sequencer
     checkpoints: Checkpoints
+    audit_reader: AuditReader
+    retention: Retention
+    erasing: Erasing
+    personal_data: PersonalData
     next_master_key: MasterKey | None
     envelope: Envelope
     secrets: Secrets
@@ -127,10 +135,13 @@ class Services:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
         self.prune()
         self.lockouts.tell_due()
+        self.erasing.finish_due()
+        self.retention.thin_checkpoints()
         self.certificate_rotation.do_duties(trace)  # before what may wait for a token that does not answer
         if self.settings.keys.rotate_automatically:
             self.ring.rotate_due()
         list(self.keeper.destroy_leftovers())
+        self.retention.remove_due()  # last: a log that is damaged ends it, and must be heard of
 
     def lease(self, name: str, *, seconds: int) -> Lease:
         """What one process at a time does, as this process sees it. Its holder is called after its machine."""

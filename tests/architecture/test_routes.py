@@ -94,8 +94,9 @@ def test_every_admin_route_names_a_permission() -> None:
         assert route.authentication == "bearer", label(route)
         assert re.fullmatch(r"[a-z]+:(read|write)", route.permission or ""), label(route)
         assert (route.permission or "").endswith(":read") == (route.method == "GET"), label(route)
-        resource = "tenants" if "/tenants" in route.path else None
-        assert resource is None or route.permission in {"tenants:read", "tenants:write"}, label(route)
+        for resource in ("tenants", "platform"):
+            reaches_across = (route.permission or "").startswith(f"{resource}:")
+            assert reaches_across == route.path.startswith(f"/api/admin/{resource}"), label(route)
 
 
 def test_a_permission_without_a_token_is_never_declared() -> None:

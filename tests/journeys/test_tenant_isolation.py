@@ -16,7 +16,9 @@ from tests.web.scene import contents
 ROUTES = sorted(list_routes(), key=lambda route: (route.path, route.method))
 WITH_ID = [route for route in ROUTES if "<" in route.path]
 BEARER = [route for route in ROUTES if route.authentication == "bearer"]
-ADMIN = [route for route in ROUTES if route.permission is not None and not route.permission.startswith("tenants:")]
+ACROSS = ("tenants:", "platform:")
+"""What begins the permissions that no tenant's role has."""
+ADMIN = [route for route in ROUTES if route.permission is not None and not route.permission.startswith(ACROSS)]
 BODIES: dict[str, Any] = {
     "ChangeUserBody": {"status": "disabled", "password": "another fine Passw0rd"},
     "RoleBody": {"permissions": ["users:write"]},
@@ -73,7 +75,7 @@ def test_identifiers_of_another_tenant_lead_nowhere(house: House, sides: tuple[S
     attempts = [known for known in mixtures if any(known[name] == theirs[name] for name in names)]
     assert attempts
     made_up = {name: str(uuid.UUID(int=7)) if name != "name" else "nobodys" for name in theirs}
-    expected = 403 if (route.permission or "").startswith("tenants:") else 404
+    expected = 403 if (route.permission or "").startswith(ACROSS) else 404
     before = contents(house)
     unknown = send(b.boss, route, made_up)
     for known in attempts:
@@ -241,7 +243,9 @@ def test_a_suspended_tenant_is_shut_at_once_and_nobody_elses(house: House, sides
 # ── administrators ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("permission", ["tenants:read", "tenants:*", "*:*", "*:read", "keys:read", "users:*:*"])
+@pytest.mark.parametrize(
+    "permission", ["tenants:read", "tenants:*", "platform:read", "*:*", "*:read", "keys:read", "users:*:*"]
+)
 def test_a_tenant_makes_no_role_that_reaches_further_than_its_maker(
     house: House, sides: tuple[Side, Side], permission: str
 ) -> None:
@@ -258,7 +262,7 @@ def test_not_even_the_platform_administrator_makes_a_role_across_tenants(house: 
     """Invariant 13: the built-in role is the only one that reaches across tenants."""
     house.user("root", roles=("platform-administrator",))
     root = house.logged_in("root")
-    for permission in ("tenants:read", "*:*", "*:read"):
+    for permission in ("tenants:read", "platform:read", "*:*", "*:read"):
         assert root.post("/api/admin/roles", {"name": "clerk", "permissions": [permission]}).status_code == 422
 
 

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from payymo.app import create_app
+from payymo.audit.entries import Filters
 from payymo.compose import compose
 from payymo.config import Settings
 from payymo.db.work import Transaction
@@ -166,6 +167,13 @@ class House:
         with self.services.work.platform() if tenant_id is None else self.services.work(tenant_id) as tx:
             yield tx
             self.services.audit.record(tx, Event("user.unlocked", trace=Trace()))
+
+    def event_on_record(self, tenant_id: uuid.UUID | None) -> uuid.UUID:
+        """The first event of a log, once everything that has happened is in its log, under a checkpoint."""
+        self.services.sequencer.integrate_all()
+        self.services.checkpoints.sign_due()
+        page = self.services.audit_reader.page(tenant_id, Filters(), cursor=None, count=1, newest_first=False)
+        return page.entries[0].id
 
     def events(self) -> list[dict[str, Any]]:
         """What the security log holds."""

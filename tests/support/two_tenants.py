@@ -31,7 +31,7 @@ class Side:
     role: str
     webhook_id: uuid.UUID
     event_id: uuid.UUID
-    """An event that the endpoint has not taken."""
+    """An event on record that the endpoint has not taken."""
 
 
 def build_sides(house: House) -> tuple[Side, Side]:
@@ -69,6 +69,9 @@ def _side(house: House, slug: str) -> Side:
         services.links.issue(tx, "reset-password", alice_user.id, bound_to=(slug,))
     [session] = house.services.sessions.list_sessions(tenant.id, alice_user.id)
     _guess(house, tenant, alice_user.id, session.id)
+    house.services.retention.set(tenant.id, 400 if slug == "a" else 500, trace=Trace())
+    with house.by_hand(tenant.id) as tx:
+        services.erasing.begin(tx, services.entropy.uuid())
     return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role, *_webhook(house, tenant))
 
 

@@ -41,6 +41,7 @@ class Scene:
     admin: Client
     victim_id: str
     tenant_id: str
+    event_id: str
     credential: str
     webhook_id: str
 
@@ -50,9 +51,9 @@ class Scene:
             "user_id": self.victim_id,
             "session_id": NOBODY,
             "tenant_id": self.tenant_id,
+            "event_id": self.event_id,
             "name": "auditor",
             "webhook_id": self.webhook_id,
-            "event_id": NOBODY,
         }
         return re.sub(r"<\w+:(\w+)>", lambda match: values[match[1]], route.path)
 
@@ -122,7 +123,9 @@ def set_scene(house: House) -> Scene:
     house.services.watch.wait = lambda _place, _seconds: None  # nobody has time here to wait for news
     draft = Draft(WEBHOOK_URL, ("user.",))
     endpoint, _ = house.services.webhooks.create(house.default.id, draft, by=None, trace=Trace())
-    return Scene(house, admin, str(victim.id), str(house.tenant("second").id), credential, str(endpoint.id))
+    event_id = str(house.event_on_record(house.default.id))
+    tenant_id = str(house.tenant("second").id)
+    return Scene(house, admin, str(victim.id), tenant_id, event_id, credential, str(endpoint.id))
 
 
 def contents(house: House) -> dict[str, list[str]]:

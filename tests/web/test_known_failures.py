@@ -108,11 +108,8 @@ def _two_tenants(house: House) -> tuple[Client, Client, dict[str, str]]:
     alice, bob = house.logged_in(), house.logged_in("bob", tenant=other)
     bob.post("/api/admin/roles", {"name": "theirs", "permissions": ["users:read"]})
     [session] = bob.get("/api/auth/sessions").get_json()["data"]["sessions"]
-    return (
-        alice,
-        bob,
-        {"user_id": str(victim.id), "session_id": session["id"], "tenant_id": str(other.id), "name": "theirs"},
-    )
+    theirs = {"user_id": str(victim.id), "session_id": session["id"], "tenant_id": str(other.id), "name": "theirs"}
+    return alice, bob, {**theirs, "event_id": str(house.event_on_record(other.id))}
 
 
 Neighbours = tuple[House, Client, Client, dict[str, str]]
@@ -154,7 +151,7 @@ def test_identifier_of_another_tenant_names_nothing_here(neighbours: Neighbours,
         for name, value in theirs.items():
             path = path.replace(f"<{kind}:{name}>", value)
     answer = alice.call(route.method, path, BODIES[route.body.__name__] if route.body else None)
-    assert not faults_of(answer, 403 if "/tenants/" in path else 404)
+    assert not faults_of(answer, 403 if "/tenants/" in path or "/platform/" in path else 404)
     assert contents(house) == before
     assert bob.get("/api/auth/me").status_code == 200
 
@@ -234,6 +231,7 @@ ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("DELETE", "/api/admin/roles/member", {}),
     ("POST", "/api/admin/tenants", {"slug": "mine", "name": "Mine"}),
     ("GET", "/api/admin/tenants", {}),
+    ("GET", "/api/admin/platform/audit/events", {}),
 ]
 
 
@@ -307,7 +305,7 @@ def test_every_guarded_route_asks_for_its_permission(sqlite_house: House, route:
     """CVE-2025-27507: without the permission nothing is looked up, and the answer is RFC 6750's error."""
     sqlite_house.user("alice")
     path = route.path.replace("<string:name>", "member")
-    for name in ("user_id", "session_id", "tenant_id"):
+    for name in ("user_id", "session_id", "tenant_id", "event_id"):
         path = path.replace(f"<uuid:{name}>", NOBODY)
     answer = sqlite_house.logged_in().call(route.method, path)
     assert not faults_of(answer, 403)

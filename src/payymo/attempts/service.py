@@ -7,6 +7,7 @@ does not answer, nobody is admitted (Unavailable).
 
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from payymo.attempts import store
 from payymo.attempts.model import (
@@ -167,6 +168,19 @@ class Attempts:
         """Step: admit tries at these accounts of a locked user again, as if none had failed. Whether any had."""
         store.forget_notices(tx, user_id)
         return store.forget_accounts(tx, accounts)
+
+    def forget(self, tx: Transaction, *accounts: str) -> None:
+        """Step: forget that these accounts were tried in vain, and from where."""
+        store.forget_accounts(tx, accounts)
+        store.forget_failures(tx, accounts)
+
+    def list_failures(self, tx: Transaction, *accounts: str) -> list[dict[str, Any]]:
+        """Step: from which networks these accounts were tried in vain, how often, and when last."""
+        return store.list_failures(tx, accounts)
+
+    def list_devices(self, tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
+        """Step: what is stored of the devices that a user has logged in from."""
+        return store.list_devices(tx, user_id)
 
     def list_untold(self, *, count: int) -> Sequence[Notice]:
         """What users have not heard of yet, the oldest first; `count` at most."""

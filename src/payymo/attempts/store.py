@@ -64,6 +64,10 @@ _TRIED_AROUND = (
     .limit(sa.bindparam("count"))
 )
 
+_OF_ACCOUNTS = (f.c.tenant_id == TENANT, f.c.account.in_(sa.bindparam("of_accounts", expanding=True)))
+_LIST_PAIRS = sa.select(f.c.network, f.c.failures, f.c.failed_at).where(*_OF_ACCOUNTS)
+_FORGET_PAIRS = sa.delete(f).where(*_OF_ACCOUNTS)
+
 _MINUTE = (m.c.tenant_id == TENANT, m.c.minute == sa.bindparam("of_minute"))
 _ADD_MINUTE = {
     name: insert(m).values(tenant_id=TENANT, minute=sa.bindparam("of_minute"), failures=0).on_conflict_do_nothing()
@@ -112,6 +116,9 @@ _ADD_DEVICE = sa.insert(d).from_select(
         )
         .exists(),
     ),
+)
+_DEVICES = sa.select(d.c.last_used_at, d.c.failures, d.c.expires_at).where(
+    d.c.tenant_id == TENANT, d.c.user_id == sa.bindparam("of_user")
 )
 _NEWEST = (
     sa.select(d.c.digest)
@@ -184,6 +191,21 @@ def save_account(tx: Transaction, account: str, standing: Standing) -> None:
 def forget_accounts(tx: Transaction, accounts: Sequence[str]) -> bool:
     """Forget how accounts stand. Whether there was anything."""
     return tx.execute(_FORGET, {"of_accounts": accounts}).rowcount > 0
+
+
+def forget_failures(tx: Transaction, accounts: Sequence[str]) -> None:
+    """Forget from where accounts were tried in vain."""
+    tx.execute(_FORGET_PAIRS, {"of_accounts": accounts})
+
+
+def list_failures(tx: Transaction, accounts: Sequence[str]) -> list[dict[str, Any]]:
+    """From where accounts were tried in vain."""
+    return [dict(row) for row in tx.execute(_LIST_PAIRS, {"of_accounts": accounts}).mappings()]
+
+
+def list_devices(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
+    """What is stored of a user's devices, but for what they are known by."""
+    return [dict(row) for row in tx.execute(_DEVICES, {"of_user": user_id}).mappings()]
 
 
 def count_failure(tx: Transaction, account: str, network: str, around: str, now: int) -> bool:

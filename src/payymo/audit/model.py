@@ -15,6 +15,7 @@ FORM: Final = 1
 PLATFORM: Final = "platform"
 TYPE_MAX: Final = 48
 ACTOR_MAX: Final = 80
+OUTCOME_MAX: Final = 8
 """Characters of the columns. A longer one is searched by what fits; the record has it whole."""
 DUTIES: Final = frozenset({"maintenance", "courier", "listener", "metrics", "audit", "start", "webhooks"})
 """The `request_id` of what the service does by itself."""
@@ -114,6 +115,7 @@ class Indexed:
     at_ms: int
     actor: str
     user_id: uuid.UUID | None
+    outcome: str
 
 
 class _About(msgspec.Struct):
@@ -124,11 +126,12 @@ class _Index(msgspec.Struct):
     type: str
     at: int
     actor: str
+    outcome: str
     about: _About
 
 
 _index_decoder = msgspec.json.Decoder(_Index)
-UNREADABLE: Final = Indexed("unreadable", 0, "-", None)
+UNREADABLE: Final = Indexed("unreadable", 0, "-", None, "-")
 """Of what stands in the inbox and is no record of ours. It gets a position: whoever put it there is found."""
 
 
@@ -138,7 +141,7 @@ def index(data: bytes) -> Indexed:
         found = _index_decoder.decode(data)
     except (msgspec.DecodeError, ValueError):
         return UNREADABLE
-    return Indexed(found.type, found.at, found.actor, found.about.user_id)
+    return Indexed(found.type, found.at, found.actor, found.about.user_id, found.outcome)
 
 
 def actor_of(trace: Trace) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from payymo.audit.model import ACTOR_MAX, TYPE_MAX, Pending, index
+from payymo.audit.model import ACTOR_MAX, OUTCOME_MAX, TYPE_MAX, Pending, index
 from payymo.db.closing import Value
 from payymo.db.schema import PLATFORM_LOG, TENANT
 from payymo.db.schema import audit_checkpoints as k
@@ -148,6 +148,7 @@ def append(tx: Transaction, log: uuid.UUID, position: int, events: Sequence[Pend
                 "at": found.at_ms,
                 "actor": found.actor[:ACTOR_MAX],
                 "user_id": found.user_id,
+                "outcome": found.outcome[:OUTCOME_MAX],
             }
         )
     tx.execute(_ADD_EVENTS, rows)

@@ -7,6 +7,7 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, find_user_id, of_tenant, politely, services
 from payymo.cli.output import show, show_all
+from payymo.cli.user_data import erase_user, export_user
 from payymo.cli.user_import import import_users
 from payymo.roles.service import Grants
 from payymo.users.model import User
@@ -19,7 +20,8 @@ def user() -> None:
     """Manage a tenant's users."""
 
 
-user.add_command(import_users)
+for _command in (import_users, export_user, erase_user):
+    user.add_command(_command)
 
 
 def _facts(found: User, grants: Grants) -> dict[str, Any]:

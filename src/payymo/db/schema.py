@@ -639,6 +639,7 @@ audit_events = sa.Table(
     sa.Column("at", sa.BigInteger(), nullable=False),
     sa.Column("actor", sa.String(80), nullable=False),
     sa.Column("user_id", sa.Uuid()),
+    sa.Column("outcome", sa.String(8), nullable=False),
     sa.PrimaryKeyConstraint("tenant_id", "position"),
 )
 """The logs: only ever added to. `at` is in milliseconds."""
@@ -647,6 +648,15 @@ sa.Index("ix_audit_events_actor", audit_events.c.tenant_id, audit_events.c.actor
 sa.Index("ix_audit_events_user_id", audit_events.c.tenant_id, audit_events.c.user_id, audit_events.c.position)
 sa.Index("ix_audit_events_at", audit_events.c.tenant_id, audit_events.c.at)
 sa.Index("ix_audit_events_id", audit_events.c.tenant_id, audit_events.c.id)
+_where = sa.text("outcome <> 'success'")  # what did not succeed is rare, and looked for
+sa.Index(
+    "ix_audit_events_outcome",
+    audit_events.c.tenant_id,
+    audit_events.c.outcome,
+    audit_events.c.position,
+    postgresql_where=_where,
+    sqlite_where=_where,
+)
 
 audit_payloads = sa.Table(
     "audit_payloads",
@@ -677,11 +687,34 @@ audit_checkpoints = sa.Table(
     sa.Column("size", sa.BigInteger(), nullable=False),
     sa.Column("note", sa.Text(), nullable=False),
     sa.Column("created_at", sa.BigInteger(), nullable=False),
+    # Up to here events were removed: what is left is held to it, so it stays.
+    sa.Column("is_kept", sa.Boolean(), nullable=False, server_default=sa.false()),
     sa.PrimaryKeyConstraint("tenant_id", "size"),
 )
 """Signed heads (C2SP tlog-checkpoint)."""
+sa.Index("ix_audit_checkpoints_created_at", audit_checkpoints.c.created_at)
 
-LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints})
+audit_retention = sa.Table(
+    "audit_retention",
+    metadata,
+    _log_column(),
+    # 0: for ever.
+    sa.Column("keep_days", sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id"),
+)
+"""How long a log keeps its events, where it is not as long as the settings say."""
+
+audit_erasures = sa.Table(
+    "audit_erasures",
+    metadata,
+    _log_column(),
+    sa.Column("user_id", sa.Uuid(), nullable=False),
+    sa.Column("erased_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "user_id"),
+)
+"""Users who were erased a moment ago: what may still come of them is erased, too."""
+
+LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints, audit_retention})
 """What outlives a tenant. What is personal in a log goes with it."""
 
 webhook_endpoints = sa.Table(
@@ -756,7 +789,7 @@ sa.Index("ix_webhook_deliveries_due_at", webhook_deliveries.c.due_at)
 
 UNRECORDED: Final = frozenset(
     {
-        *(*LOGS, audit_payloads),
+        *(*(LOGS - {audit_retention}), audit_payloads, audit_erasures),
         # Made when first needed, and wrapped again: what asks for it is recorded.
         *(data_keys, service_data_keys),
         # Counters of what is being tried. What follows from them is recorded: waiting, stopping, refusing.

@@ -34,6 +34,8 @@ ALLOWED: Final[dict[sa.Table, frozenset[Act]]] = dict.fromkeys(schema.TENANT_TAB
     schema.audit_payloads: frozenset[Act]({"SELECT", "UPDATE"}),
     schema.audit_tiles: frozenset[Act]({"SELECT"}),
     schema.audit_checkpoints: frozenset[Act]({"SELECT"}),
+    schema.audit_retention: frozenset[Act]({"SELECT"}),
+    schema.audit_erasures: frozenset[Act]({"SELECT", "INSERT"}),
 }
 """What tenant work may do to which table. A test holds it to what PostgreSQL grants the runtime role."""
 

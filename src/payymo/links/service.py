@@ -4,7 +4,7 @@ Whoever makes or uses a link has locked its user: one user's links are made and 
 """
 
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from payymo import opaque
 from payymo.audit.log import AuditLog
@@ -67,6 +67,10 @@ class Links:
     def end(self, tx: Transaction, user_id: uuid.UUID, *kinds: LinkKind) -> None:
         """Step: refuse a user's links of these kinds from now on."""
         store.end(tx, user_id, kinds)
+
+    def list_facts(self, tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
+        """Step: what is stored of a user's links: kinds, what they are about, until when they are good."""
+        return store.list_facts(tx, user_id)
 
     def prune(self) -> int:
         """Forget one batch of what has expired. Answers how many; call until it is 0."""

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,6 +21,7 @@ _REMOVE = sa.delete(t).where(_OWN, t.c.id == sa.bindparam("of_id"))
 _END = sa.delete(t).where(
     _OWN, t.c.user_id == sa.bindparam("of_user"), t.c.kind.in_(sa.bindparam("of_kinds", expanding=True))
 )
+_LIST = sa.select(t.c.kind, t.c.subject, t.c.expires_at).where(_OWN, t.c.user_id == sa.bindparam("of_user"))
 _SLUG = sa.select(tenants.c.slug).where(tenants.c.id == TENANT)
 _EXPIRED = sa.select(t.c.id).where(t.c.expires_at <= _MOMENT).limit(sa.bindparam("count"))
 _PRUNE = sa.delete(t).where(t.c.id.in_(_EXPIRED.with_for_update(skip_locked=True)))
@@ -50,6 +52,11 @@ def remove(tx: Transaction, link_id: uuid.UUID) -> None:
 def end(tx: Transaction, user_id: uuid.UUID, kinds: Sequence[LinkKind]) -> None:
     """Refuse a user's links of these kinds from now on."""
     tx.execute(_END, {"of_user": user_id, "of_kinds": kinds})
+
+
+def list_facts(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
+    """What is stored of a user's links, but for what they are checked by."""
+    return [dict(row) for row in tx.execute(_LIST, {"of_user": user_id}).mappings()]
 
 
 def find_slug(tx: Transaction) -> str:

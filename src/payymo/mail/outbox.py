@@ -69,6 +69,14 @@ class Outbox:
         with self._work.reading(tenant_id) as tx:
             return store.list_waiting(tx, count=LISTED_AT_MOST)
 
+    def list_of(self, tx: Transaction, user_id: uuid.UUID) -> tuple[Waiting, ...]:
+        """Step: what is not sent yet of what is about a user, without what it says."""
+        return store.list_of(tx, user_id)
+
+    def forget(self, tx: Transaction, user_id: uuid.UUID) -> None:
+        """Step: don't send what is about a user, unless it is being sent."""
+        store.forget(tx, user_id)
+
     def retry(self, tenant_id: uuid.UUID, mail_id: uuid.UUID | None) -> int:
         """Try again, now, what has failed: one message, or all. What has expired stays. Answers how many.
 

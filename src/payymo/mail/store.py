@@ -56,6 +56,8 @@ _POSTPONE = (
 )
 _GIVE_UP = sa.update(m).where(*_STILL_OURS).values(failed_at=_MOMENT, reason=sa.bindparam("why"))
 _LIST = sa.select(*_WAITING).where(_OWN).order_by(m.c.created_at, m.c.id).limit(sa.bindparam("count"))
+_LIST_OF = sa.select(*_WAITING).where(_OWN, m.c.user_id == sa.bindparam("of_user")).order_by(m.c.created_at, m.c.id)
+_FORGET = sa.delete(m).where(_OWN, m.c.user_id == sa.bindparam("of_user"))
 _RETRY = sa.update(m).where(_OWN, m.c.reason.is_not(None), m.c.expires_at > _MOMENT)
 _RETRY_ALL = _RETRY.values(due_at=_MOMENT, failed_at=None, reason=None)
 _RETRY_ONE = _RETRY.where(_OF_ID).values(due_at=_MOMENT, failed_at=None, reason=None)
@@ -133,6 +135,16 @@ def give_up(tx: Transaction, claimed: Claimed, *, now: int, reason: str) -> None
 def list_waiting(tx: Transaction, *, count: int) -> tuple[Waiting, ...]:
     """What is not sent yet, the oldest first."""
     return tuple(Waiting(*row) for row in tx.execute(_LIST, {"count": count}))
+
+
+def list_of(tx: Transaction, user_id: uuid.UUID) -> tuple[Waiting, ...]:
+    """What is not sent yet of what is about a user."""
+    return tuple(Waiting(*row) for row in tx.execute(_LIST_OF, {"of_user": user_id}))
+
+
+def forget(tx: Transaction, user_id: uuid.UUID) -> None:
+    """Delete it."""
+    tx.execute(_FORGET, {"of_user": user_id})
 
 
 def retry(tx: Transaction, mail_id: uuid.UUID | None, *, now: int) -> int:

@@ -11,7 +11,7 @@ from typing import Final
 
 from payymo.errors import FieldError, InvalidInput
 
-PLATFORM_RESOURCES: Final = frozenset({"tenants", "*"})
+PLATFORM_RESOURCES: Final = frozenset({"tenants", "platform", "*"})
 _PERMISSION = re.compile(r"(?:[a-z][a-z0-9_.-]{0,39}|\*):(?:[a-z][a-z0-9_.-]{0,39}|\*)")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,48}[a-z0-9]")
 
@@ -22,7 +22,9 @@ READ_ONLY: Final = "read-only"
 
 BUILT_IN: Final = {
     PLATFORM_ADMINISTRATOR: ("*:*",),
-    TENANT_ADMINISTRATOR: ("account:*", "users:*", "roles:*", "sessions:*", "policies:*", "webhooks:*"),
+    TENANT_ADMINISTRATOR: (
+        *("account:*", "users:*", "roles:*", "sessions:*", "policies:*", "webhooks:*", "audit:read"),
+    ),
     MEMBER: ("account:*",),
     READ_ONLY: ("account:read",),
 }
@@ -55,7 +57,9 @@ def new_role(name: str, permissions: Iterable[str]) -> Role:
         if not _PERMISSION.fullmatch(permission):
             problems.append(FieldError("/permissions", "write permissions as resource:action, such as invoices:read"))
         elif permission.split(":")[0] in PLATFORM_RESOURCES:
-            problems.append(FieldError("/permissions", "a tenant's role can't reach across tenants (tenants:…, *:…)"))
+            problems.append(
+                FieldError("/permissions", "a tenant's role can't reach across tenants (tenants:…, platform:…, *:…)")
+            )
     if problems:
         raise InvalidInput(problems)
     return Role(name, wanted)

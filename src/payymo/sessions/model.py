@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 EndReason = Literal["logout", "logout-everywhere", "ended-by-user", "ended-by-administrator", "refresh-reuse"]
-MoreReasons = Literal["password-changed", "user-disabled", "tenant-suspended", "key-compromised"]
+MoreReasons = Literal["password-changed", "user-disabled", "user-erased", "tenant-suspended", "key-compromised"]
 Reason = EndReason | MoreReasons
 
 

@@ -41,6 +41,8 @@ _SELECT = sa.select(*(s.c[name] for name in _NAMES))
 _FIND = _SELECT.where(_OWN, _OF_ID)
 _LOCK = _FIND.where(_IN_ACTIVE_TENANT).with_for_update(of=s)
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
+_FACTS = ("id", "started_at", "last_seen_at", "expires_at", "ended_at", "end_reason", "address", "user_agent")
+_LIST_FACTS = sa.select(*(s.c[name] for name in _FACTS)).where(_OWN, _OF_USER).order_by(s.c.started_at, s.c.id)
 _DEVICES = (
     sa.select(s.c.address, s.c.user_agent)
     .where(_OWN, _OF_USER, s.c.id != sa.bindparam("but"))
@@ -206,6 +208,11 @@ def end_others(tx: Transaction, user_id: uuid.UUID, *, kept: uuid.UUID, now: int
 def list_devices(tx: Transaction, user_id: uuid.UUID, *, but: uuid.UUID, count: int) -> tuple[Device, ...]:
     """Where a user's sessions came from but for one, also those that have ended, as long as they are remembered."""
     return tuple(Device(*row) for row in tx.execute(_DEVICES, {"of_user": user_id, "but": but, "count": count}))
+
+
+def list_facts(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
+    """What is stored of a user's sessions, but for what tokens are made of: also of those that have ended."""
+    return [dict(row) for row in tx.execute(_LIST_FACTS, {"of_user": user_id}).mappings()]
 
 
 def end_all(tx: Transaction, *, now: int, reason: Reason) -> int:

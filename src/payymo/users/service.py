@@ -271,6 +271,10 @@ class Users:
         store.set_email(tx, user_id, email=email, email_key=canonical_email(email) or "")
         self.mark_verified(tx, user_id)
 
+    def remove(self, tx: Transaction, user_id: uuid.UUID) -> None:
+        """Step: delete a user, with roles, sessions, devices and links."""
+        store.remove_user(tx, user_id)
+
     def prune_unverified(self) -> int:
         """Forget one batch of those who registered and never came back. Answers how many; call until it is 0."""
         with self._work.platform() as tx:

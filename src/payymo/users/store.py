@@ -86,6 +86,7 @@ _VERIFY = (
 _SET_EMAIL = (
     sa.update(t).where(_OWN, _OF_ID).values(email=sa.bindparam("new_email"), email_key=sa.bindparam("new_email_key"))
 )
+_REMOVE = sa.delete(t).where(_OWN, _OF_ID)
 _NEVER_VERIFIED = (
     sa.select(t.c.id)
     .where(t.c.status == "unverified", t.c.created_at <= sa.bindparam("moment", type_=sa.BigInteger()))
@@ -294,6 +295,11 @@ def set_email(tx: Transaction, user_id: uuid.UUID, *, email: str, email_key: str
         tx.execute(_SET_EMAIL, {"of_id": user_id, "new_email": email, "new_email_key": email_key})
     except IntegrityError:
         raise AlreadyTaken("This e-mail address belongs to another account.") from None
+
+
+def remove_user(tx: Transaction, user_id: uuid.UUID) -> None:
+    """Delete a user, with all that hangs on them."""
+    tx.execute(_REMOVE, {"of_id": user_id})
 
 
 def prune_unverified(tx: Transaction, *, before: int, count: int) -> int:

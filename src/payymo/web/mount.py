@@ -9,6 +9,7 @@ from payymo.services import Services
 from payymo.sessions.actor import Administrator
 from payymo.web.account_api import AccountApi
 from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
+from payymo.web.audit_api import ActivityApi, AuditApi, PlatformAuditApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
 from payymo.web.discovery import DiscoveryApi
@@ -16,6 +17,7 @@ from payymo.web.door import Door
 from payymo.web.event_api import EventApi
 from payymo.web.feed_api import FeedApi, Waiting
 from payymo.web.pacing import Pacer
+from payymo.web.personal_api import PersonalApi
 from payymo.web.policy_api import PolicyApi
 from payymo.web.routing import Mount, Route, routes_of
 from payymo.web.webhook_api import WebhookApi
@@ -91,6 +93,10 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         PolicyApi(policies=services.password_policies),
         WebhookApi(webhooks=services.webhooks),
         TenantsApi(tenants=services.tenants, administration=services.administration),
+        AuditApi(reader=services.audit_reader, checkpoints=services.checkpoints),
+        PlatformAuditApi(reader=services.audit_reader, checkpoints=services.checkpoints),
+        ActivityApi(reader=services.audit_reader),
+        PersonalApi(personal=services.personal_data),
         FeedApi(feed=services.feed, waiting=waiting, guards=services.guards),
         EventApi(
             feed=services.feed,
@@ -122,6 +128,10 @@ def list_routes() -> tuple[Route, ...]:
             PolicyApi,
             WebhookApi,
             TenantsApi,
+            AuditApi,
+            PlatformAuditApi,
+            ActivityApi,
+            PersonalApi,
             FeedApi,
             EventApi,
             DiscoveryApi,

@@ -43,6 +43,8 @@ ROLES = {
         "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
         "webhook_secrets": "SELECT, INSERT, UPDATE, DELETE",
         "webhook_deliveries": "SELECT, INSERT, UPDATE, DELETE",
+        "audit_retention": "SELECT",
+        "audit_erasures": "SELECT, INSERT",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -84,6 +86,8 @@ ROLES = {
             "webhook_endpoints",
             "webhook_secrets",
             "webhook_deliveries",
+            "audit_retention",
+            "audit_erasures",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -102,7 +106,8 @@ WALLED = {"tenants": "id"} | dict.fromkeys(
 )
 AUDIT = ("audit_inbox", "audit_logs", "audit_events", "audit_payloads", "audit_tiles", "audit_checkpoints")
 WEBHOOKS = ("webhook_endpoints", "webhook_secrets", "webhook_deliveries")
-WALLED |= dict.fromkeys((*GUESSING, *AUDIT, *WEBHOOKS), "tenant_id")
+KEEPING = ("audit_retention", "audit_erasures")
+WALLED |= dict.fromkeys((*GUESSING, *AUDIT, *KEEPING, *WEBHOOKS), "tenant_id")
 
 
 def upgrade() -> None:
@@ -126,8 +131,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
-        *reversed(WEBHOOKS),
-        *reversed(AUDIT),
+        *reversed((*AUDIT, *KEEPING, *WEBHOOKS)),
         "mail_senders",
         "mails",
         "limit_usage",
@@ -677,12 +681,21 @@ def _audit() -> None:
         _moment("at"),
         sa.Column("actor", sa.String(80), nullable=False),
         sa.Column("user_id", sa.Uuid()),
+        sa.Column("outcome", sa.String(8), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "position"),
     )
     for name in ("type", "actor", "user_id"):
         op.create_index(f"ix_audit_events_{name}", "audit_events", ["tenant_id", name, "position"])
     for name in ("at", "id"):
         op.create_index(f"ix_audit_events_{name}", "audit_events", ["tenant_id", name])
+    unusual = sa.text("outcome <> 'success'")
+    op.create_index(
+        "ix_audit_events_outcome",
+        "audit_events",
+        ["tenant_id", "outcome", "position"],
+        postgresql_where=unusual,
+        sqlite_where=unusual,
+    )
     op.create_table(
         "audit_payloads",
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
@@ -705,7 +718,22 @@ def _audit() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         _moment("created_at"),
+        sa.Column("is_kept", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("tenant_id", "size"),
+    )
+    op.create_index("ix_audit_checkpoints_created_at", "audit_checkpoints", ["created_at"])
+    op.create_table(
+        "audit_retention",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("keep_days", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id"),
+    )
+    op.create_table(
+        "audit_erasures",
+        sa.Column("tenant_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        _moment("erased_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "user_id"),
     )
 
 

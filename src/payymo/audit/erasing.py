@@ -1,0 +1,65 @@
+"""Erases what is personal of a user from the logs: what they did, and what was done to them. The events stay.
+
+Who was erased is remembered for an hour, and looked after again: a request that was under way may still leave
+something behind, and a run that was killed is finished.
+"""
+
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from payymo.audit import pruning
+from payymo.audit.sequencer import Sequencer
+from payymo.clock import Clock
+from payymo.db.schema import PLATFORM_LOG
+from payymo.db.work import Transaction, Work
+
+LOOKED_AFTER_SECONDS: Final = 3600
+EVENTS_AT_A_TIME: Final = 500
+Progress = Callable[[int], None]
+
+
+class Erasing:
+    """The end of personal data in the logs."""
+
+    def __init__(self, work: Work, clock: Clock, sequencer: Sequencer) -> None:
+        self._work = work
+        self._clock = clock
+        self._sequencer = sequencer
+
+    def begin(self, tx: Transaction, user_id: uuid.UUID) -> None:
+        """Step, in the user's tenant: from now on, whatever is personal of them goes."""
+        pruning.add_erasure(tx, user_id, now=int(self._clock()))
+
+    def has_begun(self, tx: Transaction, user_id: uuid.UUID) -> bool:
+        """Step, in the user's tenant: whether they were erased within the last hour."""
+        return pruning.is_erased(tx, user_id)
+
+    def erase(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, progress: Progress) -> int:
+        """Erase from the log of their tenant, and from the platform's. Answers from how many events.
+
+        What has been committed and has no position yet gets one first. `progress` is told how many there were so far.
+        """
+        self._sequencer.integrate_all()
+        total = 0
+        for log in (tenant_id, PLATFORM_LOG):
+            while True:
+                with self._work.platform() as tx:
+                    count = pruning.erase_payloads(tx, log, user_id, count=EVENTS_AT_A_TIME)
+                if not count:
+                    break
+                progress(total := total + count)
+        return total
+
+    def finish_due(self) -> int:
+        """Look after those who were erased. Answers from how many events something was erased."""
+        with self._work.platform(writes=False) as tx:
+            pending = pruning.list_erasures(tx)
+        total = 0
+        for tenant_id, user_id, erased_at in pending:
+            is_over = int(self._clock()) - erased_at >= LOOKED_AFTER_SECONDS
+            total += self.erase(tenant_id, user_id, progress=lambda _count: None)
+            if is_over:
+                with self._work.platform() as tx:
+                    pruning.forget_erasure(tx, tenant_id, user_id)
+        return total

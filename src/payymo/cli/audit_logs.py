@@ -1,0 +1,27 @@
+"""Which log is meant: what the commands of `payymo audit` share."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from payymo.cli.common import find_tenant
+from payymo.errors import InvalidInput
+from payymo.services import Services
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_TENANT = click.option("--tenant", "tenant_slug", metavar="SLUG", help="A tenant's log; without it, the default one's.")
+_PLATFORM = click.option("--platform", is_flag=True, help="The platform's own log.")
+
+
+def of_log(command: Command) -> Command:
+    """Options that name a log."""
+    return _TENANT(_PLATFORM(command))
+
+
+def find_log(opened: Services, slug: str | None, *, platform: bool) -> uuid.UUID | None:
+    """Whose log was named: a tenant's id, or None for the platform's. Raises NotFound, InvalidInput."""
+    if platform and slug is not None:
+        raise InvalidInput(detail="--tenant or --platform: one of them")
+    return None if platform else find_tenant(opened, slug).id

@@ -1,0 +1,124 @@
+"""One event, one line, whatever is in it; and readers of each format get out what was put in."""
+
+import json
+import re
+import uuid
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payymo.audit.entries import Entry
+from payymo.audit.formats import Format, Place, read_place, write_line
+from payymo.audit.model import Record
+from payymo.events import CATALOGUE
+
+USER = uuid.UUID(int=7)
+
+
+def entry(name: str = "session.login", *, personal: dict[str, str] | None = None, **members: Any) -> Entry:
+    facts: dict[str, Any] = {
+        "id": uuid.UUID(int=1),
+        "log": uuid.UUID(int=2),
+        "type": name,
+        "version": 1,
+        "at_ms": 1_800_000_000_123,
+        "actor": "anonymous",
+        "request_id": "request",
+        "outcome": "success",
+        "about": {"user_id": str(USER)},
+        "old": None,
+        "new": None,
+        "personal": None,
+    }
+    return Entry(41, uuid.UUID(int=1), b"{}", Record(**{**facts, **members}), personal)
+
+
+def read_cef(line: str) -> tuple[list[str], dict[str, str]]:
+    """As ArcSight's white paper says: the header by unescaped pipes, pairs by unescaped equals signs."""
+    parts = re.split(r"(?<=[^\\])\|", line, maxsplit=7)
+    head = [re.sub(r"\\(.)", r"\1", part) for part in parts[:7]]
+    names = list(re.finditer(r"(?:^| )([A-Za-z0-9]+)=", parts[7]))
+    names = [found for found in names if not parts[7][: found.end() - 1].endswith("\\")]
+    ends = [found.start() for found in names[1:]] + [len(parts[7])]
+    words = {"\\n": "\n", "\\r": "\r", "\\=": "=", "\\\\": "\\"}
+    pairs = {
+        found[1]: re.sub(r"\\.", lambda match: words[match[0]], parts[7][found.end() : end])
+        for found, end in zip(names, ends, strict=True)
+    }
+    return head, pairs
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=40))
+def test_whatever_strangers_write_is_one_line_and_stays_in_its_place(text: str) -> None:
+    """A user agent that tries to write another line, another pair, another header."""
+    for form in get_args(Format):
+        line = write_line(entry(personal={"user_agent": text, "address": "192.0.2.1"}), form, version="1")
+        assert len(line.splitlines()) == 1
+        assert read_place(line, form) == Place(41, uuid.UUID(int=1))
+
+
+HOSTILE = "a|b\\ c=d\nCEF:0|x externalId=00000000-0000-0000-0000-000000000009 cn1Label=position cn1=9 \r\u2028\x00end"
+
+
+def test_cef_escapes_what_its_white_paper_says() -> None:
+    """Pipes and backslashes in the header; equals signs, backslashes and line breaks in values; pipes there stay."""
+    head, pairs = read_cef(
+        write_line(entry(personal={"user_agent": HOSTILE, "address": "2001:db8::1"}), "cef", version="1|2")
+    )
+    assert head == ["CEF:0", "Payymo", "Payymo", "1|2", "session.login", "session.login", "3"]
+    assert pairs["requestClientApplication"] == HOSTILE.replace("\u2028", " ").replace("\x00", " ")
+    assert pairs["externalId"] == str(uuid.UUID(int=1))
+    assert (pairs["cn1"], pairs["rt"], pairs["duid"]) == ("41", "1800000000123", str(USER))
+    assert (pairs["c6a2"], pairs["c6a2Label"], "src" in pairs) == ("2001:db8::1", "Source IPv6 Address", False)
+    _, pairs = read_cef(write_line(entry(personal={"address": "192.0.2.1"}, outcome="refused"), "cef", version="1"))
+    assert (pairs["src"], pairs["outcome"]) == ("192.0.2.1", "refused")
+
+
+@pytest.mark.parametrize("name", [name for name, found in CATALOGUE.items() if found.is_recorded])
+def test_every_type_of_event_is_whole_in_ocsf(name: str) -> None:
+    """What OCSF's base event and these classes require, and type_uid as it defines it."""
+    for about in ({}, {"user_id": str(USER), "session_id": "s"}, {"role": "clerk", "reason": "why"}):
+        found = json.loads(write_line(entry(name, about=about, outcome="refused"), "ocsf", version="1"))
+        assert found["category_uid"] == 3
+        assert found["type_uid"] == found["class_uid"] * 100 + found["activity_id"]
+        assert found["time"] == 1_800_000_000_123
+        assert (found["severity_id"], found["status_id"]) == (2, 2)
+        assert found["metadata"]["version"] == "1.1.0"
+        assert found["metadata"]["product"]["vendor_name"]
+        match found["class_uid"]:
+            case 3001 | 3002:
+                assert found["user"].get("uid") or found["user"]["name"]
+                assert found["class_uid"] == 3001 or found["service"]["name"]
+                assert found["activity_id"] in {*range(1, 12), 99}
+            case 3004:
+                assert found["entity"].get("name") or found["entity"]["uid"]
+                assert found["activity_id"] in {1, 2, 3, 4}
+        if found["activity_id"] == 99:
+            assert found["activity_name"] == name
+
+
+def test_ocsf_says_who_did_what_to_whom() -> None:
+    """A few by hand."""
+    login = json.loads(write_line(entry(personal={"address": "192.0.2.1", "user_agent": "x"}), "ocsf", version="1"))
+    assert (login["class_uid"], login["activity_id"], login["type_uid"]) == (3002, 1, 300201)
+    assert login["src_endpoint"] == {"ip": "192.0.2.1"}
+    assert login["http_request"] == {"user_agent": "x"}
+    assert "actor" not in login
+    members = {"actor": "operator:me", "old": {"status": "active"}, "new": {"status": "disabled"}}
+    disabled = json.loads(write_line(entry("user.status-changed", **members), "ocsf", version="1"))
+    assert (disabled["class_uid"], disabled["activity_id"]) == (3001, 5)
+    assert disabled["actor"] == {"user": {"name": "me", "type_id": 2}}
+    assert disabled["unmapped"]["new"] == {"status": "disabled"}
+    role = json.loads(write_line(entry("role.removed", about={"role": "clerk"}), "ocsf", version="1"))
+    assert (role["class_uid"], role["activity_id"], role["entity"]) == (3004, 4, {"type": "role", "name": "clerk"})
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "null", "{}", '{"unmapped":1,"metadata":2}', "CEF:0|", "CEF:1|x"])
+def test_what_is_no_line_of_ours_has_no_place(line: str) -> None:
+    """An export goes on behind its own lines alone."""
+    for form in get_args(Format):
+        with pytest.raises(ValueError, match="of ours"):
+            read_place(line, form)

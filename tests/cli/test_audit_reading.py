@@ -1,0 +1,127 @@
+"""`payymo audit tail | search | export | retention` and `payymo user export | erase`, as an operator runs them."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from payymo.audit import reader
+from payymo.audit.formats import read_place
+from payymo.cli import audit_export, payymo
+from payymo.cli.audit_reading import followed
+from payymo.clock import system_clock
+from payymo.logs import Event, Trace
+from tests.support.house import Database, House
+from tests.support.processes import environment
+
+
+def run(database: Database, *words: str, exits: int = 0) -> Result:
+    """One command."""
+    given = environment(database)
+    gone = {name: None for name in os.environ if name.startswith("PAYYMO_") and name not in given}
+    done = CliRunner().invoke(payymo, words, env=given | gone)
+    assert done.exit_code == exits, done.output
+    return done
+
+
+def lines(database: Database, *words: str) -> list[Any]:
+    return [json.loads(line) for line in run(database, *words, "--json").stdout.splitlines()]
+
+
+@pytest.fixture
+def house(sqlite_database: Database) -> Iterator[House]:
+    """On the machine's clock, because the commands are on it."""
+    built = House(sqlite_database, clock=system_clock)
+    built.user("alice")
+    built.logged_in("alice").get("/api/admin/users")
+    built.services.sequencer.integrate_all()
+    yield built
+    built.close()
+
+
+def test_an_operator_sees_what_happens_and_what_happened(house: House) -> None:
+    """The newest last in `tail`, first in `search`; one event a line for programs; `-f` goes on."""
+    database = house.database
+    assert [found["type"] for found in lines(database, "audit", "tail", "-n", "2")] == [
+        "session.login",
+        "permission.required",
+    ]
+    found = lines(database, "audit", "search", "--type", "session.", "--user", "alice@example.com")
+    assert [(one["type"], one["personal"]["address"]) for one in found] == [("session.login", "127.0.0.1")]
+    assert lines(database, "audit", "search", "--outcome", "refused", "--since", "2020-01-01")
+    assert lines(database, "audit", "search", "--before", "2020-01-01T10:00") == []
+    assert len(lines(database, "audit", "search", "--limit", "2", "--oldest-first")) == 2
+    assert "role=" not in run(database, "audit", "tail").stdout
+    assert "session.login" in run(database, "audit", "tail").stdout
+    assert lines(database, "audit", "tail", "--platform")[0]["log"] == "platform"
+    run(database, "audit", "tail", "--platform", "--tenant", "default", exits=1)
+
+    def pause() -> None:
+        house.services.audit.record_apart(Event("tenant.active", trace=Trace(), tenant_id=house.default.id))
+        house.services.sequencer.integrate_all()
+
+    following = followed(house.services.audit_reader, house.default.id, 1, pause=pause)
+    assert [next(following).position for _ in range(4)] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "cef", "ocsf"])
+def test_an_export_that_was_killed_goes_on_without_a_gap(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any
+) -> None:
+    """Cut off anywhere, with half a line behind it; and later what is new. Never into a file that is not its own."""
+    database, file = house.database, tmp_path / "events"
+    monkeypatch.setattr(reader, "BATCH", 2)
+    command = ("audit", "export", "--format", form, "-o", str(file))
+    run(database, *command)
+    whole = file.read_bytes()
+    assert [read_place(line, form).position for line in whole.decode().splitlines()] == [0, 1, 2]
+    run(database, *command, exits=1)
+    second = whole.index(b"\n") + 1
+    for cut in (second, second + 1, len(whole) - 1, len(whole)):
+        file.write_bytes(whole[:cut])
+        run(database, *command, "--resume")
+        assert file.read_bytes() == whole
+    house.logged_in("alice")
+    assert json.loads(run(database, *command, "--resume", "--json").stdout)["events"] == 1
+    assert [read_place(line, form).position for line in file.read_text("utf-8").splitlines()] == [0, 1, 2, 3]
+    for strange in (b"hello", b"hello\n", b'{"position":1}\n', whole.replace(b"0", b"1")):
+        file.write_bytes(strange)
+        assert audit_export.ELSEWHERE in run(database, *command, "--resume", exits=1).stderr
+        assert file.read_bytes() == strange
+    file.write_bytes(whole)
+    run(database, *command, "--resume", "--platform", exits=1)
+    file.unlink()
+    run(database, *command, "--resume")
+    assert file.read_bytes().startswith(whole)
+
+
+def test_an_operator_says_how_long_a_log_is_kept(house: House) -> None:
+    """Asked before anything goes; days or for ever, and not both."""
+    database, words = house.database, ("audit", "retention")
+    assert json.loads(run(database, *words, "show", "--json").stdout) == {"keep_days": None, "set_by": "settings"}
+    assert "Aborted" in run(database, *words, "set", "30", exits=1).stderr
+    found = json.loads(run(database, *words, "set", "30", "--yes", "--json").stdout)
+    assert found == {"keep_days": 30, "set_by": "log"}
+    for wrong in (("set", "--yes"), ("set", "30", "--forever", "--yes")):
+        run(database, *words, *wrong, exits=1)
+    assert json.loads(run(database, *words, "set", "--forever", "--json").stdout)["set_by"] == "log"
+    assert json.loads(run(database, *words, "unset", "--json").stdout)["set_by"] == "settings"
+
+
+def test_an_operator_hands_out_and_erases_what_is_stored_of_a_person(house: House, tmp_path: Path) -> None:
+    """By address, and once they are gone by id; a no erases nothing."""
+    database, file = house.database, tmp_path / "alice.json"
+    run(database, "user", "export", "alice@example.com", "-o", str(file))
+    found = json.loads(file.read_text("utf-8"))
+    assert found == {**json.loads(run(database, "user", "export", found["user"]["id"]).stdout), **found}
+    assert "Aborted" in run(database, "user", "erase", "alice@example.com", exits=1).stderr
+    done = json.loads(run(database, "user", "erase", "alice@example.com", "--yes", "--json").stdout)
+    assert done == {"erased": found["user"]["id"], "events": 3}
+    assert json.loads(run(database, "user", "erase", found["user"]["id"], "--yes", "--json").stdout)["events"] == 0
+    run(database, "user", "erase", "alice@example.com", "--yes", exits=1)
+    shown = lines(database, "audit", "search", "--user", found["user"]["id"], "--type", "session.")
+    assert [(one["personal"], one["erased"]) for one in shown] == [(None, True)]

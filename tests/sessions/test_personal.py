@@ -1,0 +1,186 @@
+"""What is stored of a person is handed out whole, and erased whole; and the log stays what it was."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from payymo.audit import erasing
+from payymo.audit.entries import Filters
+from payymo.audit.merkle import Edge, leaf_hash
+from payymo.db.schema import TENANT_TABLES, audit_logs
+from payymo.errors import NotFound
+from payymo.logs import Event, Trace
+from payymo.mail.model import MailPolicy, Message, Sender
+from payymo.mail.outbox import Outbox
+from tests.support.house import House
+from tests.support.two_tenants import Side, build_sides
+
+ADDRESS = "198.51.100.77"
+
+
+def texts(house: House, tenant_id: uuid.UUID) -> dict[str, str]:
+    """Everything that a tenant has, by table."""
+    engine = house.database.owner()
+    with engine.connect() as connection:
+        found = {
+            table.name: repr(connection.execute(sa.select(table).where(table.c.tenant_id == tenant_id)).all())
+            for table in TENANT_TABLES
+        }
+    engine.dispose()
+    return found
+
+
+def entries(house: House, tenant_id: uuid.UUID | None) -> list[Any]:
+    house.services.sequencer.integrate_all()
+    return [entry for batch in house.services.audit_reader.batches(tenant_id, Filters()) for entry in batch]
+
+
+def concerns(entry: Any, user_id: uuid.UUID) -> bool:
+    return entry.user_id == user_id or entry.record.actor == f"user:{user_id}"
+
+
+def require_intact(house: House, tenant_id: uuid.UUID) -> None:
+    """The tree over the records is the one that the log has."""
+    edge = Edge()
+    edge.add([leaf_hash(entry.data) for entry in entries(house, tenant_id)])
+    engine = house.database.owner()
+    with engine.connect() as connection:
+        root = connection.execute(sa.select(audit_logs.c.root).where(audit_logs.c.tenant_id == tenant_id)).scalar_one()
+    engine.dispose()
+    assert edge.root() == bytes(root)
+
+
+def with_mail(house: House, side: Side) -> None:
+    policy = MailPolicy(is_on=True, sender=Sender("a@example.com", "a"), claim_seconds=60)
+    services = house.services
+    outbox = Outbox(
+        services.work, services.envelope, house.clock, services.entropy, policy=policy, audit=services.audit
+    )
+    with services.work(side.tenant.id) as tx:
+        outbox.put(tx, Message("password-changed", "alice@example.com", user_id=side.alice_id))
+
+
+def erase(house: House, side: Side) -> int:
+    return house.services.personal_data.erase(
+        side.tenant.id, side.alice_id, by=None, trace=Trace("console", ADDRESS, operator="me")
+    )
+
+
+def test_what_is_erased_is_nowhere_and_the_log_is_what_it_was(house: House) -> None:
+    """Account, sessions, devices, links, mail, failures, and what is personal in events, also in the inbox."""
+    a, b = build_sides(house)
+    with_mail(house, a)
+    others = texts(house, b.tenant.id)
+    ids = [entry.id for entry in entries(house, a.tenant.id)]
+    a.alice.refresh()  # stands in the inbox
+    assert erase(house, a) > 0
+    found = texts(house, a.tenant.id)
+    for name in ("users", "sessions", "known_devices", "one_time_links", "user_roles", "lockout_notices"):
+        assert str(a.alice_id) not in found[name], name
+        assert repr(a.alice_id) not in found[name], name
+    assert "alice" not in "".join(text for name, text in found.items() if name != "audit_checkpoints")
+    assert repr(a.alice_id) not in found["mails"]
+    assert found["login_failures"] == found["login_attempts"] == "[]"
+    after = entries(house, a.tenant.id)
+    assert [entry.id for entry in after][: len(ids)] == ids
+    for entry in after:
+        if concerns(entry, a.alice_id) and entry.record.type != "user.erased":
+            assert entry.personal is None
+            assert entry.is_erased or entry.record.personal is None
+    assert any(entry.personal for entry in after)  # of others
+    assert (after[-1].record.type, after[-1].personal) == ("user.erased", {"address": ADDRESS})
+    require_intact(house, a.tenant.id)
+    b_now = texts(house, b.tenant.id)
+    assert {name for name in others if others[name] != b_now[name]} <= {
+        "audit_logs",
+        "audit_tiles",
+        "audit_events",
+        "audit_inbox",
+    }
+    assert a.alice.get("/api/auth/me").status_code == 401
+    assert a.alice.refresh().status_code == 401
+    assert house.client(tenant="a").log_in().status_code == 401
+    with pytest.raises(NotFound):
+        house.services.personal_data.export(a.tenant.id, a.alice_id, reason="by-user", trace=Trace())
+
+
+def test_what_was_killed_is_finished_and_what_comes_late_is_erased_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed once the account is gone; then an event of a request that was under way; at the hour, and after it."""
+    user = house.user("alice")
+    house.logged_in("alice")
+
+    def killed(*_args: Any, **_options: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(erasing.pruning, "erase_payloads", killed)
+    with pytest.raises(KeyboardInterrupt):
+        house.services.personal_data.erase(house.default.id, user.id, by=None, trace=Trace())
+    monkeypatch.undo()
+    assert house.client().log_in().status_code == 401
+    assert [entry for entry in entries(house, house.default.id) if concerns(entry, user.id) and entry.personal]
+    assert house.services.erasing.finish_due() == 2
+
+    def come_late() -> None:
+        trace, own = Trace("request", ADDRESS), house.default.id
+        house.services.audit.record_apart(
+            Event("session.login", "refused", trace=trace, tenant_id=own, user_id=user.id)
+        )
+
+    come_late()
+    house.clock.advance(erasing.LOOKED_AFTER_SECONDS)
+    assert house.services.personal_data.erase(house.default.id, user.id, by=None, trace=Trace()) == 1
+    come_late()
+    assert house.services.erasing.finish_due() == 1
+    assert house.services.erasing.finish_due() == 0
+    with pytest.raises(NotFound):
+        house.services.personal_data.erase(house.default.id, user.id, by=None, trace=Trace())
+    assert [entry.record.type for entry in entries(house, house.default.id)].count("user.erased") == 1
+
+
+def test_an_administrator_erases_whom_they_may_change_and_themselves(house: House) -> None:
+    """Over HTTP: nobody mightier, nobody elsewhere; who erases themselves leaves no address."""
+    house.user("boss", roles=("tenant-administrator",))
+    root, alice = house.user("root", roles=("platform-administrator",)), house.user("alice")
+    stranger = house.user("stranger", tenant=house.tenant("other"))
+    boss = house.logged_in("boss")
+    me = boss.get("/api/auth/me").get_json()["data"]["user"]["id"]
+    statuses = [boss.call("DELETE", f"/api/admin/users/{user.id}").status_code for user in (root, stranger, alice)]
+    assert statuses == [403, 404, 200]
+    assert house.logged_in("root").get("/api/auth/me").status_code == 200
+    assert boss.call("DELETE", f"/api/admin/users/{me}").status_code == 200
+    assert boss.get("/api/auth/me").status_code == 401
+    found = entries(house, house.default.id)
+    erased = {entry.user_id: entry.personal for entry in found if entry.record.type == "user.erased"}
+    assert erased == {alice.id: None, uuid.UUID(me): None}  # boss is gone, and what was personal of them
+
+
+def test_everything_of_oneself_is_handed_out_and_nothing_of_others(house: House) -> None:
+    """One JSON document; from where an administrator acted is theirs; no secrets."""
+    a, _ = build_sides(house)
+    with_mail(house, a)
+    change = {"status": "active", "roles": ["member"]}
+    a.boss.call("PATCH", f"/api/admin/users/{a.alice_id}", change, headers={"User-Agent": "the boss's"})
+    house.services.sequencer.integrate_all()
+    answer = a.alice.get("/api/auth/export")
+    assert answer.status_code == 200
+    found = json.loads(answer.get_data())
+    assert found["user"]["email"] == "alice@example.com"
+    assert found["roles"] == ["member"]
+    assert len(found["sessions"]) == 2
+    assert {found["mails"][0]["kind"], found["links"][0]["kind"]} == {"password-changed", "reset-password"}
+    assert len(found["devices"]) == 1
+    assert found["failed_logins"][0]["network"].startswith("192.0.2.")
+    events = {event["type"]: event for event in found["events"]}
+    assert events["session.login"]["personal"]["address"] == "127.0.0.1"
+    assert events["user.status-changed"]["personal"] == {}
+    assert events["user.created"]["personal"]["username"] == "alice"
+    text = answer.get_data(as_text=True)
+    for secret in ("argon2", "digest", "refresh", "boss@", "the boss's"):
+        assert secret not in text.replace("session.refresh", ""), secret
+    [exported] = [entry for entry in entries(house, a.tenant.id) if entry.record.type == "user.exported"]
+    assert (exported.record.actor, exported.record.about["reason"]) == (f"user:{a.alice_id}", "by-user")
