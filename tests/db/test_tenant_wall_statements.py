@@ -317,7 +317,24 @@ PLATFORM = (
         )
     }
     | {("payymo.links.store", "_PRUNE"), ("payymo.users.store", "_PRUNE")}
-    | {("payymo.mail.store", name) for name in ("_ANY_DUE", "_CLAIM", "_PRUNE")}
+    | {("payymo.mail.store", name) for name in ("_ANY_DUE", "_BACKLOG", "_CLAIM", "_PRUNE", "_STUCK")}
+    | {("payymo.audit.search", name) for name in ("_NEWEST", "_TILES")}
+    | {
+        ("payymo.audit.pruning", name)
+        for name in (
+            *(
+                "_SWEEP",
+                "_FIRST_THERE",
+                "_RETENTION",
+                "_FORGET_ERASURE",
+                "_KEEP",
+                "_UNSET_RETENTION",
+                "_THIN",
+                "_ADVANCE",
+            ),
+            *("_SWEEP_PAYLOADS", "_SET_RETENTION", "_LOCK", "_SIGNED_BY_THEN", "_ERASURES", "_LOGS", "_AT", "_FIRST"),
+        )
+    }
     | {
         ("payymo.sessions.store", "_PRUNE"),
         ("payymo.tenants.store", "_ADD"),
@@ -395,7 +412,7 @@ def store_statements() -> Iterator[tuple[str, str, sa.Executable]]:
             m.name == "store" for m in pkgutil.iter_modules([f"{payymo.__path__[0]}/{package.name[7:]}"])
         ):
             yield from statements_of(f"{package.name}.store")
-    for beside in ("payymo.audit.following", "payymo.webhooks.progress"):
+    for beside in ("payymo.audit.following", "payymo.audit.pruning", "payymo.audit.search", "payymo.webhooks.progress"):
         yield from statements_of(beside)
 
 

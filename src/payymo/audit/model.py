@@ -60,7 +60,8 @@ class Record:
             "new": self.new,
             "personal": self.personal,
         }
-        return msgspec.json.encode({name: value for name, value in members.items() if value is not None})
+        kept = {name: value for name, value in members.items() if value is not None or name == "personal"}
+        return msgspec.json.encode(kept)
 
 
 class _Form(msgspec.Struct, forbid_unknown_fields=True):
