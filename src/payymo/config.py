@@ -25,6 +25,7 @@ from pydantic_settings import (
 from payymo.errors import Misconfigured
 from payymo.files import require_private, require_private_folder
 from payymo.sections import (
+    Audit,
     Certificates,
     Database,
     Feed,
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     registration: Registration = Registration()
     mail: Mail = Mail()
     links: Links = Links()
+    audit: Audit = Audit()
 
     @classmethod
     def settings_customise_sources(

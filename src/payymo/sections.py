@@ -220,6 +220,22 @@ class Tracing(Section):
         return self
 
 
+class Audit(Section):
+    """Where checkpoints of the audit log go, so that they are not only where the log is."""
+
+    checkpoints_to: tuple[str, ...] = Field(default=(), max_length=20)
+    """`file:/path`, `https://HOST/PATH`, `witness+https://HOST/PATH`."""
+    witness_keys: tuple[str, ...] = Field(default=(), max_length=20)
+    """Of the witnesses, as they publish them: `name+id+base64`."""
+    bearer_secret: str | None = None
+    """The name of a secret of the service: what HTTPS receivers want as a bearer token."""
+    ca_file: Path | None = None
+    """The authority of the certificates of receivers and witnesses, where the system does not know it."""
+    every_seconds: int = Field(default=10, ge=1, le=86_400)
+    """How often at most a checkpoint of the same log goes to the same place."""
+    timeout_seconds: int = Field(default=10, ge=1, le=60)
+
+
 class Feed(Section):
     """Who may follow the revocation feed."""
 

@@ -9,8 +9,11 @@ from limits.storage import Storage
 
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import Checkpoints
+from payymo.audit.delivery import Delivery
 from payymo.audit.log import AuditLog
+from payymo.audit.proving import Proving
 from payymo.audit.sequencer import Sequencer
+from payymo.audit.verification import Verification
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.rotation import CertificateRotation
 from payymo.certificates.service import Certificates
@@ -69,6 +72,9 @@ class Services:
     audit: AuditLog
     sequencer: Sequencer
     checkpoints: Checkpoints
+    verification: Verification
+    proving: Proving
+    delivery: Delivery
     next_master_key: MasterKey | None
     envelope: Envelope
     secrets: Secrets

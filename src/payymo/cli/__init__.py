@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "audit": "payymo.cli.audit:audit",
     "certificate": "payymo.cli.certificate:certificate",
     "config": "payymo.cli.config:config",
     "db": "payymo.cli.db:db",

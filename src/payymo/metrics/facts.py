@@ -11,6 +11,8 @@ from typing import Final
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from payymo import __version__
+from payymo.audit.pages import Standing
+from payymo.audit.sent import Lag
 from payymo.certificates.model import CertificateVersion
 from payymo.errors import Unavailable
 from payymo.guards.model import STANDINGS, Follower, standing_of
@@ -41,6 +43,8 @@ class Facts:
     feed_position: int
     feed_last_at: int | None
     followers: tuple[tuple[Follower, int], ...]
+    audit: Standing
+    lags: tuple[Lag, ...]
 
 
 class Reading:
@@ -103,6 +107,8 @@ def _read(services: Services) -> Facts:
         feed_position=position,
         feed_last_at=last_at,
         followers=tuple(services.guards.list_lags()),
+        audit=services.sequencer.standing(),
+        lags=services.delivery.lags(),
     )
 
 
@@ -115,6 +121,18 @@ def describe(facts: Facts, now: float) -> Iterator[Metric]:
     yield _gauge(c.FEED_LAST, [] if facts.feed_last_at is None else [((), facts.feed_last_at)])
     standings = Counter(standing_of(follower, lag, now) for follower, lag in facts.followers)
     yield _gauge(c.FOLLOWERS, [((standing,), standings[standing]) for standing in STANDINGS])
+    yield from _of_audit(facts.audit, facts.lags)
+
+
+def _of_audit(audit: Standing, lags: Iterable[Lag]) -> Iterator[Metric]:
+    yield _gauge(c.AUDIT_EVENTS, [(("platform",), audit.platform), (("tenants",), audit.tenants)])
+    yield _gauge(c.AUDIT_WAITING, [((), audit.waiting)])
+    yield _gauge(c.AUDIT_OLDEST, [] if audit.oldest_at is None else [((), audit.oldest_at)])
+    yield _gauge(c.AUDIT_UNSIGNED, [((), audit.unsigned)])
+    yield _gauge(c.AUDIT_SIGNED, [] if audit.signed_at is None else [((), audit.signed_at)])
+    yield _gauge(c.AUDIT_DAMAGED, [((), audit.damaged)])
+    yield _gauge(c.AUDIT_BEHIND, [((lag.destination,), lag.logs) for lag in lags])
+    yield _gauge(c.AUDIT_BEHIND_SINCE, [((lag.destination,), lag.since) for lag in lags if lag.since is not None])
 
 
 def _of_health(found: Health) -> Metric:

@@ -78,6 +78,7 @@ ROLES = {
             "audit_payloads",
             "audit_tiles",
             "audit_checkpoints",
+            "audit_destinations",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -118,6 +119,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "audit_destinations",
         *reversed(AUDIT),
         "mail_senders",
         "mails",
@@ -656,6 +658,7 @@ def _audit() -> None:
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("first", sa.BigInteger(), nullable=False),
         _moment("integrated_at"),
+        sa.Column("damaged_at", sa.BigInteger()),
         sa.PrimaryKeyConstraint("tenant_id"),
     )
     op.create_table(
@@ -697,4 +700,15 @@ def _audit() -> None:
         sa.Column("note", sa.Text(), nullable=False),
         _moment("created_at"),
         sa.PrimaryKeyConstraint("tenant_id", "size"),
+    )
+    op.create_table(
+        "audit_destinations",
+        sa.Column("destination", sa.String(1024), nullable=False),
+        sa.Column("log", sa.Uuid(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sent_at", sa.BigInteger()),
+        _count("failures"),
+        _moment("next_try_at"),
+        sa.Column("reason", sa.String(64)),
+        sa.PrimaryKeyConstraint("destination", "log"),
     )
