@@ -4,7 +4,7 @@ import os
 import statistics
 from collections.abc import Callable
 
-from bench import counting, feed, floors, guard, hardware, recording, rotation, sealing, timing
+from bench import audit, counting, feed, floors, guard, hardware, recording, rotation, sealing, timing
 from bench.filling import fill
 from bench.measure import (
     Act,
@@ -190,6 +190,9 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "overload": timing.overload,
     "recording": recording.cost,
     "integration": recording.keeping_up,
+    "verifying": audit.verifying,
+    "proving": audit.proving,
+    "tampering": audit.tampering,
 }
 
 

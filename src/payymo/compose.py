@@ -1,6 +1,7 @@
 """The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -8,11 +9,14 @@ import sqlalchemy as sa
 
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import AuditKey, Checkpoints, Signing
+from payymo.audit.delivery import Delivery
 from payymo.audit.erasing import Erasing
 from payymo.audit.log import PAYLOADS, AuditLog
+from payymo.audit.proving import Proving
 from payymo.audit.reader import AuditReader
 from payymo.audit.retention import Retention
 from payymo.audit.sequencer import Sequencer
+from payymo.audit.verification import Open, Verification
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.lifecycle import PRIVATE_KEYS as CERTIFICATE_KEYS
 from payymo.certificates.lifecycle import Lifecycle
@@ -21,7 +25,7 @@ from payymo.certificates.service import Certificates
 from payymo.clock import Clock, system_clock
 from payymo.config import Settings
 from payymo.connections import open_counters, open_engine
-from payymo.db.work import Work
+from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
@@ -38,12 +42,13 @@ from payymo.limits.limiter import RateLimiter
 from payymo.limits.overrides import Overrides
 from payymo.limits.usage import Usage
 from payymo.links.service import Links
-from payymo.logs import SecurityLog
+from payymo.logs import SecurityLog, Trace
 from payymo.mail.courier import Courier
 from payymo.mail.outbox import SEALED as MAILS
 from payymo.mail.outbox import Outbox
 from payymo.policies import (
     certificate_policy,
+    checkpoint_destinations,
     guessing_policy,
     key_policy,
     limit_policy,
@@ -57,6 +62,8 @@ from payymo.policies import (
     webhook_sender,
 )
 from payymo.roles.service import Roles
+from payymo.sealed import SealedRow
+from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Column, Envelope
 from payymo.secrets.providers import COLUMN, Places
 from payymo.secrets.rotation import MasterRotation, Reencryption
@@ -192,6 +199,8 @@ def _build(
     usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
     certificates = Certificates(work, lifecycle, clock, audit)
     webhooks, webhook_courier = _webhooks(ground, certificates)
+    open_payloads = _opener(work, envelope)
+    secrets = Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit)
     return Services(
         settings=settings,
         engine=engine,
@@ -206,9 +215,12 @@ def _build(
         retention=trail.retention,
         erasing=trail.erasing,
         personal_data=_personal_data(ground, owners, accounts, trail),
+        verification=Verification(work, checkpoints, open_payloads=open_payloads),
+        proving=Proving(work, checkpoints, open_payloads=open_payloads),
+        delivery=_delivery(ground, secrets),
         next_master_key=masters[1],
         envelope=envelope,
-        secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),
+        secrets=secrets,
         master_rotation=MasterRotation(work, envelope, clock, audit),
         reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit, before=trail.sequencer.integrate_all),
         keeper=owners.keeper,
@@ -328,6 +340,37 @@ def _personal_data(ground: _Ground, owners: _Owners, accounts: _Accounts, trail:
         erasing=trail.erasing,
         audit=ground.audit,
     )
+
+
+def _delivery(ground: _Ground, secrets: Secrets) -> Delivery:
+    name = ground.settings.audit.bearer_secret
+    known: list[str] = []
+
+    def token(*, is_refused: bool = False) -> str | None:
+        """Read once, and again when it was refused: each reading is an event."""
+        if name is not None and (is_refused or not known):
+            known[:] = [secrets.get(name, trace=Trace(request_id="audit")).value.decode("ascii", "replace").strip()]
+        return known[0] if known else None
+
+    destinations = checkpoint_destinations(ground.settings, token)
+    every = ground.settings.audit.every_seconds
+    return Delivery(ground.work, ground.clock, ground.entropy, destinations, every_seconds=every)
+
+
+def _opener(work: Work, envelope: Envelope) -> Open:
+    """Opens what is personal in events. A tenant that was deleted has taken its keys with it."""
+
+    def open_one(tx: Transaction, found: SealedRow) -> bytes | None:
+        try:
+            return envelope.open(tx, found.sealed, *found.place)
+        except SealBroken:
+            return None
+
+    def open_all(tenant_id: uuid.UUID | None, found: Sequence[SealedRow]) -> list[bytes | None]:
+        with work.platform(writes=False) if tenant_id is None else work.reading(tenant_id) as tx:
+            return [] if envelope.is_shredded(tx) else [open_one(tx, row) for row in found]
+
+    return open_all
 
 
 def _accounts(ground: _Ground, owners: _Owners) -> _Accounts:

@@ -4,6 +4,9 @@ import sys
 from pathlib import Path
 
 from payymo.attempts.model import GuessingPolicy
+from payymo.audit.destinations import Destination, Token, open_destination
+from payymo.audit.notes import VerifierKey
+from payymo.audit.refusals import Refused
 from payymo.certificates.model import CertificatePolicy
 from payymo.clock import Clock
 from payymo.config import Settings, reveal
@@ -190,3 +193,30 @@ def _smtp(mail: Mail) -> SmtpTransport:
         return SmtpTransport(access)
     except OSError:
         raise Misconfigured(["PAYYMO_MAIL__CA_FILE: can't be read as certificates in PEM"]) from None
+
+
+def checkpoint_destinations(settings: Settings, token: Token) -> tuple[Destination, ...]:
+    """Where checkpoints go. `token`: what receivers want. Raises Misconfigured with every reason."""
+    given, found, reasons = settings.audit, [], []
+    try:
+        keys = [VerifierKey.parse(text) for text in given.witness_keys]
+    except Refused as refusal:
+        raise Misconfigured([f"PAYYMO_AUDIT__WITNESS_KEYS: {refusal}"]) from None
+    for uri in dict.fromkeys(given.checkpoints_to):
+        try:
+            found.append(
+                open_destination(
+                    uri,
+                    ca_file=given.ca_file,
+                    timeout_seconds=given.timeout_seconds,
+                    witness_keys=keys,
+                    token=token,
+                )
+            )
+        except ValueError as error:
+            reasons.append(f"PAYYMO_AUDIT__CHECKPOINTS_TO: {uri!r}: {error}")
+        except OSError:
+            reasons.append("PAYYMO_AUDIT__CA_FILE: can't be read as certificates in PEM")
+    if reasons:
+        raise Misconfigured(list(dict.fromkeys(reasons)))
+    return tuple(found)

@@ -32,6 +32,11 @@ def warnings_about(settings: Settings) -> tuple[str, ...]:
         lifted.append(
             "PAYYMO_TRACING__ENDPOINT is plain http, and not on this machine: whoever sees the network sees the spans"
         )
+    if not settings.audit.checkpoints_to:
+        lifted.append(
+            "PAYYMO_AUDIT__CHECKPOINTS_TO is empty: no checkpoint of the audit log leaves the database, and whoever "
+            "can write there could cut the log off unnoticed (docs/operations/audit.md)"
+        )
     return tuple(lifted)
 
 

@@ -221,10 +221,21 @@ class Tracing(Section):
 
 
 class Audit(Section):
-    """How long what happened stays on record."""
+    """How long what happened stays on record, and where checkpoints of the log go, so that they are not only there."""
 
     keep_days: int | None = Field(default=None, ge=1, le=36_500)
     """Without it, for ever. A tenant's log may have a time of its own."""
+    checkpoints_to: tuple[str, ...] = Field(default=(), max_length=20)
+    """`file:/path`, `https://HOST/PATH`, `witness+https://HOST/PATH`."""
+    witness_keys: tuple[str, ...] = Field(default=(), max_length=20)
+    """Of the witnesses, as they publish them: `name+id+base64`."""
+    bearer_secret: str | None = None
+    """The name of a secret of the service: what HTTPS receivers want as a bearer token."""
+    ca_file: Path | None = None
+    """The authority of the certificates of receivers and witnesses, where the system does not know it."""
+    every_seconds: int = Field(default=10, ge=1, le=86_400)
+    """How often at most a checkpoint of the same log goes to the same place."""
+    timeout_seconds: int = Field(default=10, ge=1, le=60)
 
 
 class Feed(Section):

@@ -9,11 +9,14 @@ from limits.storage import Storage
 
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import Checkpoints
+from payymo.audit.delivery import Delivery
 from payymo.audit.erasing import Erasing
 from payymo.audit.log import AuditLog
+from payymo.audit.proving import Proving
 from payymo.audit.reader import AuditReader
 from payymo.audit.retention import Retention
 from payymo.audit.sequencer import Sequencer
+from payymo.audit.verification import Verification
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.rotation import CertificateRotation
 from payymo.certificates.service import Certificates
@@ -79,6 +82,9 @@ class Services:
     retention: Retention
     erasing: Erasing
     personal_data: PersonalData
+    verification: Verification
+    proving: Proving
+    delivery: Delivery
     next_master_key: MasterKey | None
     envelope: Envelope
     secrets: Secrets

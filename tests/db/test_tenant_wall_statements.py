@@ -233,6 +233,7 @@ PLATFORM = (
                 "_ADVANCE",
             ),
             *("_TILE", "_UNSIGNED", "_ADD_CHECKPOINT", "_NEWEST_CHECKPOINT"),
+            *("_REPLACE_CHECKPOINT", "_MARK_DAMAGED", "_HEADS"),
             *("_OF_PLATFORM.list", "_OF_PLATFORM.count", "_OF_PLATFORM.reseal"),
         )
     }

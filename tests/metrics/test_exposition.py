@@ -86,18 +86,27 @@ def names(samples: Samples) -> Iterator[str]:
         yield name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum")
 
 
-def test_every_metric_of_the_catalogue_is_told_in_both_forms(scraped: Scraped) -> None:
+def test_every_metric_of_the_catalogue_is_told_in_both_forms(database: Database, tmp_path: Path) -> None:
     """Prometheus' own parsers read it; there is nothing that the catalogue does not know, and nothing is missing."""
-    scraped.house.user("alice")
-    scraped.client.log_in()
-    scraped.client.post("/api/auth/logout")
-    add(scraped.house, ISSUER.material())
-    catalogued = {family.name for family in (*COUNTED, *READ)}
-    assert all(family.help for family in (*COUNTED, *READ))
-    plain, openmetrics = (scraped.samples(accept) for accept in PARSERS)
-    assert set(names(plain)) == set(names(openmetrics)) == catalogued
-    assert plain["payymo_feed_position", ()] == 1
-    assert plain["payymo_feed_last_entry_timestamp_seconds", ()] == scraped.house.clock.now
+    place = f"file:{tmp_path}/checkpoints"
+    house = House(database, audit={"checkpoints_to": [place]})
+    with closing(house), closing(Scraped(house, tmp_path)) as scraped:
+        house.user("alice")
+        scraped.client.log_in()
+        house.services.sequencer.integrate_all()
+        house.services.checkpoints.sign_due()
+        scraped.client.post("/api/auth/logout")
+        add(house, ISSUER.material())
+        catalogued = {family.name for family in (*COUNTED, *READ)}
+        assert all(family.help for family in (*COUNTED, *READ))
+        plain, openmetrics = (scraped.samples(accept) for accept in PARSERS)
+        assert set(names(plain)) == set(names(openmetrics)) == catalogued
+        assert plain["payymo_feed_position", ()] == 1
+        assert plain["payymo_feed_last_entry_timestamp_seconds", ()] == house.clock.now
+        assert plain["payymo_audit_events", (("log", "tenants"),)] == 2
+        assert plain["payymo_audit_waiting_events", ()] == 3
+        assert plain["payymo_audit_oldest_waiting_timestamp_seconds", ()] == house.clock.now
+        assert plain["payymo_audit_destination_behind_logs", (("destination", place),)] == 2
 
 
 def test_a_certificate_is_valid_until_its_last_second_and_no_longer(quick: Scraped) -> None:

@@ -6,16 +6,23 @@ Form: C2SP tlog-checkpoint, in a C2SP signed-note. The name of the key is the or
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from payymo.audit import store
+from payymo.audit.damage import LogsDamaged
+from payymo.audit.merkle import TileDamaged, root_at
 from payymo.audit.model import PLATFORM
 from payymo.audit.notes import Checkpoint, VerifierKey, sign
+from payymo.audit.refusals import Refused
 from payymo.audit.store import StoredCheckpoint
+from payymo.audit.vouching import Revoked, Vouchers
 from payymo.clock import Clock
 from payymo.db.schema import PLATFORM_LOG
 from payymo.db.work import Work
 
+Head = tuple[uuid.UUID, int, bytes]
+"""Whose log, its size and its root."""
 EVERY_SECONDS: Final = 1
 """A log that grows is signed as often."""
 
@@ -59,6 +66,7 @@ class Checkpoints:
         self._deployment = deployment
         self._signing = signing
         self._keys = keys
+        self._replaced: frozenset[bytes] = frozenset()
 
     def origin(self, tenant_id: uuid.UUID | None) -> str:
         """What a log is called by those who read its checkpoints."""
@@ -69,24 +77,75 @@ class Checkpoints:
         name = self.origin(tenant_id) if origin is None else origin
         return tuple(VerifierKey(name, key.public) for key in self._keys() if not key.is_compromised)
 
+    def vouchers(self, outside: Sequence[VerifierKey] | None = None) -> Vouchers:
+        """Who opens checkpoints of these logs. `outside`: the only keys to trust, instead of the database's."""
+        keys = tuple(self._keys())
+        trusted = [key.public for key in keys if not key.is_compromised]
+        revoked = [key.public for key in keys if key.is_compromised]
+        return Vouchers(trusted, revoked, outside)
+
     def newest(self, tenant_id: uuid.UUID | None) -> StoredCheckpoint | None:
         """The newest signed head, or None: nothing is on record yet."""
         with self._work.platform(writes=False) as tx:
             return store.find_newest_checkpoint(tx, log_id(tenant_id))
 
-    def sign_due(self) -> int:
-        """Sign every head that has grown since its newest checkpoint. Answers how many. Raises Unavailable."""
+    def sign_due(self, *, at_once: bool = False) -> int:
+        """Sign every head that has grown since its newest checkpoint. Answers how many.
+
+        Raises Unavailable; LogsDamaged, when all others are signed.
+        """
         with self._work.platform(writes=False) as tx:
-            unsigned = store.list_unsigned(tx, before=int(self._clock()) - EVERY_SECONDS)
+            unsigned = store.list_unsigned(tx, before=int(self._clock()) - (0 if at_once else EVERY_SECONDS))
         if not unsigned:
             return 0
         signing = self._signing()  # outside of transactions: the key may have to be read first
-        notes = [(log, size, self._note(log, size, root, signing)) for log, size, root in unsigned]
+        vouchers = self.vouchers()
+        forged = self._list_forged(vouchers)
+        damaged = {log for log, size, root in [*unsigned, *forged] if not self._goes_on(log, size, root, vouchers)}
+        notes = [(*head, self._note(*head, signing)) for head in [*unsigned, *forged] if head[0] not in damaged]
         now = int(self._clock())
         with self._work.platform() as tx:
-            for log, size, note in notes:
-                store.add_checkpoint(tx, log, size, note, now=now)
+            for log, size, _, note in notes:
+                store.put_checkpoint(
+                    tx, log, size, note, is_instead=(log, size) in {head[:2] for head in forged}, now=now
+                )
+            for log in damaged:
+                store.mark_damaged(tx, log, now=now)
+        if damaged:
+            raise LogsDamaged(damaged)
+        self._replaced = vouchers.revoked
         return len(notes)
+
+    def _list_forged(self, vouchers: Vouchers) -> list[Head]:
+        """Heads whose newest checkpoint proves nothing any more, because a key was revoked since we last looked."""
+        if vouchers.revoked <= self._replaced:
+            return []
+        found = []
+        with self._work.platform(writes=False) as tx:
+            for log, size, root in store.list_heads(tx):
+                newest = store.find_newest_checkpoint(tx, log)
+                if newest is not None and newest.size == size and vouchers.is_revoked(newest.note.encode()):
+                    found.append((log, size, root))
+        return found
+
+    def _goes_on(self, log: uuid.UUID, size: int, root: bytes, vouchers: Vouchers) -> bool:
+        """Whether a tree has this root, and begins with what was signed last.
+
+        A log never signs what contradicts its own checkpoint.
+        """
+        with self._work.platform(writes=False) as tx:
+            newest, read = store.find_newest_checkpoint(tx, log), partial(store.read_tile, tx, log)
+            try:
+                if root_at(size, read) != root:
+                    return False
+                if newest is None:
+                    return True
+                known = vouchers.open(newest.note.encode(), None if log == PLATFORM_LOG else log)
+                return known.size <= size and root_at(known.size, read) == known.root
+            except Revoked:
+                return True
+            except (Refused, TileDamaged):
+                return False
 
     def _note(self, log: uuid.UUID, size: int, root: bytes, signing: Signing) -> str:
         origin = self.origin(None if log == PLATFORM_LOG else log)

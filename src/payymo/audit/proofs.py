@@ -183,15 +183,15 @@ def check_consistency(proof: ConsistencyProof, keys: Sequence[VerifierKey]) -> C
 
 
 def _commitment_of(record: bytes) -> bytes | None:
-    """What a record commits to. Raises Refused unless it says so, or says that there is nothing."""
+    """What a record commits to, if to anything. Raises Refused: it is none."""
     members = _read_object(record)
-    if members is not None and "personal" in members:
-        personal = members["personal"]
+    if members is not None:
+        personal = members.get("personal")
         if personal is None:
             return None
         if isinstance(personal, str) and _COMMITMENT.fullmatch(personal):
             return bytes.fromhex(personal)
-    raise Refused("record_malformed", "This record is not a JSON object that says what it commits to.")
+    raise Refused("record_malformed", "This record is not a JSON object, or what it commits to can't be read.")
 
 
 def _read_object(line: bytes) -> dict[str, object] | None:

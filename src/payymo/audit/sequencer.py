@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from payymo.audit import store
-from payymo.audit.merkle import EMPTY_ROOT, append, leaf_hash
+from payymo.audit import pages, store
+from payymo.audit.damage import LogsDamaged
+from payymo.audit.merkle import EMPTY_ROOT, TileDamaged, append, leaf_hash
+from payymo.audit.pages import Standing
 from payymo.clock import Clock
 from payymo.db.work import Work
 
@@ -20,11 +22,13 @@ BATCH: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Integrated:
-    """What one round has done: how many events it gave positions, in which logs, and how many wait in each of them."""
+    """What one round has done: how many events it gave positions, and in which logs. Not `is_done`: there is more."""
 
     events: int
     logs: tuple[uuid.UUID, ...]
     is_done: bool
+    damaged: frozenset[uuid.UUID] = frozenset()
+    """Logs whose tree is not what it was: their events wait until somebody has looked."""
 
 
 class Sequencer:
@@ -35,20 +39,38 @@ class Sequencer:
         self._clock = clock
 
     def integrate(self) -> Integrated:
-        """Give positions to what waits, a batch for each log. Not `is_done`: there is more."""
+        """Give positions to what waits, a batch for each log. A log that is damaged does not stop the others."""
         with self._work.platform(writes=False) as tx:
             waiting = tuple(store.list_waiting(tx))
-        counts = [self._integrate(log) for log in waiting]
-        return Integrated(sum(counts), waiting, is_done=all(count < BATCH for count in counts))
+        counts, damaged = [0], []
+        for log in waiting:
+            try:
+                counts.append(self._integrate(log))
+            except TileDamaged:
+                damaged.append(log)
+                self._mark(log)
+        return Integrated(sum(counts), waiting, max(counts) < BATCH, frozenset(damaged))
 
     def integrate_all(self) -> int:
-        """Give positions to everything that waits. Answers to how many events."""
+        """Give positions to everything that waits. Answers to how many events. Raises LogsDamaged, in the end."""
         total = 0
         while True:
             done = self.integrate()
             total += done.events
             if done.is_done:
-                return total
+                break
+        if done.damaged:
+            raise LogsDamaged(done.damaged)
+        return total
+
+    def standing(self) -> Standing:
+        """How the logs stand, all together."""
+        with self._work.platform(writes=False) as tx:
+            return pages.read_standing(tx)
+
+    def _mark(self, log: uuid.UUID) -> None:
+        with self._work.platform() as tx:
+            store.mark_damaged(tx, log, now=int(self._clock()))
 
     def _integrate(self, log: uuid.UUID) -> int:
         with self._work.platform() as tx:

@@ -35,7 +35,15 @@ _LOCK = sa.select(g.c.size, g.c.root, g.c.first).where(g.c.tenant_id == _OF).wit
 _ADVANCE = (
     sa.update(g)
     .where(g.c.tenant_id == _OF)
-    .values(size=sa.bindparam("new_size"), root=sa.bindparam("new_root"), integrated_at=sa.bindparam("now"))
+    .values(
+        size=sa.bindparam("new_size"),
+        root=sa.bindparam("new_root"),
+        integrated_at=sa.bindparam("now"),
+        damaged_at=sa.null(),
+    )
+)
+_MARK_DAMAGED = (
+    sa.update(g).where(g.c.tenant_id == _OF, g.c.damaged_at.is_(None)).values(damaged_at=sa.bindparam("now"))
 )
 _ADD_EVENTS = sa.insert(e)
 _ADD_PAYLOADS = {name: insert(p).on_conflict_do_nothing() for name, insert in _INSERTS}
@@ -53,6 +61,12 @@ def _putting(insert: Any) -> Any:
 
 _PUT_TILES = {name: _putting(insert) for name, insert in _INSERTS}
 _ADD_CHECKPOINT = {name: insert(k).on_conflict_do_nothing() for name, insert in _INSERTS}
+_REPLACE_CHECKPOINT = (
+    sa.update(k)
+    .where(k.c.tenant_id == _OF, k.c.size == sa.bindparam("of_size"))
+    .values(note=sa.bindparam("new_note"), created_at=sa.bindparam("now"))
+)
+_HEADS = sa.select(g.c.tenant_id, g.c.size, g.c.root)
 _SIGNED = sa.select(sa.func.max(k.c.size)).where(k.c.tenant_id == g.c.tenant_id).correlate(g).scalar_subquery()
 _SIGNED_AT = (
     sa.select(k.c.created_at)
@@ -63,7 +77,7 @@ _SIGNED_AT = (
     .scalar_subquery()
 )
 _UNSIGNED = sa.select(g.c.tenant_id, g.c.size, g.c.root).where(
-    g.c.size > sa.func.coalesce(_SIGNED, 0), sa.func.coalesce(_SIGNED_AT, 0) <= sa.bindparam("before")
+    g.c.size != sa.func.coalesce(_SIGNED, 0), sa.func.coalesce(_SIGNED_AT, 0) <= sa.bindparam("before")
 )
 _NEWEST_CHECKPOINT = (
     sa.select(k.c.size, k.c.note, k.c.created_at).where(k.c.tenant_id == _OF).order_by(k.c.size.desc()).limit(1)
@@ -179,13 +193,29 @@ def advance(
     tx.execute(_ADVANCE, {"of_log": log, "new_size": size, "new_root": root, "now": now})
 
 
-def add_checkpoint(tx: Transaction, log: uuid.UUID, size: int, note: str, *, now: int) -> None:
-    """Keep a signed head."""
-    tx.execute(_ADD_CHECKPOINT[tx.dialect], {"tenant_id": log, "size": size, "note": note, "created_at": now})
+def mark_damaged(tx: Transaction, log: uuid.UUID, *, now: int) -> None:
+    """Remember that the tree of this log was found to be changed, until it grows again."""
+    tx.execute(_MARK_DAMAGED, {"of_log": log, "now": now})
+
+
+def put_checkpoint(
+    tx: Transaction, log: uuid.UUID, size: int, note: str, *, now: int, is_instead: bool = False
+) -> None:
+    """Keep a signed head, if there is none of this size; `is_instead`: in its place."""
+    if is_instead:
+        tx.execute(_REPLACE_CHECKPOINT, {"of_log": log, "of_size": size, "new_note": note, "now": now})
+    else:
+        row = {"tenant_id": log, "size": size, "note": note, "created_at": now}
+        tx.execute(_ADD_CHECKPOINT[tx.dialect], row)
+
+
+def list_heads(tx: Transaction) -> list[tuple[uuid.UUID, int, bytes]]:
+    """Every log, with its size and root."""
+    return [(row.tenant_id, row.size, bytes(row.root)) for row in tx.execute(_HEADS)]
 
 
 def list_unsigned(tx: Transaction, *, before: int) -> list[tuple[uuid.UUID, int, bytes]]:
-    """Logs that are longer than their newest checkpoint, which is at least as old; with their size and root."""
+    """Logs of another size than their newest checkpoint has, which is at least as old; with their size and root."""
     return [(row.tenant_id, row.size, bytes(row.root)) for row in tx.execute(_UNSIGNED, {"before": before})]
 
 

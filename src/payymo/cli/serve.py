@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from payymo.app import TRACING, create_app
-from payymo.auditing import Auditor
+from payymo.auditing import Auditor, Sender
 from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, Hashing
 from payymo.cli.bridge import Bridge
@@ -128,6 +128,7 @@ class _Loader:
         services.courier.start()
         services.webhook_courier.start()
         Auditor(services).start()
+        Sender(services).start()
         every = self.settings.server.maintenance_seconds
         # One thread never hashes, and verifies tokens whatever is asked.
         admission = Admission(max(1, min(services.passwords.parallel, self.settings.server.threads - 1)))

@@ -623,6 +623,8 @@ audit_logs = sa.Table(
     # Events before this position were removed by age.
     sa.Column("first", sa.BigInteger(), nullable=False),
     sa.Column("integrated_at", sa.BigInteger(), nullable=False),
+    # Since when its tree is known to have been changed: it does not grow then.
+    sa.Column("damaged_at", sa.BigInteger()),
     sa.PrimaryKeyConstraint("tenant_id"),
 )
 """The head of each log. Its row is the lock of whoever gives events their positions."""
@@ -714,6 +716,22 @@ audit_erasures = sa.Table(
 )
 """Users who were erased a moment ago: what may still come of them is erased, too."""
 
+audit_destinations = sa.Table(
+    "audit_destinations",
+    metadata,
+    # The URI, as it is configured.
+    sa.Column("destination", sa.String(1024), nullable=False),
+    # Whose log, as `tenant_id` elsewhere. No tenant's work comes here.
+    sa.Column("log", sa.Uuid(), nullable=False),
+    sa.Column("size", sa.BigInteger(), nullable=False),
+    sa.Column("sent_at", sa.BigInteger()),
+    sa.Column("failures", sa.Integer(), nullable=False),
+    sa.Column("next_try_at", sa.BigInteger(), nullable=False),
+    sa.Column("reason", sa.String(64)),
+    sa.PrimaryKeyConstraint("destination", "log"),
+)
+"""Which checkpoint of each log has last left for each destination, and how often that has failed since."""
+
 LOGS: Final = frozenset({audit_inbox, audit_logs, audit_events, audit_tiles, audit_checkpoints, audit_retention})
 """What outlives a tenant. What is personal in a log goes with it."""
 
@@ -789,7 +807,7 @@ sa.Index("ix_webhook_deliveries_due_at", webhook_deliveries.c.due_at)
 
 UNRECORDED: Final = frozenset(
     {
-        *(*(LOGS - {audit_retention}), audit_payloads, audit_erasures),
+        *(*(LOGS - {audit_retention}), audit_payloads, audit_erasures, audit_destinations),
         # Made when first needed, and wrapped again: what asks for it is recorded.
         *(data_keys, service_data_keys),
         # Counters of what is being tried. What follows from them is recorded: waiting, stopping, refusing.

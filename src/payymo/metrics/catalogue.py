@@ -250,6 +250,43 @@ WEBHOOKS_OLDEST: Final = Family(
     "gauge",
     "Since when the oldest event waits that an enabled endpoint has not got, in seconds since 1970; absent: none does.",
 )
+AUDIT_EVENTS: Final = Family(
+    "payymo_audit_events",
+    "gauge",
+    "Events that have a position in the audit log: the platform's, and those of all tenants.",
+    {"log": frozenset({"platform", "tenants"})},
+)
+AUDIT_WAITING: Final = Family(
+    "payymo_audit_waiting_events", "gauge", "Events that have been committed and have no position yet."
+)
+AUDIT_OLDEST: Final = Family(
+    "payymo_audit_oldest_waiting_timestamp_seconds",
+    "gauge",
+    "When the oldest event happened that has no position yet, in seconds since 1970; absent when none waits.",
+)
+AUDIT_UNSIGNED: Final = Family(
+    "payymo_audit_unsigned_events", "gauge", "Events that are in no signed checkpoint of their log yet."
+)
+AUDIT_SIGNED: Final = Family(
+    "payymo_audit_newest_checkpoint_timestamp_seconds",
+    "gauge",
+    "When the newest checkpoint of any log was signed, in seconds since 1970; absent before the first.",
+)
+AUDIT_DAMAGED: Final = Family(
+    "payymo_audit_damaged_logs", "gauge", "Logs whose stored tree was changed: they do not grow until somebody looks."
+)
+AUDIT_BEHIND: Final = Family(
+    "payymo_audit_destination_behind_logs",
+    "gauge",
+    "Logs whose newest checkpoint has not arrived at a destination.",
+    {"destination": None},
+)
+AUDIT_BEHIND_SINCE: Final = Family(
+    "payymo_audit_destination_behind_timestamp_seconds",
+    "gauge",
+    "When the oldest of these checkpoints was signed, in seconds since 1970; absent when a destination has them all.",
+    {"destination": None},
+)
 
 READ: Final = (
     BUILD,
@@ -267,5 +304,13 @@ READ: Final = (
     FOLLOWERS,
     WEBHOOKS_FAILING,
     WEBHOOKS_OLDEST,
+    AUDIT_EVENTS,
+    AUDIT_WAITING,
+    AUDIT_OLDEST,
+    AUDIT_UNSIGNED,
+    AUDIT_SIGNED,
+    AUDIT_DAMAGED,
+    AUDIT_BEHIND,
+    AUDIT_BEHIND_SINCE,
 )
 """What the process that is asked knows, or reads from the database: all nodes tell the same."""

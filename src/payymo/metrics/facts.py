@@ -11,6 +11,8 @@ from typing import Final
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from payymo import __version__
+from payymo.audit.pages import Standing
+from payymo.audit.sent import Lag
 from payymo.certificates.model import CertificateVersion
 from payymo.errors import Unavailable
 from payymo.guards.model import STANDINGS, Follower, standing_of
@@ -43,6 +45,8 @@ class Facts:
     followers: tuple[tuple[Follower, int], ...]
     webhooks_failing: int
     webhooks_waiting_since: int | None
+    audit: Standing
+    lags: tuple[Lag, ...]
 
 
 class Reading:
@@ -108,6 +112,8 @@ def _read(services: Services) -> Facts:
         followers=tuple(services.guards.list_lags()),
         webhooks_failing=failing,
         webhooks_waiting_since=waiting_since,
+        audit=services.sequencer.standing(),
+        lags=services.delivery.lags(),
     )
 
 
@@ -123,6 +129,18 @@ def describe(facts: Facts, now: float) -> Iterator[Metric]:
     yield _gauge(c.WEBHOOKS_FAILING, [((), facts.webhooks_failing)])
     waiting_since = facts.webhooks_waiting_since
     yield _gauge(c.WEBHOOKS_OLDEST, [] if waiting_since is None else [((), waiting_since)])
+    yield from _of_audit(facts.audit, facts.lags)
+
+
+def _of_audit(audit: Standing, lags: Iterable[Lag]) -> Iterator[Metric]:
+    yield _gauge(c.AUDIT_EVENTS, [(("platform",), audit.platform), (("tenants",), audit.tenants)])
+    yield _gauge(c.AUDIT_WAITING, [((), audit.waiting)])
+    yield _gauge(c.AUDIT_OLDEST, [] if audit.oldest_at is None else [((), audit.oldest_at)])
+    yield _gauge(c.AUDIT_UNSIGNED, [((), audit.unsigned)])
+    yield _gauge(c.AUDIT_SIGNED, [] if audit.signed_at is None else [((), audit.signed_at)])
+    yield _gauge(c.AUDIT_DAMAGED, [((), audit.damaged)])
+    yield _gauge(c.AUDIT_BEHIND, [((lag.destination,), lag.logs) for lag in lags])
+    yield _gauge(c.AUDIT_BEHIND_SINCE, [((lag.destination,), lag.since) for lag in lags if lag.since is not None])
 
 
 def _of_health(found: Health) -> Metric:

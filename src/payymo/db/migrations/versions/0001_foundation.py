@@ -88,6 +88,7 @@ ROLES = {
             "webhook_deliveries",
             "audit_retention",
             "audit_erasures",
+            "audit_destinations",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -131,6 +132,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "audit_destinations",
         *reversed((*AUDIT, *KEEPING, *WEBHOOKS)),
         "mail_senders",
         "mails",
@@ -669,6 +671,7 @@ def _audit() -> None:
         sa.Column("root", sa.LargeBinary(), nullable=False),
         sa.Column("first", sa.BigInteger(), nullable=False),
         _moment("integrated_at"),
+        sa.Column("damaged_at", sa.BigInteger()),
         sa.PrimaryKeyConstraint("tenant_id"),
     )
     op.create_table(
@@ -720,6 +723,17 @@ def _audit() -> None:
         _moment("created_at"),
         sa.Column("is_kept", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("tenant_id", "size"),
+    )
+    op.create_table(
+        "audit_destinations",
+        sa.Column("destination", sa.String(1024), nullable=False),
+        sa.Column("log", sa.Uuid(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sent_at", sa.BigInteger()),
+        _count("failures"),
+        _moment("next_try_at"),
+        sa.Column("reason", sa.String(64)),
+        sa.PrimaryKeyConstraint("destination", "log"),
     )
     op.create_index("ix_audit_checkpoints_created_at", "audit_checkpoints", ["created_at"])
     op.create_table(

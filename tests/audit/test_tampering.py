@@ -1,0 +1,83 @@
+"""Invariant 8: whatever somebody does who may write everywhere in the database, it is found, and where it was done."""
+
+import random  # noqa: TID251 - dice that are seeded
+
+from payymo.audit.verification import Question
+from payymo.logs import Trace
+from tests.support.house import House
+from tests.support.tampering import TRICKS, Tampered, rewrite, rewrite_and_sign, truncate_everything
+
+PER_DATABASE = 44
+SEED = 6
+
+
+def test_every_edit_is_found_and_located(house: House) -> None:
+    """Each kind at least twice on each database, at places that seeded dice choose; afterwards all is as it was."""
+    with Tampered(house, count=600, seed=SEED) as world:
+        assert world.verify().is_intact
+        assert world.verify().caveats() == ()
+        tricks = list(TRICKS) * (PER_DATABASE // len(TRICKS))
+        random.Random(SEED).shuffle(tricks)
+        for trick in tricks:
+            with world.afterwards_as_before() as connection:
+                expected = trick(world, connection)
+                connection.commit()
+                report = world.verify()
+            assert expected.matches(report), (trick.__name__, expected, report.findings)
+        assert world.verify().is_intact
+
+
+def test_without_a_checkpoint_from_outside_it_says_what_it_can_not_promise(sqlite_house: House) -> None:
+    """A log that was cut off at an older signed head is whole by itself: only who has a newer one can tell."""
+    with Tampered(sqlite_house, count=60) as world, world.afterwards_as_before() as connection:
+        truncate_everything(world, connection)
+        connection.commit()
+        report = world.verify(outside=False)
+        assert report.is_intact
+        assert any("no checkpoint from outside" in caveat for caveat in report.caveats())
+        assert any("keys" in caveat for caveat in report.caveats())
+        assert not world.verify().is_intact
+
+
+def test_what_a_kept_checkpoint_covers_is_not_read_again(sqlite_house: House) -> None:
+    """`--since` reads what came after it. When the tree is not the one that was signed, everything."""
+    with Tampered(sqlite_house, count=120) as world:
+        since, services = world.given[-2], sqlite_house.services
+        question, vouchers = Question(world.log, (since,), since), services.checkpoints.vouchers(world.keys)
+        report = services.verification.verify(question, vouchers)
+        assert (report.is_intact, report.checked) == (True, world.size - since.size)
+        with world.afterwards_as_before() as connection:
+            position = rewrite(world, connection).position
+            connection.commit()
+            [found] = [
+                one for one in services.verification.verify(question, vouchers).findings if one.kind == "rewritten"
+            ]
+            assert found.first <= position <= found.last
+
+
+def test_a_key_of_the_database_is_not_believed_when_others_were_kept(sqlite_house: House) -> None:
+    """Whoever can write there can put one of their own among ours: to keep the keys is what helps."""
+    with Tampered(sqlite_house, count=60) as world, world.afterwards_as_before() as connection:
+        rewrite_and_sign(world, connection)
+        connection.commit()
+        assert {finding.kind for finding in world.verify().findings} >= {"checkpoint"}
+
+
+def test_what_a_stolen_key_has_signed_proves_nothing(house: House) -> None:
+    """A revoked key speaks for no log any more: heads that only it has signed are signed anew, and it is ignored."""
+    with Tampered(house, count=60) as world:
+        services = house.services
+        stolen = services.ring.active_kid("audit")
+        before = services.checkpoints.newest(world.log)
+        services.administration.revoke_key(stolen, keep_sessions=True, trace=Trace())
+        services.sequencer.integrate_all()
+        vouchers = services.checkpoints.vouchers()
+        report = services.verification.verify(Question(world.log), vouchers)
+        assert [finding.kind for finding in report.findings] == ["checkpoint"]
+        services.checkpoints.sign_due(at_once=True)
+        after = services.checkpoints.newest(world.log)
+        assert before is not None
+        assert after is not None
+        assert (after.size, after.note != before.note) == (before.size, True)
+        report = services.verification.verify(Question(world.log), vouchers)
+        assert (report.is_intact, report.signed, report.checkpoints) == (True, world.size, 1)
