@@ -90,7 +90,9 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _fill(database: Database) -> None:
-    compose(settings_for(database), log=SecurityLog()).close()
+    built = compose(settings_for(database), log=SecurityLog())
+    built.sequencer.integrate_all()
+    built.close()
 
 
 @pytest.fixture(scope="session")

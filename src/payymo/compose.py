@@ -256,11 +256,11 @@ def _build(
         counters=counters,
         minter=owners.minter,
         verifier=access_verifier(owners.minter.policy, owners.ring, clock, cache_size=TOKEN_CACHE),
-        health=Monitor(_checks(ground, owners, accounts), clock, log),
+        health=Monitor(_checks(ground, owners, accounts, trail.sequencer), clock, log),
     )
 
 
-def _checks(ground: _Ground, owners: _Owners, accounts: _Accounts) -> tuple[Check, ...]:
+def _checks(ground: _Ground, owners: _Owners, accounts: _Accounts, sequencer: Sequencer) -> tuple[Check, ...]:
     return checks_of(
         ground.engine,
         ground.work,
@@ -268,6 +268,7 @@ def _checks(ground: _Ground, owners: _Owners, accounts: _Accounts) -> tuple[Chec
         ring=owners.ring,
         feed=owners.feed,
         outbox=accounts.outbox,
+        sequencer=sequencer,
         duties_every=ground.settings.server.maintenance_seconds,
     )
 

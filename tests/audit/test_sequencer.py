@@ -28,8 +28,8 @@ def test_what_has_been_done_is_on_record_in_the_order_in_which_it_was_done(house
     client = house.logged_in()
     client.refresh()
     client.post("/api/auth/logout")
-    assert rows(house, audit_events) == []
-    assert house.services.sequencer.integrate_all() == len(rows(house, audit_events))
+    before = len(rows(house, audit_events))
+    assert house.services.sequencer.integrate_all() == len(rows(house, audit_events)) - before > 0
     assert rows(house, audit_inbox) == []
     own = [row for row in rows(house, audit_events, "position") if row["tenant_id"] == house.default.id]
     assert [row["position"] for row in own] == list(range(len(own)))
@@ -45,7 +45,7 @@ def test_what_has_been_done_is_on_record_in_the_order_in_which_it_was_done(house
     [head] = [row for row in rows(house, audit_logs) if row["tenant_id"] == house.default.id]
     assert head["size"] == 4
     assert head["root"] != EMPTY_ROOT
-    assert house.services.checkpoints.sign_due() == 2
+    assert house.services.checkpoints.sign_due() == len(rows(house, audit_logs)) == 2
     assert house.services.checkpoints.sign_due() == 0
     assert rows(house, audit_payloads)
 

@@ -37,7 +37,7 @@ def test_all_is_well_and_looking_changes_nothing(database: Database) -> None:
     assert page["ok"] is True
     assert page["wrong"] == []
     assert {row["check"]: row["state"] for row in page["health"]} == dict.fromkeys(
-        ("database", "migrations", "keys", "clock", "feed", "outbox", "duties"), "ok"
+        ("database", "migrations", "keys", "clock", "feed", "outbox", "audit", "duties"), "ok"
     )
     assert page["counts"] == {"tenants": {"active": 1}, "users": {"active": 1}, "sessions": 1}
     text = shell.run("status").stdout

@@ -30,6 +30,12 @@ def mail_lies(house: House) -> None:
     with house.services.work(house.default.id) as tx:
         house.services.outbox.put(tx, Message("test", "a@example.com"))
     house.clock.advance(601)
+    house.services.sequencer.integrate_all()
+
+
+def nobody_integrates(house: House) -> None:
+    house.user("alice")
+    house.clock.advance(10)
 
 
 WAYS = {
@@ -37,6 +43,7 @@ WAYS = {
     "keys": (broken(sa.delete(signing_keys).where(signing_keys.c.purpose == "refresh")), "failing"),
     "feed": (broken(sa.delete(revocation_counter)), "failing"),
     "outbox": (mail_lies, "degraded"),
+    "audit": (nobody_integrates, "degraded"),
     "duties": (broken(sa.insert(leases).values(name="maintenance", holder="x", expires_at=0, done_at=0)), "degraded"),
 }
 
@@ -55,7 +62,13 @@ def test_what_is_wrong_shows_and_nothing_else_does(
     answer = client.get("/health/ready")
     expected = healthy | {name: standing}
     if name == "migrations":  # what stands in other tables is not asked
-        expected |= {"clock": "failing", "feed": "failing", "outbox": "degraded", "duties": "degraded"}
+        expected |= {
+            "clock": "failing",
+            "feed": "failing",
+            "outbox": "degraded",
+            "audit": "degraded",
+            "duties": "degraded",
+        }
     is_ready = standing != "failing"
     assert answer.status_code == (200 if is_ready else 503)
     assert answer.get_json() == {"data": {"status": "ready" if is_ready else "not ready", "checks": expected}}

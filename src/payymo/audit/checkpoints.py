@@ -72,6 +72,11 @@ class Checkpoints:
         """What a log is called by those who read its checkpoints."""
         return f"{self._deployment}/audit/{PLATFORM if tenant_id is None else tenant_id}"
 
+    def names(self, tenant_id: uuid.UUID | None) -> tuple[str, ...]:
+        """What a log is called, and was when its newest checkpoint was signed: the issuer may be another one now."""
+        own, newest = self.origin(tenant_id), self.newest(tenant_id)
+        return (own,) if newest is None else tuple(dict.fromkeys((newest.note.partition("\n")[0], own)))
+
     def verifier_keys(self, tenant_id: uuid.UUID | None, *, origin: str | None = None) -> tuple[VerifierKey, ...]:
         """Every key that may have signed this log. `origin`: under an older name of it."""
         name = self.origin(tenant_id) if origin is None else origin

@@ -133,7 +133,12 @@ def keys(*, tenant_slug: str | None, platform: bool, wants_all: bool, as_json: b
     """Print the public keys that sign a log, or have: one a line, as transparency-log tools read them."""
     with services() as opened:
         logs = opened.verification.list_logs() if wants_all else (find_log(opened, tenant_slug, platform=platform),)
-        found = [str(key) for log in logs for key in opened.checkpoints.verifier_keys(log)]
+        found = [
+            str(key)
+            for log in logs
+            for name in opened.checkpoints.names(log)
+            for key in opened.checkpoints.verifier_keys(log, origin=name)
+        ]
     if as_json:
         show({"keys": found}, json_wanted=True)
     else:

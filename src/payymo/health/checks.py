@@ -2,13 +2,14 @@
 
 from typing import Final
 
+from payymo.audit.sequencer import Sequencer
 from payymo.clock import Clock
 from payymo.db.lease import DUTIES, find_lease
 from payymo.db.revision import current_revision
 from payymo.db.schema import REVISION
 from payymo.db.work import Engine, Work, database_time
 from payymo.feed.service import Feed
-from payymo.health.model import Check, Finding, Name, clock_finding, duties_finding, outbox_finding
+from payymo.health.model import Check, Finding, Name, audit_finding, clock_finding, duties_finding, outbox_finding
 from payymo.keys.service import KeyRing
 from payymo.mail.outbox import Outbox
 
@@ -38,7 +39,15 @@ def schema_checks(engine: Engine) -> tuple[Check, Check]:
 
 
 def checks_of(
-    engine: Engine, work: Work, clock: Clock, *, ring: KeyRing, feed: Feed, outbox: Outbox, duties_every: float
+    engine: Engine,
+    work: Work,
+    clock: Clock,
+    *,
+    ring: KeyRing,
+    feed: Feed,
+    outbox: Outbox,
+    sequencer: Sequencer,
+    duties_every: float,
 ) -> tuple[Check, ...]:
     """Every check, those first that others need. `duties_every`: seconds."""
     since = clock()
@@ -61,6 +70,10 @@ def checks_of(
             return Finding("ok", "no mail is sent")
         return outbox_finding(outbox.stuck_since(), clock())
 
+    def ask_audit() -> Finding:
+        found = sequencer.standing()
+        return audit_finding(found.oldest_at, found.damaged, clock())
+
     def ask_duties() -> Finding:
         lease = find_lease(work, DUTIES)
         return duties_finding(
@@ -73,5 +86,6 @@ def checks_of(
         Check("clock", ask_clock, needs=SCHEMA),
         Check("feed", ask_feed, needs=SCHEMA),
         Check("outbox", ask_outbox, worst="degraded", needs=SCHEMA),
+        Check("audit", ask_audit, worst="degraded", needs=SCHEMA),
         Check("duties", ask_duties, worst="degraded", needs=SCHEMA),
     )

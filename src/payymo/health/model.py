@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 
 Standing = Literal["ok", "degraded", "failing"]
 STANDINGS: Final[tuple[Standing, ...]] = get_args(Standing)
-Name = Literal["database", "migrations", "keys", "clock", "feed", "outbox", "duties"]
+Name = Literal["database", "migrations", "keys", "clock", "feed", "outbox", "audit", "duties"]
 NAMES: Final[tuple[Name, ...]] = get_args(Name)
 """Public: strangers read them in `/health/ready`, Prometheus in a label."""
 
@@ -19,6 +19,8 @@ CLOCK_FAILING_SECONDS: Final = 30.0
 different sides."""
 OUTBOX_SECONDS: Final = 600
 """How long mail may be due, or a mail server be away."""
+AUDIT_SECONDS: Final = 10
+"""How long an event may wait for its position."""
 MISSED_ROUNDS: Final = 10
 """How many intervals may go by in which nobody finishes the duties. The alert rule says the same."""
 
@@ -65,6 +67,16 @@ def clock_finding(skew: float) -> Finding:
     side = "ahead of" if skew > 0 else "behind"
     standing: Standing = "failing" if off > CLOCK_FAILING_SECONDS else "degraded"
     return Finding(standing, f"this machine is {off:.0f} s {side} the database", "let NTP set both clocks")
+
+
+def audit_finding(oldest_at: int | None, damaged: int, now: float) -> Finding:
+    """Of when the oldest event happened that has no position yet, and how many logs do not grow any more."""
+    if damaged:
+        return Finding("degraded", f"the stored tree of {damaged} logs was changed", "payymo audit verify says where")
+    if oldest_at is not None and now - oldest_at > AUDIT_SECONDS:
+        waits = f"an event has waited for its position for {now - oldest_at:.0f} s"
+        return Finding("degraded", waits, "look for failure with the request id audit in the log")
+    return Finding("ok", "every event has its position")
 
 
 def outbox_finding(stuck_since: int | None, now: float) -> Finding:
