@@ -1,13 +1,27 @@
 """Invariant 8: whatever somebody does who may write everywhere in the database, it is found, and where it was done."""
 
+import json
 import random  # noqa: TID251 - dice that are seeded
+import uuid
+
+import sqlalchemy as sa
 
 from payymo.audit.verification import Question
+from payymo.db.schema import audit_inbox
 from payymo.logs import Trace
 from tests.support.house import House
-from tests.support.tampering import TRICKS, Tampered, rewrite, rewrite_and_sign, truncate_everything
+from tests.support.tampering import (
+    TRICKS,
+    Tampered,
+    events,
+    logs,
+    rewrite,
+    rewrite_and_sign,
+    to_json,
+    truncate_everything,
+)
 
-PER_DATABASE = 44
+PER_DATABASE = 46
 SEED = 6
 
 
@@ -81,3 +95,28 @@ def test_what_a_stolen_key_has_signed_proves_nothing(house: House) -> None:
         assert (after.size, after.note != before.note) == (before.size, True)
         report = services.verification.verify(Question(world.log), vouchers)
         assert (report.is_intact, report.signed, report.checkpoints) == (True, world.size, 1)
+
+
+def test_what_was_removed_by_age_is_no_finding(sqlite_house: House) -> None:
+    """The log says so itself; the tiles have the leaves that are gone, and they count for every root."""
+    with Tampered(sqlite_house, count=300) as world:
+        services = sqlite_house.services
+        with services.work.platform() as tx, world.engine.connect() as connection:
+            said = json.loads(world.rows(connection)[-1]["record"])  # as retention writes it, elsewhere
+            said |= {"id": str(uuid.UUID(int=5)), "type": "audit.removed", "new": {"from": 0, "to": 270, "root": "00"}}
+            said.pop("personal", None)
+            del said["about"]["user_id"]
+            tx.write_last(audit_inbox, {"tenant_id": world.log, "id": uuid.UUID(int=5), "record": to_json(said)})
+        with world.afterwards_as_before() as connection:
+            for_age = events.c.position < 270
+            connection.execute(sa.delete(events).where(events.c.tenant_id == world.log, for_age))
+            connection.execute(sa.update(logs).where(logs.c.tenant_id == world.log).values(first=270))
+            connection.commit()
+            for _ in range(2):  # while it waits, and when it has a position
+                report = world.verify(personal=False)
+                assert (report.is_intact, report.removed_by_age) == (True, 270), report.findings
+                services.sequencer.integrate_all()
+            connection.execute(sa.delete(events).where(events.c.tenant_id == world.log, events.c.position == 280))
+            connection.commit()
+            [found] = world.verify(personal=False).findings
+            assert (found.kind, found.first) == ("removed", 280)

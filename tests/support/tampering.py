@@ -71,7 +71,7 @@ class Tampered:
         self.dice = random.Random(seed)
         self.log = house.default.id
         self.engine = house.database.owner()
-        self.size = count
+        self.size = 0
         self.given: list[Vouched] = []
         self._grow(count)
         checks = house.services.checkpoints
@@ -79,6 +79,7 @@ class Tampered:
         self.origin = checks.origin(self.log)
         self.is_postgres = house.database.is_postgres
         with self.engine.begin() as connection:
+            self.size = len(self.rows(connection))
             self.before = {table: self._rows(connection, table) for table in TABLES}
 
     def __enter__(self) -> "Tampered":
@@ -168,11 +169,11 @@ class Tampered:
         """An event that never was, which looks like one."""
         said = json.loads(row["record"])
         said |= {"id": str(uuid.UUID(int=self.dice.getrandbits(128), version=4)), "outcome": "refused"}
-        return row | {"id": uuid.UUID(said["id"]), "record": _json(said)}
+        return row | {"id": uuid.UUID(said["id"]), "record": to_json(said)}
 
     def altered(self, row: Row) -> Row:
         """The event with another outcome."""
-        return row | {"record": _json(json.loads(row["record"]) | {"outcome": "refused"})}
+        return row | {"record": to_json(json.loads(row["record"]) | {"outcome": "refused"})}
 
     @staticmethod
     def _rows(connection: sa.Connection, table: sa.Table) -> list[Row]:
@@ -223,6 +224,13 @@ def remove_and_close_the_gap(world: Tampered, connection: sa.Connection) -> Expe
     rows = world.rows(connection)
     world.write(connection, rows[:position] + rows[position + 1 :])
     return at(position, "removed")
+
+
+def remove_as_if_by_age(world: Tampered, connection: sa.Connection) -> Expected:
+    position = world.any_position() or 1
+    connection.execute(sa.delete(events).where(events.c.tenant_id == world.log, events.c.position < position))
+    connection.execute(sa.update(logs).where(logs.c.tenant_id == world.log).values(first=position))
+    return Expected(("removed",), 0, 0, position - 1)
 
 
 def insert_between(world: Tampered, connection: sa.Connection) -> Expected:
@@ -396,6 +404,7 @@ TRICKS: tuple[Trick, ...] = (
     edit_columns,
     remove_leaving_a_gap,
     remove_and_close_the_gap,
+    remove_as_if_by_age,
     insert_between,
     insert_behind_the_end,
     swap,
@@ -446,7 +455,8 @@ def _of_tile(world: Tampered, level: int, position: int, index: int) -> Expected
     return Expected(("tile",), first, position * 256 * width, min(world.size, (position + 1) * 256 * width) - 1)
 
 
-def _json(said: dict[str, Any]) -> bytes:
+def to_json(said: dict[str, Any]) -> bytes:
+    """As records are written."""
     return json.dumps(said, separators=(",", ":")).encode()
 
 

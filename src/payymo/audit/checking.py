@@ -44,7 +44,7 @@ def read_forms(rows: Sequence[Row]) -> list[Repeated | None]:
 def check_rows(rows: Sequence[Row], forms: Sequence[Repeated | None], log: str) -> Iterator[Finding]:
     """The first row whose record can't be read, and the first whose columns say something else."""
     if None not in forms:
-        told = [(form.id, form.type, form.at, form.actor, form.about.user_id) for form in forms if form is not None]
+        told = [(form.id, form.type, form.at, form.actor, form.about.user_id) for form in forms if form]
         if told == [tuple(row[2:]) for row in rows] and {(form.form, form.log) for form in forms if form} <= {
             (FORM, log)
         }:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from payymo.audit.merkle import HASH_BYTES, TILE_BYTES, TILE_WIDTH
@@ -55,7 +56,6 @@ _EVENTS = (
     .where(e.c.tenant_id == _OF, e.c.position >= _BEGIN, e.c.position < _END)
     .order_by(e.c.position)
 )
-_NEXT = _of(e, sa.func.min(e.c.position)).where(e.c.position > _BEGIN)
 _ROW = (
     sa.select(t.c.position, t.c.hashes)
     .where(t.c.tenant_id == _OF, t.c.level == 0, t.c.position >= _BEGIN, t.c.position <= _END)
@@ -90,6 +90,10 @@ _STANDING = sa.select(
     sa.select(sa.func.max(k.c.created_at)).scalar_subquery(),
 )
 _OLDEST_WAITING = sa.select(i.c.record).order_by(i.c.seq).limit(1)
+REMOVED: Final = "audit.removed"
+"""The type of the events by which a log says what was removed by age: `new.to` is where it begins from then on."""
+_REMOVED = sa.select(e.c.record).where(e.c.tenant_id == _OF, e.c.type == REMOVED).order_by(e.c.position.desc()).limit(1)
+_WAITING = sa.select(i.c.record).where(i.c.tenant_id == _OF)
 _FROM_ID, _TO_ID = sa.bindparam("from_id", type_=sa.Uuid()), sa.bindparam("to_id", type_=sa.Uuid())
 _TWICE = (
     sa.select(sa.func.min(e.c.position), sa.func.max(e.c.position))
@@ -149,6 +153,20 @@ def read_standing(tx: Transaction) -> Standing:
     return Standing(*counts, signed_at, None if oldest is None else _moment_of(bytes(oldest)))
 
 
+class _Removed(msgspec.Struct):
+    type: str
+    new: dict[str, Any] = {}
+
+
+def _end_of_removed(record: bytes) -> int:
+    try:
+        found = msgspec.json.decode(record, type=_Removed)
+    except (msgspec.DecodeError, ValueError):
+        return 0
+    end = found.new.get("to")
+    return end if found.type == REMOVED and isinstance(end, int) else 0
+
+
 def _moment_of(record: bytes) -> int | None:
     try:
         return decode(record).at_ms // 1000
@@ -173,10 +191,10 @@ def read_events(tx: Transaction, log: uuid.UUID, begin: int, end: int) -> list[R
     return tx.read(_EVENTS, of_log=log, begin=begin, until=end)
 
 
-def find_next(tx: Transaction, log: uuid.UUID, position: int) -> int | None:
-    """The position of the next event behind this one that is there."""
-    found: int | None = tx.execute(_NEXT, {"of_log": log, "begin": position}).scalar()
-    return found
+def read_beginning(tx: Transaction, log: uuid.UUID) -> int:
+    """Where a log begins by its own word: the end of what was last removed by age; 0, if nothing was."""
+    records = [*tx.execute(_WAITING, {"of_log": log}).scalars(), *tx.execute(_REMOVED, {"of_log": log}).scalars()]
+    return max((_end_of_removed(bytes(record)) for record in records), default=0)
 
 
 def read_row(tx: Transaction, log: uuid.UUID, begin: int, end: int) -> bytes:

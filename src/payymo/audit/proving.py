@@ -37,8 +37,8 @@ class Proving:
         Raises NotFound: there is no such event, or nothing personal to show; Conflict: it is in no checkpoint yet;
         Unprovable.
         """
-        head = self._newest(log)
         with self._work.platform(writes=False) as tx:
+            head = _require_head(store.find_newest_checkpoint(tx, log_id(log)))
             found = pages.find_event(tx, log_id(log), event_id)
             if found is None:
                 raise NotFound("There is no such event in this log, or it was removed by age.")
@@ -63,7 +63,7 @@ class Proving:
         origin = old.partition(b"\n")[0].decode("utf-8", "replace")
         log = log_of(origin)
         before = self._checkpoints.vouchers().open(old, log)
-        head = self._newest(log)
+        head = _require_head(self._checkpoints.newest(log))
         if before.size > head.size:
             raise Conflict("The log is shorter than this checkpoint: payymo audit verify says more.")
         with self._work.platform(writes=False) as tx:
@@ -77,12 +77,6 @@ class Proving:
         self._require(lambda: check_consistency(proof, keys))
         return proof
 
-    def _newest(self, log: uuid.UUID | None) -> StoredCheckpoint:
-        head = self._checkpoints.newest(log)
-        if head is None:
-            raise NotFound("Nothing is on record in this log yet.")
-        return head
-
     @staticmethod
     def _require(check: Callable[[], object]) -> None:
         try:
@@ -90,6 +84,12 @@ class Proving:
         except Refused as refusal:
             private = f"the stored tree is not what was signed ({refusal}): payymo audit verify says where"
             raise Unprovable(private=private) from None
+
+
+def _require_head(head: StoredCheckpoint | None) -> StoredCheckpoint:
+    if head is None:
+        raise NotFound("Nothing is on record in this log yet.")
+    return head
 
 
 def _origin(head: StoredCheckpoint) -> str:

@@ -126,6 +126,7 @@ class _Run:
         if not rebuilding.findings:
             self._look_beyond(end)
             self._look_for_duplicates(start)
+        self._look_at_the_beginning()
 
     def report(self, origin: str, *, is_complete: bool) -> Report:
         """What was found, the first entry that is not right before everything else."""
@@ -183,6 +184,13 @@ class _Run:
                 self._tally.outside = vouched.size
             self._tally.signed = vouched.size
         rebuilding.pass_to(end)
+
+    def _look_at_the_beginning(self) -> None:
+        """What retention has removed stands in the log itself. What is gone besides, somebody else has removed."""
+        said = self._in_tx(pages.read_beginning)
+        if self._state.first > said:
+            why = "these events are gone, and no event of this log says that they were removed by age"
+            self._add(Finding("removed", said, min(self._state.first, self._size) - 1, why))
 
     def _look_beyond(self, end: int) -> None:
         """Events where the log has ended, by everything that says so."""
