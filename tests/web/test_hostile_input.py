@@ -47,8 +47,8 @@ INJECTIONS = (
     "<script>alert(1)</script>",
     "$argon2id$v=19$m=19456,t=2,p=1$",
 )
-PROSE = {"password", "current_password", "new_password", "words"}
-"""What nobody is called by: passwords, and words that are not to be in them."""
+PROSE = {"password", "current_password", "new_password", "words", "description"}
+"""What nobody is called by: passwords, words that are not to be in them, and what is said of something."""
 """Members in which any printable text is a legitimate value."""
 NULLABLE = {
     *((body, "current_password") for body in ("ChangeEmailBody", "ChangePasswordBody")),
