@@ -48,11 +48,11 @@ INJECTIONS = (
     "$argon2id$v=19$m=19456,t=2,p=1$",
 )
 PROSE = {"password", "current_password", "new_password", "words", "description"}
-"""What nobody is called by: passwords, words that are not to be in them, and what is said of something."""
-"""Members in which any printable text is a legitimate value."""
+"""Members in which any printable text is a legitimate value: passwords, what is not to be in them, descriptions."""
 NULLABLE = {
     *((body, "current_password") for body in ("ChangeEmailBody", "ChangePasswordBody")),
     *(("ChangeUserBody", name) for name in ("status", "roles", "password")),
+    *(("ChangeWebhookBody", name) for name in ("url", "events", "description", "personal", "enabled")),
     ("NewTenantBody", "host"),
 }
 
@@ -167,6 +167,8 @@ def test_wrong_types_are_422_with_their_pointer(scene: Scene, route: Route) -> N
     for name, value in scene.body(route).items():
         for wrong in _wrong(value):
             if wrong is None and (route.body.__name__, name) in NULLABLE:  # type: ignore[union-attr]
+                continue
+            if wrong == "" and name == "description":  # nothing need be said of something
                 continue
             response = scene.send(route, scene.body(route) | {name: wrong})
             assert not faults_of(response, 422), (name, wrong, faults_of(response, 422))
