@@ -12,7 +12,7 @@ import pytest
 from payymo.logs import Trace
 from tests.conftest import Copied
 from tests.support.house import PASSWORD, Client, House
-from tests.web.scene import NOBODY, ROUTES, contents, faults_of, label, set_scene
+from tests.web.scene import NOBODY, ROUTES, WEBHOOK_URL, contents, faults_of, label, set_scene
 
 
 def _change(house: House, user_id: uuid.UUID, **changes: Any) -> None:
@@ -109,13 +109,16 @@ def _two_tenants(house: House) -> tuple[Client, Client, dict[str, str]]:
     bob.post("/api/admin/roles", {"name": "theirs", "permissions": ["users:read"]})
     [session] = bob.get("/api/auth/sessions").get_json()["data"]["sessions"]
     theirs = {"user_id": str(victim.id), "session_id": session["id"], "tenant_id": str(other.id), "name": "theirs"}
-    return alice, bob, {**theirs, "event_id": str(house.event_on_record(other.id))}
+    told = bob.post("/api/admin/webhooks", {"url": WEBHOOK_URL, "events": ["user."]}).get_json()["data"]["webhook"]
+    return alice, bob, {**theirs, "event_id": str(house.event_on_record(other.id)), "webhook_id": told["id"]}
 
 
 Neighbours = tuple[House, Client, Client, dict[str, str]]
 BODIES: dict[str, dict[str, Any]] = {
     "ChangeUserBody": {"status": "disabled"},
     "RoleBody": {"permissions": ["users:read"]},
+    "ChangeWebhookBody": {"enabled": False},
+    "RotateSecretBody": {},
 }
 
 
@@ -305,7 +308,7 @@ def test_every_guarded_route_asks_for_its_permission(sqlite_house: House, route:
     """CVE-2025-27507: without the permission nothing is looked up, and the answer is RFC 6750's error."""
     sqlite_house.user("alice")
     path = route.path.replace("<string:name>", "member")
-    for name in ("user_id", "session_id", "tenant_id", "event_id"):
+    for name in ("user_id", "session_id", "tenant_id", "event_id", "webhook_id"):
         path = path.replace(f"<uuid:{name}>", NOBODY)
     answer = sqlite_house.logged_in().call(route.method, path)
     assert not faults_of(answer, 403)
