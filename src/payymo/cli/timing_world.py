@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.cli.common import CONSOLE
+from payymo.logs import Event
 from payymo.services import Services
 from payymo.sessions.model import Device, TokenPair
 from payymo.tenants.model import Tenant
@@ -66,13 +67,15 @@ class World:
         self._services.administration.force_reset(tenant.id, forced.id, by=None, trace=CONSOLE)
         own_hash = self._services.passwords.hash(PASSWORD)
         with self._services.work(tenant.id) as tx:
-            self._services.users.add_unverified(
+            made = self._services.users.add_unverified(
                 tx, tenant.id, email="unverified@timing.example", username="unverified", password_hash=own_hash
             )
+            self._services.audit.record(tx, Event("user.registered", trace=CONSOLE, user_id=made.user.id))
         if imported is not None:
             user = self._user(tenant, "imported")
             with self._services.work(tenant.id) as tx:
                 self._services.users.change_password(tx, user.id, imported)
+                self._services.audit.record(tx, Event("user.imported", trace=CONSOLE, user_id=user.id))
 
     def _user(self, tenant: Tenant, name: str) -> User:
         return self._services.users.create(
