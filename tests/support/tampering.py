@@ -387,7 +387,7 @@ def plant(world: Tampered, connection: sa.Connection) -> Expected:
 
 def edit_payload(world: Tampered, connection: sa.Connection) -> Expected:
     """Personal data of one event, or that of another one instead."""
-    rows = [row for row in world.rows(connection) if b'"personal"' in row["record"]]
+    rows = [row for row in world.rows(connection) if b'"personal":"' in row["record"]]
     one, other = world.dice.sample(rows, 2)
     sealed = {row["id"]: row["sealed"] for row in world._rows(connection, payloads) if row["tenant_id"] == world.log}
     broken = bytearray(sealed[one["id"]])
