@@ -169,7 +169,7 @@ class Rebuilding:
             self._settle(self.size)
             self._add("head", self.size, size - 1, "it says that there are events which there never were")
             return
-        span = Span(self.size, size - 1)
+        span = Span(self._good, size - 1)
         if root is not None and self._is_vouched(at, root):
             span = locate(at, root, self._good, self._read, self._computed)
         if self._missing is not None and self._missing <= span.first:
@@ -177,8 +177,8 @@ class Rebuilding:
         elif span.is_exact and span.first < self.size:
             self._add_event(span.first)
         else:
-            said = f"the events from this position on are gone; those before {self._good} are proved to be right"
-            self._add("truncated", self.size, size - 1, said)
+            said = f"the log ends at {self.size}; those of its events are proved that stand before {span.first}"
+            self._add("truncated", span.first, size - 1, said)
 
     def _is_vouched(self, size: int, root: bytes) -> bool:
         """Whether the stored tree has this root."""
