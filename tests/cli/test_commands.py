@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from payymo.cli import COMMANDS, payymo
 from payymo.clock import system_clock
+from payymo.keys.model import PURPOSES
 from payymo.logs import Trace
 from tests.support.house import MASTER_KEY, PASSWORD, Database, House
 from tests.support.processes import PAYYMO, environment
@@ -340,7 +341,7 @@ def test_a_generated_master_key_is_accepted(sqlite_database: Database, tmp_path:
     assert first != second
     shell = Shell(empty, PAYYMO_MASTER_KEY=first)
     shell.json("db", "upgrade")
-    assert len(shell.json("key", "list")) == 4
+    assert len(shell.json("key", "list")) == 2 * len(PURPOSES)
 
 
 def test_what_a_command_writes_is_nobody_elses_to_read(tmp_path: Path) -> None:
