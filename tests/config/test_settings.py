@@ -8,7 +8,11 @@ from payymo.config import describe, read_settings
 from payymo.errors import Misconfigured
 from payymo.production import reasons_against_production, warnings_about
 
-SOUND = {"PAYYMO_ENV": "production", "PAYYMO_ISSUER": "https://auth.example.com"}
+SOUND = {
+    "PAYYMO_AUDIT__CHECKPOINTS_TO": '["file:/var/lib/payymo/checkpoints"]',
+    "PAYYMO_ENV": "production",
+    "PAYYMO_ISSUER": "https://auth.example.com",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +242,13 @@ def test_production_is_warned_about_lifted_limits(monkeypatch: pytest.MonkeyPatc
     set_all(monkeypatch, **SOUND, PAYYMO_LIMITS__LOGIN="")
     [warning] = warnings_about(read_settings())
     assert "PAYYMO_LIMITS__LOGIN" in warning
+
+
+def test_production_is_warned_about_a_log_that_is_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write to the database could cut the log off, and nobody would have anything to hold it to."""
+    set_all(monkeypatch, **(SOUND | {"PAYYMO_AUDIT__CHECKPOINTS_TO": "[]"}))
+    [warning] = warnings_about(read_settings())
+    assert "PAYYMO_AUDIT__CHECKPOINTS_TO" in warning
 
 
 @pytest.mark.parametrize("bind", ["9464", ":9464", "localhost:9464", "127.0.0.1", "127.0.0.1:0", "::1:9464", "[::1]"])
