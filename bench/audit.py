@@ -26,8 +26,9 @@ MOST_ROWS = 300_000
 PER_CHECKPOINT = 1_000
 EDITS = 1_000
 AT_ONCE = 10_000
-_COPY = "COPY audit_events (tenant_id, position, id, record, type, at, actor, user_id) FROM STDIN (FORMAT BINARY)"
-_TYPES = ("uuid", "int8", "uuid", "bytea", "varchar", "int8", "varchar", "uuid")
+_COLUMNS = "tenant_id, position, id, record, type, at, actor, user_id, outcome"
+_COPY = f"COPY audit_events ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_TYPES = ("uuid", "int8", "uuid", "bytea", "varchar", "int8", "varchar", "uuid", "varchar")
 
 
 def verifying(stage: Stage, effort: Effort) -> list[Figure]:
@@ -124,7 +125,8 @@ def _rows(log: uuid.UUID, begin: int, count: int) -> Iterator[tuple[Any, ...]]:
     for position in range(begin, begin + count):
         record = _record(log, position)
         user_id = uuid.UUID(str(record.about["user_id"]))
-        yield log, position, record.id, record.encode(), record.type, record.at_ms, record.actor, user_id
+        found = (record.type, record.at_ms, record.actor, user_id, record.outcome)
+        yield log, position, record.id, record.encode(), *found
 
 
 def _record(log: uuid.UUID, number: int) -> Record:
@@ -170,7 +172,7 @@ def _plant(scene: Scene, size: int, position: int) -> uuid.UUID:
         row = dict(
             zip(
                 audit_events.c.keys(),
-                (log, position, record.id, record.encode(), record.type, 0, "-", None),
+                (log, position, record.id, record.encode(), record.type, 0, "-", None, record.outcome),
                 strict=True,
             )
         )
