@@ -38,7 +38,7 @@ def create_app(settings: Settings, *, services: Services | None = None, observe:
         PROPAGATE_EXCEPTIONS=False,
     )
     blueprint = Blueprint("payymo", "payymo")
-    mount = mount_services(services, blueprint)
+    mount = mount_services(services, blueprint, has_pages=services.settings.console.enabled)
     app.register_blueprint(blueprint)
     if observe is not None:
         measure(app, observe)

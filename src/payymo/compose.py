@@ -29,6 +29,7 @@ from payymo.logs import SecurityLog
 from payymo.mail.outbox import SEALED as MAILS
 from payymo.parts import Accounts, Ground, Owners, accounts_of, owners_of
 from payymo.policies import (
+    browser_policy,
     certificate_policy,
     limit_policy,
     password_cost,
@@ -41,6 +42,8 @@ from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
 from payymo.services import Services
 from payymo.sessions.administration import Administration
+from payymo.sessions.beginning import Beginning
+from payymo.sessions.browsers import Browsers
 from payymo.sessions.personal import PersonalData
 from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, open_envelope, require_master_key
@@ -179,7 +182,8 @@ def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, 
         users=owners.users,
         password_policies=owners.policies,
         user_import=_user_import(ground, owners),
-        sessions=_sessions(ground, owners, accounts),
+        sessions=_sessions(ground, owners, accounts.beginning),
+        browsers=_browsers(ground, owners, accounts.beginning),
         revocations=owners.revocations,
         feed=owners.feed,
         watch=Watch(owners.feed),
@@ -250,18 +254,29 @@ def _webhooks(ground: Ground, certificates: Certificates) -> tuple[Webhooks, Web
     return webhooks, WebhookCourier(*parts, webhooks=webhooks, sender=sender, log=ground.log)
 
 
-def _sessions(ground: Ground, owners: Owners, accounts: Accounts) -> Sessions:
+def _sessions(ground: Ground, owners: Owners, beginning: Beginning) -> Sessions:
     return Sessions(
         ground.work,
         ground.clock,
-        ground.entropy,
-        users=owners.users,
+        beginning=beginning,
         roles=owners.roles,
         minter=owners.minter,
         refresh_verifier=refresh_verifier(owners.minter.policy, owners.ring, ground.clock),
         revocations=owners.revocations,
         policy=refresh_policy(ground.settings),
-        notices=accounts.notices,
+        audit=ground.audit,
+    )
+
+
+def _browsers(ground: Ground, owners: Owners, beginning: Beginning) -> Browsers:
+    return Browsers(
+        ground.work,
+        ground.clock,
+        ground.entropy,
+        beginning=beginning,
+        users=owners.users,
+        roles=owners.roles,
+        policy=browser_policy(ground.settings),
         audit=ground.audit,
     )
 

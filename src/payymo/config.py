@@ -27,6 +27,7 @@ from payymo.files import require_private, require_private_folder
 from payymo.sections import (
     Audit,
     Certificates,
+    Console,
     Database,
     Feed,
     Keys,
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     registration: Registration = Registration()
     mail: Mail = Mail()
     links: Links = Links()
+    console: Console = Console()
     webhooks: Webhooks = Webhooks()
 
     @classmethod

@@ -79,10 +79,14 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "session.login": _recorded(
         "a session began; refused: it did not, for whatever reason", *SESSION, "personal.user_agent"
     ),
+    "session.confirmed": _recorded(
+        "the password was given again in a browser, which has another cookie since; refused: it was wrong", *SESSION
+    ),
     "session.refresh": _recorded("a refresh token was presented; reason says what came of it", *SESSION, "reason"),
     "session.logout": _recorded("a user ended their session", *SESSION),
     "session.logout-everywhere": _recorded("a user ended all of their sessions", *SESSION),
     "session.ended": _recorded("another session was ended, by its user or by-administrator", *SESSION, "reason"),
+    "session.others-ended": _recorded("a user ended all of their sessions but this one", *SESSION, "count"),
     "sessions.ended": _recorded("every session of a tenant: tenant-suspended, key-compromised", "count", "reason"),
     "sessions.pruned": _recorded("sessions that ended long ago are forgotten", "count"),
     "links.pruned": _recorded("links that nobody used in time are forgotten", "count"),

@@ -41,7 +41,7 @@ class Payymo:
         if services.settings.tracing.endpoint is not None:
             raise Misconfigured(["PAYYMO_TRACING__ENDPOINT: here the application traces, by whatever it likes"])
         blueprint = Blueprint("payymo", __name__)
-        mount = mount_services(services, blueprint)
+        mount = mount_services(services, blueprint, has_pages=False)  # the application has its own
         blueprint.after_request(mount.add_request_id)
         blueprint.after_request(add_security_headers(is_https=services.settings.issuer.startswith("https://")))
         app.register_blueprint(blueprint)

@@ -36,6 +36,7 @@ from payymo.roles.service import Roles
 from payymo.secrets.envelope import Envelope
 from payymo.secrets.model import MasterKey
 from payymo.sessions.addresses import Addresses
+from payymo.sessions.beginning import Beginning
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.notices import Notices
@@ -92,6 +93,7 @@ class Accounts:
     lockouts: Lockouts
     credentials: Credentials
     addresses: Addresses
+    beginning: Beginning
 
 
 def owners_of(ground: Ground) -> Owners:
@@ -160,7 +162,17 @@ def accounts_of(ground: Ground, owners: Owners) -> Accounts:
         errands={"password-reset": credentials.send_reset, "registration": addresses.register},
         log=ground.log,
     )
-    return Accounts(attempts, links, outbox, courier, notices, lockouts, credentials, addresses)
+    beginning = Beginning(
+        work,
+        clock,
+        entropy,
+        users=owners.users,
+        roles=owners.roles,
+        refresh_kid=owners.minter.active_refresh_kid,
+        notices=notices,
+        audit=audit,
+    )
+    return Accounts(attempts, links, outbox, courier, notices, lockouts, credentials, addresses, beginning)
 
 
 def _reports(guards: Guards, within_seconds: int) -> Callable[[], list[Report]]:

@@ -27,6 +27,7 @@ from payymo.mail.transports import (
     Transport,
 )
 from payymo.sections import Limits, Lockout, Mail
+from payymo.sessions.browser import BrowserPolicy
 from payymo.sessions.model import RefreshPolicy
 from payymo.spans import TracingPolicy
 from payymo.tokens import TokenPolicy
@@ -125,6 +126,11 @@ def tracing_policy(settings: Settings) -> TracingPolicy | None:
         given.sample_percent / 100,
         given.accept_from,
     )
+
+
+def browser_policy(settings: Settings) -> BrowserPolicy:
+    """How long somebody stays signed in in a browser."""
+    return BrowserPolicy(settings.console.session_seconds, settings.console.idle_seconds)
 
 
 def link_policy(settings: Settings) -> LinkPolicy:

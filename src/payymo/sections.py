@@ -289,6 +289,22 @@ class Passwords(Section):
     """Both are held to OWASP's lines for Argon2id (see `payymo.users.hashes`)."""
 
 
+class Console(Section):
+    """The pages for people: whether there are any, and how long one stays signed in."""
+
+    enabled: bool = True
+    idle_seconds: int = Field(default=3_600, ge=60, le=86_400)
+    """How long a browser stays signed in unused."""
+    session_seconds: int = Field(default=12 * 3_600, ge=300, le=30 * 86_400)
+    """How long it does at most."""
+
+    @model_validator(mode="after")
+    def _lives_nest(self) -> Self:
+        if self.idle_seconds > self.session_seconds:
+            raise ValueError("idle_seconds <= session_seconds has to hold")
+        return self
+
+
 class Registration(Section):
     """Who may register."""
 

@@ -48,6 +48,7 @@ from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.administration import Administration
+from payymo.sessions.browsers import Browsers
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.personal import PersonalData
@@ -104,6 +105,7 @@ class Services:
     password_policies: PasswordPolicies
     user_import: UserImport
     sessions: Sessions
+    browsers: Browsers
     revocations: Revocations
     feed: Feed
     watch: Watch

@@ -12,10 +12,11 @@ from payymo.limits.limiter import account_key
 from payymo.logs import Event, Trace
 from payymo.mail.model import MailPolicy, Message, Sender
 from payymo.mail.outbox import Outbox
+from payymo.sessions.model import Device
 from payymo.tenants.model import Tenant
 from payymo.users.password_policy import PasswordPolicy
 from payymo.webhooks.model import Draft
-from tests.support.house import Client, House
+from tests.support.house import PASSWORD, Client, House
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ def _side(house: House, slug: str) -> Side:
     boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator",))
     alice_user = house.user("alice", tenant=tenant, roles=("member", role))
     boss = house.logged_in("boss", tenant=tenant)
+    here = Device("192.0.2.1", "a browser")
+    services.browsers.sign_in(tenant.id, email="boss@example.com", password=PASSWORD, device=here, trace=Trace())
     ended = house.logged_in("alice", tenant=tenant)
     assert ended.post("/api/auth/logout").status_code == 200  # leaves a revocation behind
     alice = house.logged_in("alice", tenant=tenant)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0007"
+REVISION: Final = "f0008"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -141,6 +141,21 @@ sessions = sa.Table(
 )
 sa.Index("ix_sessions_tenant_id_user_id", sessions.c.tenant_id, sessions.c.user_id)
 sa.Index("ix_sessions_expires_at", sessions.c.expires_at)
+
+browsers = sa.Table(
+    "browsers",
+    metadata,
+    _tenant_column(),
+    sa.Column("session_id", sa.Uuid(), nullable=False),
+    # What the cookie names, and the digest of what it proves itself with: others, whenever it is proven again.
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("proven_at", sa.BigInteger(), nullable=False),
+    sa.Column("used_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "session_id"),
+    sa.ForeignKeyConstraint(["tenant_id", "session_id"], ["sessions.tenant_id", "sessions.id"], ondelete="CASCADE"),
+)
+"""The sessions that somebody leads in a browser, by its cookie, and without tokens."""
 
 token_revocations = sa.Table(
     "token_revocations",

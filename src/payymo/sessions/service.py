@@ -5,26 +5,26 @@ transaction would roll the memory back, and the thief's next token would work.
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
-from payymo.entropy import Entropy
-from payymo.errors import InvalidCredentials, InvalidToken, NotFound, TenantSuspended
+from payymo.errors import InvalidToken, NotFound
 from payymo.keys.keeper import KeyGone
 from payymo.keys.model import SigningPlan
 from payymo.logs import Event, Trace
 from payymo.roles.service import Grants, Roles
 from payymo.sessions import store
+from payymo.sessions.beginning import Beginning, Begun, Terms
 from payymo.sessions.model import (
     Decision,
     Device,
     Live,
     Over,
     RefreshPolicy,
-    RefreshToken,
     Replay,
     Reused,
     Rotate,
@@ -32,14 +32,10 @@ from payymo.sessions.model import (
     TokenPair,
     decide,
 )
-from payymo.sessions.notices import Notices
 from payymo.sessions.revocations import Revocations
 from payymo.tokens import Subject, TokenMinter
-from payymo.users.model import Proof, User
-from payymo.users.service import Users
+from payymo.users.model import User
 from payymo_guard import RefreshClaims, Refused, Verifier
-
-USER_AGENT_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,101 +55,71 @@ class Sessions:
         self,
         work: Work,
         clock: Clock,
-        entropy: Entropy,
         *,
-        users: Users,
+        beginning: Beginning,
         roles: Roles,
         minter: TokenMinter,
         refresh_verifier: Verifier[RefreshClaims],
         revocations: Revocations,
         policy: RefreshPolicy,
-        notices: Notices,
         audit: AuditLog,
     ) -> None:
         self._work = work
         self._clock = clock
-        self._entropy = entropy
-        self._users = users
+        self._beginning = beginning
         self._roles = roles
         self._minter = minter
         self._refresh_verifier = refresh_verifier
         self._revocations = revocations
         self._policy = policy
-        self._notices = notices
         self._audit = audit
         self._access_ttl = minter.policy.access_ttl_seconds
+        self._terms = Terms(policy.session_ttl_seconds, self._access_ttl, policy.refresh_ttl_seconds)
 
     def register(
         self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, device: Device, trace: Trace
     ) -> LoggedIn:
         """A new user of the tenant, logged in. Raises what `Users.register` raises, TenantSuspended."""
-        self._require_active_tenant(tenant_id)
-        proof = self._users.register(tenant_id, email=email, username=username, password=password, trace=trace)
-        try:
-            return self._start(tenant_id, proof, device, trace)
-        except InvalidCredentials:
-            self._require_active_tenant(tenant_id)  # suspended a moment ago: that is what is to be said
-            raise
+        plan = self._minter.plan()
+        begun, pair = self._beginning.register(
+            tenant_id,
+            email=email,
+            username=username,
+            password=password,
+            device=device,
+            terms=self._terms,
+            inside=self._risky_pair(plan),
+            trace=trace,
+        )
+        return self._logged_in(tenant_id, begun, pair, plan)
 
     def log_in(self, tenant_id: uuid.UUID, *, email: str, password: str, device: Device, trace: Trace) -> LoggedIn:
         """Start a session. Raises InvalidCredentials (one sentence for every reason), Overloaded."""
-        proof = self._users.prove(tenant_id, email, password)
-        return self._start(tenant_id, proof, device, trace)
-
-    def _start(self, tenant_id: uuid.UUID, proof: Proof | None, device: Device, trace: Trace) -> LoggedIn:
         plan = self._minter.plan()
-        started: tuple[User, Grants, Subject, Live] | None = None
-        whose = None if proof is None else proof.user_id
-        refused = Event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
-        pair: TokenPair | None = None
-        if proof is not None:
-            with self._work(tenant_id) as tx:
-                user = self._users.lock_proven(tx, proof)
-                session = self._new_session(tenant_id, proof.user_id, device)
-                position = None if user is None else store.add_session(tx, session)
-                # A tenant that was suspended in between keeps the row, without tokens, until it is resumed.
-                if user is not None and position is not None:
-                    live = Live(user.id, session.expires_at, session.live, position)
-                    grants = self._roles.grants_of(tx, user.id)
-                    subject = _subject_of(tenant_id, session.id, live, grants)
-                    pair = self._pair(subject, live, plan) if plan.may_fail else None
-                    started = user, grants, subject, live
-                    self._notices.tell_of_login(tx, user, session.id, device)
-                    personal = {"user_agent": session.user_agent} if session.user_agent else None
-                    self._audit.record(
-                        tx,
-                        Event("session.login", trace=trace, user_id=user.id, session_id=session.id, personal=personal),
-                    )
-                else:
-                    self._audit.record(tx, refused)
-        if started is None:
-            if proof is None:
-                self._audit.record_apart(refused)
-            raise InvalidCredentials
-        user, grants, subject, live = started
-        return LoggedIn(user, grants, pair or self._pair(subject, live, plan), subject.session_id)
-
-    def _new_session(self, tenant_id: uuid.UUID, user_id: uuid.UUID, device: Device) -> Session:
-        now = int(self._clock())
-        return Session(
-            id=self._entropy.uuid(),
-            tenant_id=tenant_id,
-            user_id=user_id,
-            started_at=now,
-            last_seen_at=now,
-            expires_at=now + self._policy.session_ttl_seconds,
-            access_expires_at=now + self._access_ttl,
-            ended_at=None,
-            address=device.address,
-            user_agent=device.user_agent[:USER_AGENT_MAX],
-            live=self._new_refresh_token(now),
-            consumed_id=None,
-            replays=0,
+        begun, pair = self._beginning.log_in(
+            tenant_id,
+            email=email,
+            password=password,
+            device=device,
+            terms=self._terms,
+            inside=self._risky_pair(plan),
+            trace=trace,
         )
+        return self._logged_in(tenant_id, begun, pair, plan)
 
-    def _new_refresh_token(self, now: int) -> RefreshToken:
-        expires_at = now + self._policy.refresh_ttl_seconds
-        return RefreshToken(self._entropy.uuid(), self._minter.active_refresh_kid(), now, expires_at)
+    def _risky_pair(self, plan: SigningPlan) -> Callable[[Transaction, Begun], TokenPair | None]:
+        """Makes the tokens before the commit, where making them may fail."""
+
+        def make(tx: Transaction, begun: Begun) -> TokenPair | None:
+            if not plan.may_fail or tx.tenant_id is None:
+                return None
+            return self._pair(_subject_of(tx.tenant_id, begun.session_id, begun.live, begun.grants), begun.live, plan)
+
+        return make
+
+    def _logged_in(self, tenant_id: uuid.UUID, begun: Begun, pair: TokenPair | None, plan: SigningPlan) -> LoggedIn:
+        subject = _subject_of(tenant_id, begun.session_id, begun.live, begun.grants)
+        return LoggedIn(begun.user, begun.grants, pair or self._pair(subject, begun.live, plan), begun.session_id)
 
     def refresh(self, refresh_token: str, *, tenant_id: uuid.UUID | None, trace: Trace) -> TokenPair:
         """Exchange a refresh token for its successor and a new access token.
@@ -181,7 +147,7 @@ class Sessions:
         return pair or self._pair(subject, live, plan)
 
     def _rotate(self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID, now: int) -> Live | None:
-        successor = self._new_refresh_token(now)
+        successor = self._beginning.refresh_token(now, seconds=self._policy.refresh_ttl_seconds)
         return store.rotate(tx, session_id, presented_id, successor, access_expires_at=now + self._access_ttl)
 
     def _decide(self, tx: Transaction, session_id: uuid.UUID, presented_id: uuid.UUID) -> tuple[Live | None, Decision]:
@@ -275,10 +241,14 @@ class Sessions:
         if not is_theirs:
             raise NotFound
 
-    def _require_active_tenant(self, tenant_id: uuid.UUID) -> None:
-        with self._work.reading(tenant_id) as tx:
-            if store.find_tenant_status(tx) != "active":
-                raise TenantSuspended
+    def end_others(self, tenant_id: uuid.UUID, user_id: uuid.UUID, kept: uuid.UUID, *, trace: Trace) -> int:
+        """End every session of one's own but one. Answers how many ended."""
+        with self._work(tenant_id) as tx:
+            count = self._revocations.end_others(tx, user_id, kept=kept, reason="ended-by-user")
+            self._audit.record(
+                tx, Event("session.others-ended", trace=trace, user_id=user_id, session_id=kept, count=count)
+            )
+        return count
 
 
 def _subject_of(tenant_id: uuid.UUID, session_id: uuid.UUID, live: Live, grants: Grants) -> Subject:

@@ -20,7 +20,7 @@ from payymo.web.caller import Caller
 from payymo.web.door import Door
 from payymo.web.models import Email, Password, Token
 from payymo.web.pacing import ALL_ALIKE, PASSWORD_PROOF, TOKEN_PROOF
-from payymo.web.routing import Input, Nothing, route
+from payymo.web.routing import Input, Nothing, render, route
 
 
 class ChangePasswordBody(Input):
@@ -144,7 +144,8 @@ class AccountApi:
                 new=body.new_password,
                 trace=caller.trace,
             )
-        return self._door.let_change(caller, attempt, user.email, Nothing())
+        cookie = self._door.let_change(caller, attempt, user.email)
+        return self._door.keep(render(Nothing(), 200), who.tenant_id, cookie)
 
     @route("POST", "/api/auth/password/reset", limit="login", authentication=None, status=202, pace=ALL_ALIKE)
     def reset_password(self, caller: Caller, body: ResetBody) -> Nothing:

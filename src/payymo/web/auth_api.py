@@ -79,7 +79,8 @@ class AuthApi:
             device=caller.device,
             trace=caller.trace,
         )
-        return self._door.remember(caller, caller.tenant.id, made, LoginOut.of_login(made), 201)
+        cookie = self._door.remember(caller, made.user.id, made.session_id)
+        return self._door.keep(render(LoginOut.of_login(made), 201), caller.tenant.id, cookie)
 
     def _take_down(self, caller: Caller, body: RegisterBody) -> Response:
         """The same for every well-formed registration: what comes of it, the owner of the address reads in a mail."""
@@ -105,7 +106,8 @@ class AuthApi:
             done = self._sessions.log_in(
                 tenant.id, email=body.email, password=body.password, device=caller.device, trace=caller.trace
             )
-        return self._door.let_in(attempt, done, LoginOut.of_login(done))
+        cookie = self._door.let_in(attempt, done.user.id, done.session_id)
+        return self._door.keep(render(LoginOut.of_login(done), 200), tenant.id, cookie)
 
     @route("POST", "/api/auth/refresh", limit="refresh", authentication=None, pace=TOKEN_PROOF)
     def refresh(self, caller: Caller, body: RefreshBody) -> TokensOut:
@@ -143,7 +145,7 @@ class AuthApi:
 
         The permissions in it must not have changed either: who asks goes by them.
         """
-        claims = self._gate.check(body.token, named_tenant_id=caller.named_tenant_id, elsewhere=True).claims
+        claims, _ = self._gate.check(body.token, named_tenant_id=caller.named_tenant_id, elsewhere=True)
         info = TokenInfo(
             user_id=claims.sub,
             tenant_id=claims.tenant_id,

@@ -35,12 +35,16 @@ NEWS = "payymo.news"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The user behind a valid access token."""
+    """The user behind a valid access token, or behind the cookie of a browser.
 
-    claims: Claims
+    `permissions`: what the token says; of a browser, what they hold now. `claims`: None of a browser.
+    """
+
     tenant_id: uuid.UUID
     user_id: uuid.UUID
     session_id: uuid.UUID
+    permissions: tuple[str, ...]
+    claims: Claims | None = None
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class Caller:
     user: Principal | None = None
     permitted: Actor | None = None
     """The caller, as one who changes things. Known on routes that name a permission."""
+    slug: str | None = None
+    """The tenant that a page names, whose visitors send no `X-Tenant`."""
     service: ServiceCredential | None = None
     """What a service has proven itself with, on routes that name a scope. None: it needs nothing, where it is."""
     _origin: tuple[str, bool] | None = field(default=None, init=False)
@@ -129,10 +135,14 @@ class Caller:
         tenant, named = self._resolve()
         return tenant.id if named else None
 
+    def name_tenant(self, slug: str | None) -> None:
+        """Take this for the tenant that the request names, if neither its host nor a header does."""
+        self.slug, self._resolved = slug, None
+
     def _resolve(self) -> tuple[Tenant, bool]:
         if self._resolved is None:
             host = host_of(str(self.request.environ.get("HTTP_HOST", self.request.environ["SERVER_NAME"])))
-            slug = self.request.headers.get("X-Tenant")
+            slug = self.request.headers.get("X-Tenant", self.slug)
             if host is None or (slug is not None and not _may_be_slug(slug)):
                 raise TenantUnknown  # not even asked: PostgreSQL fails on NUL, and what was asked is remembered
             self._resolved = self.tenants.resolve(host, slug)
@@ -173,7 +183,8 @@ class Gate:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise MissingToken
-        return self.check(token, named_tenant_id=caller.named_tenant_id)
+        claims, bearer = self.check(token, named_tenant_id=caller.named_tenant_id)
+        return Principal(bearer.tenant_id, bearer.user_id, bearer.session_id, tuple(claims.permissions), claims)
 
     def admit(self, caller: Caller, scope: Scope) -> ServiceCredential | None:
         """The service credential of the request; None: where it comes from, none is needed.
@@ -184,8 +195,8 @@ class Gate:
         address = caller.address if caller.is_located else UNKNOWN
         return self._guards.admit(header, address=address, scope=scope)
 
-    def check(self, token: str, *, named_tenant_id: uuid.UUID | None, elsewhere: bool = False) -> Principal:
-        """The user behind an access token that is valid now, not revoked, and of the tenant that was named.
+    def check(self, token: str, *, named_tenant_id: uuid.UUID | None, elsewhere: bool = False) -> tuple[Claims, Bearer]:
+        """What an access token says, and whose it is, if it is valid now, not revoked, and of the named tenant.
 
         `elsewhere`: it is somebody else who asks, and will go by the permissions in it.
         Raises InvalidToken, Unavailable: when the revocations can't be asked, nobody gets in.
@@ -199,7 +210,7 @@ class Gate:
             raise InvalidToken(private="an identifier is not a UUID") from None
         if self._feed.is_refused(bearer, elsewhere=elsewhere):
             raise InvalidToken(private="token_revoked")
-        return Principal(claims, bearer.tenant_id, bearer.user_id, bearer.session_id)
+        return claims, bearer
 
 
 def brings_credential(caller: Caller) -> bool:

@@ -11,16 +11,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from flask import Response
-from pydantic import BaseModel
 
 from payymo.attempts.model import DEVICE_SECONDS, Attempt, Origin, read_tokens
 from payymo.attempts.service import Attempts
 from payymo.errors import InvalidCredentials, InvalidInput, LoginTooOld, MailOff, Overloaded, TooManyRequests
 from payymo.limits.limiter import RateLimiter, account_key, address_key, user_key
-from payymo.sessions.service import LoggedIn
 from payymo.users.model import canonical_email, counted_name
 from payymo.web.caller import Caller
-from payymo.web.routing import render
 
 COOKIE: Final = "payymo-device"
 PREFIX: Final = "__Host-"
@@ -74,23 +71,21 @@ class Door:
         self._attempts.give_back(attempt)
         self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
 
-    def let_in(self, attempt: Attempt, done: LoggedIn, answer: BaseModel) -> Response:
-        """The answer to a login. It takes back what the right password proves, and makes the device known."""
-        cookie = self._attempts.succeeded(attempt, done.user.id, done.session_id)
+    def let_in(self, attempt: Attempt, user_id: uuid.UUID, session_id: uuid.UUID) -> str | None:
+        """Take back what the right password proves, and make the device known: by this cookie, if it is a new one."""
+        cookie = self._attempts.succeeded(attempt, user_id, session_id)
         self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
-        return self._keep(render(answer, 200), attempt.tenant_id, cookie)
+        return cookie
 
-    def remember(
-        self, caller: Caller, tenant_id: uuid.UUID, done: LoggedIn, answer: BaseModel, status: int
-    ) -> Response:
-        """The answer to somebody who has proven themselves otherwise. It makes the device known."""
-        cookie = self._attempts.remember(tenant_id, done.user.id, done.session_id, self._tokens_of(caller, tenant_id))
-        return self._keep(render(answer, status), tenant_id, cookie)
+    def remember(self, caller: Caller, user_id: uuid.UUID, session_id: uuid.UUID) -> str | None:
+        """Make the device of somebody known who has proven themselves otherwise: by this cookie, if it is a new one."""
+        tenant_id = caller.tenant.id
+        return self._attempts.remember(tenant_id, user_id, session_id, self._tokens_of(caller, tenant_id))
 
-    def let_change(self, caller: Caller, attempt: Attempt, email: str, answer: BaseModel) -> Response:
-        """The answer to a user who has changed their password: what was tried before is tried at another one.
+    def let_change(self, caller: Caller, attempt: Attempt, email: str) -> str | None:
+        """A user has changed their password: what was tried before is tried at another one.
 
-        Every device of theirs is forgotten by it, except this one.
+        Every device of theirs is forgotten by it, except this one, which is known by this cookie from now on.
         """
         who = caller.principal
         unlocked = (attempt.origin.account, account_key(attempt.tenant_id, counted_name(email)))
@@ -98,19 +93,10 @@ class Door:
         cookie = self._attempts.remember(attempt.tenant_id, who.user_id, who.session_id, tokens, unlocks=unlocked)
         for account in unlocked:
             self._limiter.forgive(("login",), "account", account, tenant_id=attempt.tenant_id)
-        return self._keep(render(answer, 200), attempt.tenant_id, cookie)
+        return cookie
 
-    def _spend(self, attempt: Attempt) -> None:
-        try:
-            self._limiter.spend("login", "account", attempt.origin.account, tenant=lambda: attempt.tenant_id)
-        except TooManyRequests:
-            self._attempts.give_back(attempt)
-            raise
-
-    def _tokens_of(self, caller: Caller, tenant_id: uuid.UUID) -> tuple[str, ...]:
-        return read_tokens(caller.request.cookies.get(self._name(tenant_id)))
-
-    def _keep(self, response: Response, tenant_id: uuid.UUID, cookie: str | None) -> Response:
+    def keep(self, response: Response, tenant_id: uuid.UUID, cookie: str | None) -> Response:
+        """The answer, with the device's cookie; None: it has one, or gets none."""
         if cookie is not None:
             response.set_cookie(
                 self._name(tenant_id),
@@ -122,6 +108,16 @@ class Door:
                 samesite="Strict",
             )
         return response
+
+    def _spend(self, attempt: Attempt) -> None:
+        try:
+            self._limiter.spend("login", "account", attempt.origin.account, tenant=lambda: attempt.tenant_id)
+        except TooManyRequests:
+            self._attempts.give_back(attempt)
+            raise
+
+    def _tokens_of(self, caller: Caller, tenant_id: uuid.UUID) -> tuple[str, ...]:
+        return read_tokens(caller.request.cookies.get(self._name(tenant_id)))
 
     def _name(self, tenant_id: uuid.UUID) -> str:
         """One for each tenant: tenants of one host have nothing of each other's devices."""

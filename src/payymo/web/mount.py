@@ -12,6 +12,7 @@ from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.audit_api import ActivityApi, AuditApi, PlatformAuditApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
+from payymo.web.console.opening import open_console
 from payymo.web.discovery import DiscoveryApi
 from payymo.web.door import Door
 from payymo.web.event_api import EventApi
@@ -23,8 +24,8 @@ from payymo.web.routing import Mount, Route, routes_of
 from payymo.web.webhook_api import WebhookApi
 
 
-def mount_services(services: Services, blueprint: Blueprint) -> Mount:
-    """Put every route on a blueprint."""
+def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool) -> Mount:
+    """Put every route on a blueprint, and the pages for people, if it is to have any."""
     gate = Gate(
         tenants=services.tenants,
         verifier=services.verifier,
@@ -45,7 +46,7 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
             tenant_id=principal.tenant_id,
             user_id=principal.user_id,
             session_id=principal.session_id,
-            permissions=principal.claims.permissions,
+            permissions=principal.permissions,
             needs=needs,
         )
 
@@ -61,6 +62,8 @@ def mount_services(services: Services, blueprint: Blueprint) -> Mount:
     )
 
     mount.mount(blueprint, *_resources(services, gate, lambda: mount.routes))
+    if has_pages:
+        open_console(services, blueprint, mount, gate, actor_of)
     return mount
 
 

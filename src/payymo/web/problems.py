@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from payymo import errors
 from payymo.errors import PayymoError
+from payymo.web.csrf import ForeignRequest, StaleForm
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -28,6 +29,8 @@ TABLE: Final[dict[type[PayymoError], Row]] = {
     errors.InvalidCredentials: Row(401, "Login failed"),
     errors.LoginTooOld: Row(401, "Recent login required"),
     errors.InsufficientScope: Row(403, "Permission required"),
+    ForeignRequest: Row(403, "Request from another site"),
+    StaleForm: Row(403, "Page out of date"),
     errors.TenantSuspended: Row(403, "Tenant suspended"),
     errors.RegistrationClosed: Row(403, "Registration closed"),
     errors.MailOff: Row(403, "No mail"),

@@ -4,7 +4,7 @@ No unknown or duplicate members, no coercion, the right content type, a size tha
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TypeVar
 
 from flask import request
@@ -44,14 +44,16 @@ def read_body(shape: type[Shape], *, is_optional: bool) -> Shape:
     data = _read_octets()
     if is_optional and not data:
         return shape()
-    return _validate(shape.model_validate, _read_json(data), strict=True)
+    return validate(shape.model_validate, _read_json(data), strict=True)
 
 
-def read_query(shape: type[Shape]) -> Shape:
-    """The query. Raises MalformedRequest, InvalidInput with each problem."""
+def read_query(shape: type[Shape], *, but: Container[str] = ()) -> Shape:
+    """The query, but for some parameters. Raises MalformedRequest, InvalidInput with each problem."""
     if any(len(request.args.getlist(name)) > 1 for name in request.args):
         raise MalformedRequest("A parameter is repeated in the query.")
-    return _validate(shape.model_validate_strings, request.args.to_dict())
+    return validate(
+        shape.model_validate_strings, {name: value for name, value in request.args.items() if name not in but}
+    )
 
 
 def _read_octets() -> bytes:
@@ -98,7 +100,8 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _validate(parse: Callable[..., Shape], data: Any, **options: Any) -> Shape:
+def validate(parse: Callable[..., Shape], data: Any, **options: Any) -> Shape:
+    """What `parse` makes of the data. Raises InvalidInput with each problem."""
     try:
         return parse(data, **options)
     except ValidationError as error:

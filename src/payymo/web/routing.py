@@ -152,7 +152,7 @@ class Mount:
         pacer: Pacer,
     ) -> None:
         self._gate = gate
-        self._pacer = pacer
+        self.pacer = pacer
         self._limiter = limiter
         self._grants_of = grants_of
         self._actor_of = actor_of
@@ -188,7 +188,13 @@ class Mount:
 
     def refuse(self, error: BaseException) -> Response:
         """The answer to an error. What strangers may not know goes to the log, under the request id."""
-        allowed = getattr(error, "valid_methods", None)
+        response = problems.render(self.note(error), request_id=self.request_id())
+        if allowed := getattr(error, "valid_methods", None):
+            response.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110 §15.5.6
+        return response
+
+    def note(self, error: BaseException) -> PayymoError:
+        """What is said of an error; and write down what is not."""
         if isinstance(error, HTTPException):
             error = problems.from_http(error)
         if isinstance(error, InvalidToken | TooManyRequests | Overloaded):
@@ -197,11 +203,7 @@ class Mount:
         elif not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
             caller = self._gate.meet(request, self.request_id)
             self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
-        known = error if isinstance(error, PayymoError) else PayymoError()
-        response = problems.render(known, request_id=self.request_id())
-        if allowed:
-            response.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110 §15.5.6
-        return response
+        return error if isinstance(error, PayymoError) else PayymoError()
 
     def enter(self, declared: Route) -> tuple[Caller, Quota | None]:
         """The caller, counted, authenticated and permitted, in this order."""
@@ -212,7 +214,7 @@ class Mount:
         if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
             quota = self._enter_service(caller, declared.scope)
         elif declared.limit is not None:
-            quota = self._spend(caller, declared.limit)
+            quota = self.spend(caller, declared.limit)
         if declared.authentication == "bearer":
             caller.user = self._gate.authenticate(caller)
         if declared.permission is not None:
@@ -228,7 +230,7 @@ class Mount:
         try:
             caller.service = self._gate.admit(caller, scope)
         except PayymoError as refusal:
-            self._spend(caller, SERVICE_TIER)
+            self.spend(caller, SERVICE_TIER)
             if isinstance(refusal, InsufficientScope):
                 reason = refusal.private
                 self._log.write(Event("permission.required", "refused", trace=caller.trace, reason=reason))
@@ -236,10 +238,11 @@ class Mount:
         if caller.comes_again:
             return None
         if caller.service is None:
-            return self._spend(caller, SERVICE_TIER)
+            return self.spend(caller, SERVICE_TIER)
         return self._limiter.spend(SERVICE_TIER, "credential", caller.service.id.hex, service=caller.service.name)
 
-    def _spend(self, caller: Caller, tier: Tier) -> Quota | None:
+    def spend(self, caller: Caller, tier: Tier) -> Quota | None:
+        """Count a request of this address. Raises TooManyRequests."""
         return self._limiter.spend(tier, "address", address_key(caller.address), tenant=lambda: _tenant_of(caller))
 
     def admit(self, guarded: Guarded) -> tuple[Response | None, Caller | None]:
@@ -257,7 +260,7 @@ class Mount:
         """The permission has to be in the token, and still be granted: what was taken away since does not count."""
         principal = caller.principal
         granted = self._grants_of(principal).permissions
-        if not (principal.claims.allows(permission) and permits(granted, permission)):
+        if not (permits(principal.permissions, permission) and permits(granted, permission)):
             event = Event("permission.required", "refused", trace=caller.trace, user_id=principal.user_id)
             self._record(replace(event, tenant_id=principal.tenant_id, reason=permission))
             raise InsufficientScope
@@ -265,7 +268,7 @@ class Mount:
 
     def _view(self, declared: Route, handler: Callable[..., Any]) -> Callable[..., Response]:
         def view(**path: Any) -> Response:
-            began, caller, quota = self._pacer.clock(), None, None
+            began, caller, quota = self.pacer.clock(), None, None
             try:
                 caller, quota = self.enter(declared)
                 answer = handler(caller, **path, **_read(declared))
@@ -276,7 +279,7 @@ class Mount:
                     quota = Quota(error.tier, error.limit, error.window_seconds, 0, error.retry_after)
             if quota is not None:
                 add_quota(response, quota)
-            self._pacer.hold(declared.pace, response.status_code, caller, began=began)
+            self.pacer.hold(declared.pace, response.status_code, caller, began=began)
             return response
 
         return view

@@ -7,7 +7,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0007"
+revision = "f0008"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -20,6 +20,7 @@ ROLES = {
         "roles": "SELECT, INSERT, UPDATE, DELETE",
         "user_roles": "SELECT, INSERT, UPDATE, DELETE",
         "sessions": "SELECT, INSERT, UPDATE, DELETE",
+        "browsers": "SELECT, INSERT, UPDATE, DELETE",
         "token_revocations": "SELECT, INSERT",
         "revocation_counter": "SELECT, UPDATE",
         "master_keys": "SELECT",
@@ -54,6 +55,7 @@ ROLES = {
             "roles",
             "user_roles",
             "sessions",
+            "browsers",
             "token_revocations",
             "service_revocations",
             "revocation_counter",
@@ -100,7 +102,7 @@ CERTIFICATE_STATES = ("requested", *KEY_STATES)
 GUESSING = ("login_attempts", "login_failures", "login_minutes", "known_devices", "lockout_notices", "tenant_limits")
 WALLED = {"tenants": "id"} | dict.fromkeys(
     (
-        *("users", "roles", "user_roles", "sessions", "token_revocations", "data_keys", "secrets"),
+        *("users", "roles", "user_roles", "sessions", "browsers", "token_revocations", "data_keys", "secrets"),
         *("password_policies", "one_time_links", "mails", "mail_senders"),
     ),
     "tenant_id",
@@ -154,6 +156,7 @@ def downgrade() -> None:
         "revocation_counter",
         "service_revocations",
         "token_revocations",
+        "browsers",
         "sessions",
         "user_roles",
         "roles",
@@ -272,6 +275,22 @@ def _sessions_and_revocations() -> None:
     )
     op.create_index("ix_sessions_tenant_id_user_id", "sessions", ["tenant_id", "user_id"])
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    op.create_table(
+        "browsers",
+        _tenant(),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        _moment("proven_at"),
+        _moment("used_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "session_id"),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "session_id"],
+            ["sessions.tenant_id", "sessions.id"],
+            name="fk_browsers_tenant_id_session_id",
+            ondelete="CASCADE",
+        ),
+    )
     op.create_table(
         "token_revocations",
         _tenant(),

@@ -1,0 +1,55 @@
+"""The cookies of the pages: who is signed in, and which browser a form was made for before that.
+
+`__Host-`: nobody but this host sets a cookie of this name (RFC 6265bis §4.1.3.2); for https alone. `Lax`: a link in a
+mail finds its reader signed in; what changes something is checked otherwise, too (`payymo.web.csrf`).
+"""
+
+import base64
+import binascii
+from typing import Final
+
+from flask import Request, Response
+
+SESSION: Final = "payymo-session"
+VISIT: Final = "payymo-visit"
+VISIT_BYTES: Final = 32
+_PREFIX: Final = "__Host-"
+
+
+class Cookies:
+    """Reads and sets them."""
+
+    def __init__(self, *, is_https: bool) -> None:
+        self._is_https = is_https
+        self._session, self._visit = ((f"{_PREFIX}{name}" if is_https else name) for name in (SESSION, VISIT))
+
+    def session(self, request: Request) -> str | None:
+        """What stands for a session, as the browser says it."""
+        return request.cookies.get(self._session)
+
+    def visit(self, request: Request) -> bytes | None:
+        """The secret of a browser in which nobody is signed in."""
+        try:
+            secret = base64.b64decode(request.cookies.get(self._visit, ""), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        return secret if len(secret) == VISIT_BYTES else None
+
+    def keep_session(self, response: Response, text: str) -> None:
+        """Stay signed in until the browser is closed. What was before is forgotten."""
+        self._set(response, self._session, text)
+        self._drop(response, self._visit)
+
+    def drop_session(self, response: Response) -> None:
+        """Be signed in no more."""
+        self._drop(response, self._session)
+
+    def keep_visit(self, response: Response, secret: bytes) -> None:
+        """Know this browser again, though nobody is signed in."""
+        self._set(response, self._visit, base64.urlsafe_b64encode(secret).decode())
+
+    def _set(self, response: Response, name: str, text: str) -> None:
+        response.set_cookie(name, text, path="/", secure=self._is_https, httponly=True, samesite="Lax")
+
+    def _drop(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, path="/", secure=self._is_https, httponly=True, samesite="Lax")

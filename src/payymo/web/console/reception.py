@@ -1,0 +1,207 @@
+"""Receives whoever comes to a page: counts them, finds out who they are, and turns refusals into pages.
+
+What costs least comes first: where the request comes from, the limit, who sends it, whether the form belongs to their
+session, and what they may do.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import quote
+
+from flask import Blueprint, Response, request
+
+from payymo.clock import Clock
+from payymo.errors import InsufficientScope, LoginTooOld, MissingToken, Overloaded, PayymoError
+from payymo.logs import Event
+from payymo.roles.service import Actor
+from payymo.sessions.browsers import Browsers
+from payymo.web import problems
+from payymo.web.caller import Gate, Principal
+from payymo.web.console import forms
+from payymo.web.console.assets import PREFIX, Assets
+from payymo.web.console.cookies import Cookies
+from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
+from payymo.web.console.rendering import Renderer
+from payymo.web.console.visit import Visit
+from payymo.web.csrf import require_own_origin, require_token
+from payymo.web.pacing import SHED
+from payymo.web.reading import read_query
+from payymo.web.routing import Mount
+
+ActorOf = Callable[[Principal, str], Actor]
+Handlers = Mapping[str, tuple[Page, Callable[..., Answer]]]
+ASSETS: Final = f"{PREFIX}<path:name>"
+"""Not limited: one page takes several, and they are remembered."""
+HTMX: Final = "HX-Request"
+OF_ALL: Final = ("done", "tenant")
+"""Parameters that every page understands."""
+
+
+class Reception:
+    """Puts desks on a blueprint."""
+
+    def __init__(
+        self,
+        *,
+        mount: Mount,
+        gate: Gate,
+        browsers: Browsers,
+        actor_of: ActorOf,
+        record: Callable[[Event], None],
+        cookies: Cookies,
+        assets: Assets,
+        renderer: Renderer,
+        clock: Clock,
+    ) -> None:
+        self._mount = mount
+        self._gate = gate
+        self._browsers = browsers
+        self._actor_of = actor_of
+        self._record = record
+        self._cookies = cookies
+        self._assets = assets
+        self._renderer = renderer
+        self._clock = clock
+        self.pages: list[Page] = []
+
+    def open(self, blueprint: Blueprint, *desks: object) -> None:
+        """Add every page of the desks, and the files that pages are made with."""
+        for desk in desks:
+            handlers = {declared.name: (declared, handler) for declared, handler in pages_of(desk)}
+            for declared, handler in handlers.values():
+                self.pages.append(declared)
+                blueprint.add_url_rule(
+                    declared.path,
+                    endpoint=f"{type(desk).__name__}-{declared.name}",
+                    view_func=self._view(declared, handler, handlers),
+                    methods=[declared.method],
+                    merge_slashes=False,
+                )
+        blueprint.add_url_rule(ASSETS, endpoint="console-assets", view_func=self._asset, merge_slashes=False)
+
+    def _asset(self, name: str) -> Response:
+        return self._assets.answer(request, f"{PREFIX}{name}")
+
+    def _view(self, declared: Page, handler: Callable[..., Answer], handlers: Handlers) -> Callable[..., Response]:
+        pacer = self._mount.pacer
+
+        def view(**path: Any) -> Response:
+            began = pacer.clock()
+            caller = self._gate.meet(request, self._mount.request_id)
+            visit = Visit(caller, self._cookies, None, self._cookies.visit(request))
+            try:
+                self._enter(declared, visit)
+                answer = handler(visit, **path, **_inputs(declared, visit))
+            except Exception as error:  # noqa: BLE001 - the one place where every error becomes a page
+                answer = self._refuse(declared, handlers, visit, self._mount.note(error), path)
+            response = self._respond(answer, visit)
+            pacer.hold(declared.pace, response.status_code, caller, began=began)
+            return response
+
+        return view
+
+    def _enter(self, declared: Page, visit: Visit) -> None:
+        if SHED in request.environ:
+            raise Overloaded
+        if declared.method == "POST":
+            require_own_origin(request)
+            visit.fields = forms.read_fields(request)
+        if declared.access == "anyone":
+            visit.caller.name_tenant(visit.fields.get("tenant") or request.args.get("tenant") or None)
+        self._mount.spend(visit.caller, declared.limit)
+        self._recognise(visit)
+        if declared.access == "signed-in" and visit.visitor is None:
+            raise MissingToken
+        if declared.method == "POST":
+            require_token(visit.fields.get(forms.TOKEN_FIELD, ""), visit.secret)
+        if declared.permission is not None:
+            self._require(visit, declared.permission)
+        if declared.is_dangerous and not visit.browser.is_fresh_at(int(self._clock())):
+            raise LoginTooOld
+
+    def _recognise(self, visit: Visit) -> None:
+        """Find out who is behind the cookie. Where the host has a tenant of its own, nobody of another one is."""
+        text = self._cookies.session(request)
+        visitor = None if text is None else self._browsers.find(text)
+        if visitor is None:
+            return
+        named = visit.caller.named_tenant_id
+        if named is not None and named != visitor.browser.tenant_id and visit.caller.slug is None:
+            return
+        browser = visitor.browser
+        visit.visitor = visitor
+        visit.secret = visitor.secret
+        permissions = visitor.grants.permissions
+        visit.caller.user = Principal(browser.tenant_id, browser.user_id, browser.session_id, permissions)
+
+    def _require(self, visit: Visit, permission: str) -> None:
+        """The permission has to be granted now. The transaction that acts on it asks again."""
+        principal = visit.caller.principal
+        if not visit.may(permission):
+            event = Event("permission.required", "refused", trace=visit.caller.trace, user_id=principal.user_id)
+            self._record(replace(event, tenant_id=principal.tenant_id, reason=permission))
+            raise InsufficientScope
+        visit.caller.permitted = self._actor_of(principal, permission)
+
+    def _refuse(
+        self, declared: Page, handlers: Handlers, visit: Visit, refusal: PayymoError, path: Mapping[str, Any]
+    ) -> Answer:
+        """What is shown instead. What was typed is not lost, whatever was wrong."""
+        row = problems.row_of(refusal)
+        if isinstance(refusal, MissingToken) and visit.visitor is None:
+            return self._first(declared, visit, "sign_in.html", "/sign-in")
+        if isinstance(refusal, LoginTooOld) and visit.visitor is not None and declared.is_dangerous:
+            return self._first(declared, visit, "confirm.html", "/confirm")
+        if declared.refused is not None and row.status < 500 and _is_known(visit, declared):
+            visit.tried = forms.tried(visit.fields, refusal)
+            shown, show = handlers[declared.refused]
+            query = {} if shown.query is None else {"query": shown.query()}
+            sheet = show(visit, **path, **query)
+            if isinstance(sheet, Sheet):
+                return Sheet(sheet.template, sheet.facts, row.status)
+        detail = PayymoError.default_detail if row.status == 500 else refusal.detail
+        return Sheet("refusal.html", {"title": row.title, "detail": detail}, row.status)
+
+    def _first(self, declared: Page, visit: Visit, template: str, page: str) -> Answer:
+        """Have them prove themselves, and then go on where they were."""
+        if declared.method == "GET":
+            whole = request.full_path.rstrip("?")
+            return Onward(f"{page}?next={quote(whole, safe='/')}")
+        typed = [[name, value] for name, values in forms.keep(visit.fields).items() for value in values]
+        return Sheet(template, {"next": request.path, "kept": json.dumps(typed)}, 401)
+
+    def _respond(self, answer: Answer, visit: Visit) -> Response:
+        if isinstance(answer, Sheet):
+            response = self._renderer.render(answer, visit)
+        elif isinstance(answer, Onward):
+            response = _go_on(answer)
+        else:
+            response = answer
+        for act in visit.after:
+            act(response)
+        return response
+
+
+def _is_known(visit: Visit, declared: Page) -> bool:
+    return declared.access == "anyone" or visit.visitor is not None
+
+
+def _go_on(answer: Onward) -> Response:
+    """Fetched by htmx, another page is to take the place of this one, and not to get into it."""
+    target = answer.path
+    if answer.notice is not None:
+        target += f"{'&' if '?' in target else '?'}done={answer.notice}"
+    if request.headers.get(HTMX) == "true":
+        return Response(status=204, headers={"HX-Redirect": target})
+    return Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
+
+
+def _inputs(declared: Page, visit: Visit) -> dict[str, object]:
+    found: dict[str, object] = {}
+    if declared.form is not None:
+        found["form"] = forms.read_form(declared.form, visit.fields)
+    if declared.query is not None:
+        found["query"] = read_query(declared.query, but=OF_ALL)
+    return found

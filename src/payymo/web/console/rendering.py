@@ -1,0 +1,112 @@
+"""Turns a sheet into an answer: Jinja, the headers of a page, and what every page shows.
+
+Whatever a page is told is escaped. Only scripts and stylesheets that bear the nonce of this one answer are used (CSP
+level 3): text that has got into a page in spite of all runs nothing.
+"""
+
+import gettext
+import gzip
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from flask import Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from payymo.clock import Clock
+from payymo.entropy import Entropy
+from payymo.web.console.assets import Assets, takes_gzip
+from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
+from payymo.web.console.pages import NOTICES, Sheet
+from payymo.web.console.visit import Visit
+from payymo.web.csrf import make_token
+
+POLICY: Final = (
+    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src 'self'"
+)
+HEADERS: Final = {
+    # `no-referrer` would take the Origin away from our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Cookie, Accept-Encoding, HX-Request",
+}
+
+
+class Renderer:
+    """Makes pages. `facts`: what all of them are told."""
+
+    def __init__(self, *, entropy: Entropy, clock: Clock, assets: Assets, facts: Mapping[str, object]) -> None:
+        self._entropy = entropy
+        self._clock = clock
+        self._jinja = Environment(
+            loader=PackageLoader("payymo.web.console"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        # English; another language is a catalogue of these texts.
+        self._jinja.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+        self._jinja.filters.update(moment=moment, machine_time=machine_time, device=device)
+        self._jinja.globals.update(assets=assets.paths, csrf_field=TOKEN_FIELD, kept_field=KEPT_FIELD, **facts)
+
+    def render(self, sheet: Sheet, visit: Visit) -> Response:
+        """The answer."""
+        nonce, place = self._entropy.token(18), visit.place
+        if visit.secret is None:
+            secret = visit.secret = self._entropy.bytes(32)
+            visit.after.append(lambda response: visit.cookies.keep_visit(response, secret))
+        text = self._jinja.get_template(sheet.template).render(
+            visit=visit,
+            tried=visit.tried,
+            slug=place[0] if place else None,
+            tenant=place[1] if place else None,
+            csrf=make_token(visit.secret, self._entropy),
+            nonce=nonce,
+            notice=NOTICES.get(visit.caller.request.args.get("done", "")),
+            path=visit.caller.request.path,
+            request_id=visit.caller.request_id,
+            now=int(self._clock()),
+            **sheet.facts,
+        )
+        response = Response(text, sheet.status, content_type="text/html; charset=utf-8")
+        response.headers.update(HEADERS)
+        response.headers["Content-Security-Policy"] = POLICY.format(nonce=nonce)
+        if takes_gzip(visit.caller.request):
+            response.set_data(gzip.compress(text.encode(), compresslevel=5, mtime=0))
+            response.headers["Content-Encoding"] = "gzip"
+        return response
+
+
+def moment(seconds: float) -> str:
+    """A time for people, in UTC."""
+    return time.strftime("%-d %b %Y, %H:%M UTC", time.gmtime(seconds))
+
+
+def machine_time(seconds: float) -> str:
+    """The same for programs (RFC 3339)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+_BROWSERS: Final = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"))
+_SYSTEMS: Final = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
+def device(user_agent: str) -> str:
+    """What a user agent calls itself, in words. It may lie, and for what people recognise that does no harm."""
+    names = (*_BROWSERS, ("Safari/", "Safari"))
+    browser = next((name for mark, name in names if mark in user_agent), None)
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), None)
+    if browser is None:
+        return user_agent.partition(" ")[0][:40] or "Unknown program"
+    return f"{browser} on {system}" if system else browser

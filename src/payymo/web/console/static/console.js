@@ -1,0 +1,58 @@
+// What pages do beyond what HTML does. Without it, all of them work.
+"use strict";
+
+// A form is sent once, however often its button is pressed; again, if one comes back to the page.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "1";
+  form.querySelectorAll("button").forEach((button) => button.setAttribute("aria-disabled", "true"));
+  if (form.hasAttribute("data-stays")) setTimeout(() => release(form), 1500);
+});
+function release(form) {
+  delete form.dataset.sent;
+  form.querySelectorAll("button").forEach((button) => button.removeAttribute("aria-disabled"));
+}
+window.addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach(release));
+
+// A link from a mail has its token behind the #, which browsers send to no server. It goes into the form, and away.
+for (const form of document.querySelectorAll("form[data-from-fragment]")) {
+  const given = new URLSearchParams(location.hash.slice(1));
+  if (given.get("token")) {
+    form.elements.token.value = given.get("token");
+    if (given.get("tenant")) form.elements.tenant.value = given.get("tenant");
+    form.querySelector("[data-without-fragment]").hidden = true;
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+}
+
+// What was done is said once.
+if (new URLSearchParams(location.search).has("done")) {
+  const here = new URL(location.href);
+  here.searchParams.delete("done");
+  history.replaceState(null, "", here.pathname + here.search);
+}
+
+// Times, as the reader's clock and language have them.
+const words = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    time.title = time.textContent;
+    time.textContent = words.format(new Date(time.dateTime));
+  }
+}
+localise(document);
+document.addEventListener("htmx:afterSwap", (event) => localise(event.target));
+
+// A refused form: to where something has to be corrected.
+document.querySelector("[aria-invalid=true]")?.focus();
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  button.textContent = button.dataset.copied;
+});

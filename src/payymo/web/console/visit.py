@@ -1,0 +1,76 @@
+"""One request for a page: who is there, what they have sent, and what the answer does to their browser."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import Response
+from werkzeug.datastructures import MultiDict
+
+from payymo.errors import MissingToken, PayymoError
+from payymo.sessions.browser import Browser, Cookie, Visitor
+from payymo.users.model import User
+from payymo.web.caller import Caller
+from payymo.web.console.cookies import Cookies
+from payymo.web.console.forms import Tried
+from payymo_guard import permits
+
+
+@dataclass(slots=True)
+class Visit:
+    """`secret`: what the tokens of forms are made of; None: nobody is signed in, and the browser has none yet."""
+
+    caller: Caller
+    cookies: Cookies
+    visitor: Visitor | None
+    secret: bytes | None
+    fields: MultiDict[str, str] = field(default_factory=MultiDict)
+    tried: Tried = field(default_factory=Tried)
+    after: list[Callable[[Response], object]] = field(default_factory=list)
+    """What is done to the answer, whatever it is."""
+
+    @property
+    def who(self) -> Visitor:
+        """Who is signed in. Raises MissingToken."""
+        if self.visitor is None:
+            raise MissingToken
+        return self.visitor
+
+    @property
+    def browser(self) -> Browser:
+        """Their browser."""
+        return self.who.browser
+
+    @property
+    def user(self) -> User:
+        """The user."""
+        return self.who.user
+
+    @property
+    def tenant_id(self) -> uuid.UUID:
+        """Whose pages these are: of the user, else of the tenant that the request names. Raises TenantUnknown."""
+        return self.caller.tenant.id if self.visitor is None else self.visitor.browser.tenant_id
+
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """The tenant, as requests name it and as people do; None: there is no such tenant."""
+        if self.visitor is not None:
+            return self.visitor.browser.tenant_slug, self.visitor.browser.tenant_name
+        try:
+            return self.caller.tenant.slug, self.caller.tenant.name
+        except PayymoError:
+            return None
+
+    def may(self, permission: str) -> bool:
+        """Whether they hold a permission now. For what is shown: what is done asks again where it is done."""
+        return self.visitor is not None and permits(self.visitor.grants.permissions, permission)
+
+    def carry(self, cookie: Cookie) -> None:
+        """Have the browser bring this cookie from now on."""
+        self.secret = cookie.secret.secret
+        self.after.append(lambda response: self.cookies.keep_session(response, cookie.text))
+
+    def leave(self) -> None:
+        """Have the browser forget its session."""
+        self.visitor, self.secret = None, None
+        self.after.append(self.cookies.drop_session)

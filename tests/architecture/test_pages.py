@@ -1,0 +1,74 @@
+"""What every page declares, held against lists that are written out here on purpose."""
+
+import re
+import typing
+
+import pytest
+
+from payymo.limits.model import Tier
+from payymo.web.console.opening import list_pages
+from payymo.web.console.pages import Page
+
+PAGES = sorted(list_pages(), key=lambda page: (page.path, page.method))
+OPEN = {
+    ("GET", "/"),
+    ("GET", "/change-email"),
+    ("GET", "/forgot-password"),
+    ("GET", "/register"),
+    ("GET", "/reset-password"),
+    ("GET", "/sign-in"),
+    ("GET", "/unlock"),
+    ("GET", "/verify-email"),
+    ("POST", "/change-email"),
+    ("POST", "/forgot-password"),
+    ("POST", "/register"),
+    ("POST", "/reset-password"),
+    ("POST", "/sign-in"),
+    ("POST", "/unlock"),
+    ("POST", "/verify-email"),
+}
+"""Everybody sees these."""
+GUESSED = {
+    ("POST", "/account/email"),
+    ("POST", "/account/password"),
+    ("POST", "/confirm"),
+    ("POST", "/reset-password"),
+    ("POST", "/sign-in"),
+}
+"""A password or a link is looked at: limited like a login, and refusals take the same time."""
+
+
+def label(page: Page) -> str:
+    """How a test's name shows a page."""
+    return f"{page.method} {page.path}"
+
+
+def test_every_page_asks_who_it_is_but_for_a_short_list() -> None:
+    """A page that anybody may see is a decision that stands in this file."""
+    assert {(page.method, page.path) for page in PAGES if page.access == "anyone"} == OPEN
+
+
+def test_every_page_is_limited_and_what_can_be_guessed_at_like_a_login() -> None:
+    """There is no page that can be asked for without an end."""
+    assert {page.limit for page in PAGES} <= set(typing.get_args(Tier))
+    assert all(page.limit == "login" and page.pace.holds for page in PAGES if (page.method, page.path) in GUESSED)
+
+
+def test_no_page_is_declared_twice() -> None:
+    """One method on one path is one page."""
+    assert len({(page.method, page.path) for page in PAGES}) == len(PAGES)
+
+
+def test_only_forms_change_something() -> None:
+    """A page that is fetched takes no form; one that takes a form is sent."""
+    assert [label(page) for page in PAGES if page.form is not None and page.method == "GET"] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.form is not None], ids=label)
+def test_a_refused_form_is_shown_again(page: Page) -> None:
+    """Nothing that was typed is lost: every form says on which page it comes back."""
+    shown = {found.name: found for found in PAGES if found.method == "GET"}
+    assert page.refused in shown
+    assert (shown[page.refused].access, shown[page.refused].permission) == (page.access, page.permission) or re.search(
+        ":write$", page.permission or ""
+    )
