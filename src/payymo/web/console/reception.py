@@ -112,8 +112,10 @@ class Reception:
             visit.caller.name_tenant(visit.fields.get("tenant") or request.args.get("tenant") or None)
         self._mount.spend(visit.caller, declared.limit)
         self._recognise(visit)
-        if declared.access == "signed-in" and visit.visitor is None:
-            raise MissingToken
+        if visit.visitor is None:
+            if declared.access == "signed-in":
+                raise MissingToken
+            _ = visit.tenant_id  # there is none: then there are no pages of it
         if declared.method == "POST":
             require_token(visit.fields.get(forms.TOKEN_FIELD, ""), visit.secret)
         if declared.permission is not None:

@@ -1,0 +1,192 @@
+"""Getting in by pages: registration, links from mails, and what strangers learn on the way."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from payymo.links.model import LinkKind
+from payymo.logs import Trace
+from payymo.web.console.opening import list_pages
+from payymo.web.mount import list_routes
+from payymo.web.pacing import Pace
+from tests.support.house import PASSWORD, Database, House
+from tests.support.mail import LINK, MailServer, deliver, mail_server, text_of
+from tests.support.surfer import Surfer
+
+NEW = "the quiet teapot climbs a hill"
+WORDS = {"email": "alice@example.com", "username": "alice", "password": NEW}
+TWINS = {
+    "/sign-in": "/api/auth/login",
+    "/register": "/api/auth/register",
+    "/confirm": "/api/auth/password/change",
+    "/account/password": "/api/auth/password/change",
+    "/account/email": "/api/auth/email/change",
+    "/forgot-password": "/api/auth/password/reset",
+    "/reset-password": "/api/auth/password/reset/confirm",
+    "/verify-email": "/api/auth/email/verify",
+    "/change-email": "/api/auth/email/change/confirm",
+    "/unlock": "/api/auth/unlock",
+}
+"""Pages that do what a route does."""
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """A mail server on the loopback."""
+    with mail_server() as found:
+        yield found
+
+
+@pytest.fixture
+def house(sqlite_database: Database, server: MailServer) -> Iterator[House]:
+    """A service that sends mail."""
+    built = House(sqlite_database, mail=server.settings())
+    yield built
+    built.close()
+
+
+def link_of(house: House, server: MailServer) -> tuple[str, str, str]:
+    """The newest link that was sent: all of it, its token, its tenant."""
+    deliver(house)
+    found = LINK.search(text_of(server.received[-1]))
+    assert found is not None
+    return found[0], found[1], found[2]
+
+
+@pytest.mark.parametrize(("path", "twin"), TWINS.items())
+def test_a_page_costs_and_takes_what_its_route_does(path: str, twin: str) -> None:
+    """No way round a limit, and no answer that tells by its time what the API does not."""
+    [page] = [found for found in list_pages() if (found.method, found.path) == ("POST", path)]
+    [route] = [found for found in list_routes() if (found.method, found.path) == ("POST", twin)]
+    assert page.limit == route.limit
+    assert page.pace == route.pace != Pace()
+
+
+def test_a_registration_signs_in_and_keeps_what_was_typed_while_it_is_refused(sqlite_house: House) -> None:
+    """Each problem stands at its field; the password is not shown again."""
+    surfer = Surfer(sqlite_house)
+    surfer.get("/register")
+    answer = surfer.submit("/register", email="no address", username="alice", password="pA§1")
+    assert answer.status_code == 422
+    assert answer.text.count('aria-invalid="true"') == 2
+    assert 'value="no address"' in answer.text
+    assert "pA§1" not in answer.text
+    assert surfer.submit("/register", **WORDS).status_code == 200
+    assert "alice@example.com" in surfer.get("/account").text
+
+
+def test_nobody_registers_where_it_is_closed(sqlite_database: Database) -> None:
+    """Neither by the page nor by a form that was kept; and nothing leads there."""
+    house = House(sqlite_database, registration={"enabled": False})
+    surfer = Surfer(house)
+    assert "/register" not in surfer.get("/sign-in").text
+    fields = surfer.forms[0].fields
+    assert surfer.get("/register").status_code == 403
+    assert surfer.post("/register", [*fields, *WORDS.items()]).status_code == 403
+    house.close()
+
+
+def test_a_wrong_login_says_one_sentence_whoever_it_was(sqlite_house: House) -> None:
+    """Somebody, nobody, and who is disabled: the same page, but for its nonce, its token and what was typed."""
+    sqlite_house.user("alice")
+    bob = sqlite_house.user("bob")
+    sqlite_house.services.administration.change_user(
+        sqlite_house.default.id, bob.id, status="disabled", by=None, trace=Trace()
+    )
+    texts = set()
+    for name, password in (("alice", "wrong"), ("nobody", "wrong"), ("bob", PASSWORD)):
+        surfer = Surfer(sqlite_house)
+        answer = surfer.sign_in(name, password)
+        assert answer.status_code == 401
+        texts.add(surfer.text)
+    assert len(texts) == 1
+    assert "The e-mail address or the password is wrong." in texts.pop()
+
+
+def test_a_forgotten_password_is_replaced_by_a_link(house: House, server: MailServer) -> None:
+    """The page says the same for everybody; the link works once, pasted whole, and every session ends."""
+    house.user("alice", tenant=house.tenant("acme"))
+    surfer, stranger = Surfer(house, tenant="acme"), Surfer(house, tenant="acme")
+    surfer.sign_in()
+    said = set()
+    for name in ("alice", "nobody"):
+        stranger.get("/forgot-password?tenant=acme")
+        stranger.submit("/forgot-password", email=f"{name}@example.com")
+        said.add(stranger.text)
+        deliver(house)
+    assert len(said) == 1
+    deliver(house)
+    url, _, tenant = link_of(house, server)
+    assert (url.startswith(f"{house.settings.issuer}/reset-password#"), tenant) == (True, "acme")
+    for password, status in (("short", 422), (NEW, 200), (NEW, 422)):
+        stranger.get("/reset-password")
+        assert stranger.submit("/reset-password", token=url, new_password=password).status_code == status
+        assert url not in stranger.answer.text
+    assert surfer.open("GET", "/account").status_code == 303
+    assert Surfer(house, tenant="acme").sign_in(password=NEW).status_code == 200
+
+
+def test_an_address_is_verified_and_changed_by_links(sqlite_database: Database, server: MailServer) -> None:
+    """Opening the page changes nothing: scanners open every link of a mail."""
+    house = House(sqlite_database, mail=server.settings(), registration={"verify_email": "required"})
+    surfer = Surfer(house)
+    surfer.get("/register")
+    assert surfer.submit("/register", **WORDS).status_code == 200
+    assert "A mail is on its way" in surfer.text
+    deliver(house)
+    _, token, tenant = link_of(house, server)
+    assert Surfer(house).sign_in(password=NEW).status_code == 401
+    surfer.get("/verify-email")
+    assert Surfer(house).sign_in(password=NEW).status_code == 401
+    surfer.submit("/verify-email", token=token, tenant=tenant)
+    assert "Your address is verified." in surfer.text
+    surfer.sign_in(password=NEW)
+    surfer.get("/account/email")
+    assert surfer.submit("/account/email", new_email="al@example.com", current_password="wrong").status_code == 401
+    assert surfer.submit("/account/email", new_email="al@example.com", current_password=NEW).status_code == 200
+    _, token, _ = link_of(house, server)
+    surfer.get("/change-email")
+    surfer.submit("/change-email", token=token)
+    assert "al@example.com" in surfer.get("/account").text
+    house.close()
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/verify-email", "verify-email"), ("/unlock", "unlock")])
+def test_a_link_of_nobody_is_one_sentence(house: House, path: str, kind: LinkKind) -> None:
+    """A token of another kind, garbage, a link without one, of a tenant that does not exist."""
+    user = house.user("alice")
+    other: LinkKind = "unlock" if kind == "verify-email" else "verify-email"
+    with house.by_hand(house.default.id) as tx:
+        made = house.services.links.issue(tx, other, user.id, bound_to=("x",))
+    surfer = Surfer(house)
+    for token in (made.url, "garbage", "https://x.example/#a=b", "https://x.example/#token=a&token=b"):
+        surfer.get(path)
+        assert surfer.submit(path, token=token).status_code == 422
+        assert "This link is not valid any more." in surfer.text
+    assert surfer.submit(path, token="https://x.example/#token=a&tenant=nowhere").status_code == 404
+
+
+def test_where_no_mail_is_sent_one_is_told(sqlite_house: House) -> None:
+    """An error that says what to do, on the page."""
+    surfer = Surfer(sqlite_house)
+    surfer.get("/forgot-password")
+    assert surfer.submit("/forgot-password", email="alice@example.com").status_code == 403
+    assert "This service sends no mail. Ask an administrator." in surfer.text
+
+
+def test_pages_are_of_the_tenant_that_is_named(sqlite_house: House) -> None:
+    """By the address of the page, through the form, and not of one that there is not."""
+    acme = sqlite_house.tenant("acme")
+    sqlite_house.user("alice", tenant=acme)
+    surfer = Surfer(sqlite_house, tenant="acme")
+    assert "Acme" in surfer.get("/sign-in?tenant=acme").text
+    assert surfer.sign_in().status_code == 200
+    assert "Acme" in surfer.get("/account").text
+    assert Surfer(sqlite_house).sign_in().status_code == 401
+    assert surfer.submit("/sign-out").status_code == 200
+    assert "Acme" in surfer.text
+    for slug in ("nowhere", "../x", "\x00", "x" * 64, "Acme"):
+        stranger = Surfer(sqlite_house)
+        answer = stranger.open("GET", "/sign-in", query_string={"tenant": slug})
+        fields = {"csrf": "x", "tenant": slug, "email": "a@example.com", "password": "x"}
+        assert (answer.status_code, stranger.post("/sign-in", fields).status_code) == (404, 404)
