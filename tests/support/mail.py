@@ -107,10 +107,14 @@ def mail_server(folder: Path | None = None, *, implicit: bool = False) -> Iterat
             auth_require_tls=not implicit, **starttls
         )  # fmt: skip
 
-    listener = loop.run_until_complete(loop.create_server(serve, "127.0.0.1", 0, ssl=context if implicit else None))
-    found.port = listener.sockets[0].getsockname()[1]
+    async def listen() -> asyncio.Server:
+        return await loop.create_server(serve, "127.0.0.1", 0, ssl=context if implicit else None)
+
+    # In its own thread altogether: a browser test has a running loop in this one.
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    listener = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
+    found.port = listener.sockets[0].getsockname()[1]
     try:
         yield found
     finally:
