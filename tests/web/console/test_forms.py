@@ -48,7 +48,7 @@ def filled(path: str) -> str:
     ids=str,
 )
 def test_what_another_site_may_have_caused_is_refused(sqlite_house: House, headers: dict[str, str]) -> None:
-    """The Origin matrix: null, a subdomain, another port, a look-alike, missing; whatever else is right."""
+    """CVE-2025-24358, CVE-2025-47909, CVE-2023-45128. The Origin matrix: null, a subdomain, another port, a look-alike, missing; whatever else is right."""
     surfer = signed_in(sqlite_house)
     surfer.get("/account")
     answer = surfer.send("/sign-out", headers=headers)
@@ -81,7 +81,7 @@ def test_no_form_works_without_its_token(sqlite_house: House, path: str) -> None
 
 
 def test_a_token_is_good_for_one_session(sqlite_house: House) -> None:
-    """Of another browser, of the time before login, of the session before: refused. Login itself, too (login CSRF)."""
+    """CVE-2025-68481. Of another browser, of the time before login: refused. Login itself, too (login CSRF)."""
     surfer, other = signed_in(sqlite_house), Surfer(sqlite_house)
     other.get("/sign-in")
     theirs = dict(other.forms[0].fields)["csrf"]
@@ -178,7 +178,7 @@ def test_dangerous_acts_ask_for_the_password_after_five_minutes(sqlite_house: Ho
     ],
 )
 def test_one_goes_on_within_the_site_only(path: str) -> None:
-    """Open redirects: two slashes, backslashes, controls, schemes, and what browsers make of them."""
+    """CVE-2021-32618, CVE-2023-49438, CVE-2021-23401, CVE-2021-32805: slashes, backslashes, controls, schemes."""
     assert within(path) == HOME
 
 

@@ -32,7 +32,7 @@ def boss(house: House) -> Surfer:
 
 
 def test_every_page_has_the_headers_of_a_page(sqlite_house: House) -> None:
-    """Signed in and not, found and not: a policy with a nonce of its own, and kept by no cache."""
+    """CVE-2023-30861, CVE-2026-27205. Signed in and not: a policy with a nonce of its own, and kept by no cache."""
     nonces = []
     for surfer in (boss(sqlite_house), Surfer(sqlite_house)):
         for path in PAGES:

@@ -90,7 +90,7 @@ def test_a_session_ends_unused_after_an_hour_and_used_after_twelve(house: House)
 
 
 def test_the_cookie_is_another_one_after_every_proof(house: House) -> None:
-    """Session fixation: what was in the browser before a login, a confirmation, a change is worth nothing after it."""
+    """Session fixation (CVE-2024-28197, CVE-2026-7507): what was in the browser before a login, a confirmation, a change is worth nothing after it."""
     house.user("alice")
     surfer, old = Surfer(house), Surfer(house)
     surfer.sign_in()
@@ -110,7 +110,7 @@ def test_the_cookie_is_another_one_after_every_proof(house: House) -> None:
 
 
 def test_a_login_over_a_login_ends_the_one_before(house: House) -> None:
-    """Two people, one browser: nothing of the first is left, neither here nor in the database."""
+    """CVE-2025-12390. Two people, one browser: nothing of the first is left, neither here nor in the database."""
     house.user("alice")
     house.user("bob")
     surfer = Surfer(house)
@@ -144,7 +144,7 @@ def test_a_login_over_a_login_ends_the_one_before(house: House) -> None:
     ],
 )
 def test_a_cookie_that_we_did_not_make_is_nobody(house: House, text: str) -> None:
-    """A client chooses no session of its own: it gets a new secret, and is asked who it is."""
+    """CVE-2024-38513. A client chooses no session of its own: it gets a new secret, and is asked who it is."""
     surfer = Surfer(house)
     surfer.http.set_cookie("payymo-session", text.encode().decode("latin-1"), domain="localhost")
     answer = surfer.open("GET", "/account")
@@ -171,7 +171,7 @@ def test_a_cookie_counts_in_its_own_tenant_only(house: House) -> None:
 
 
 def test_signing_out_needs_a_form(house: House) -> None:
-    """A picture on somebody's page does not sign one out (GET); ours does, and the cookie goes."""
+    """CVE-2021-21241. A picture on somebody's page does not sign one out (GET); ours does, and the cookie goes."""
     house.user("alice")
     surfer = Surfer(house)
     surfer.sign_in()
