@@ -222,16 +222,16 @@ def test_who_dies_after_sending_sends_again_under_the_same_id(house: House, ther
     endpoint(house, there.url)
     happen(house, ALICE)
     house.services.sequencer.integrate_all()
-    courier = house.services.webhook_courier
-    settle = courier._settle
+    courier, outcomes = house.services.webhook_courier, house.services.webhook_courier._outcomes
+    settle = outcomes.settle
 
     def die(*_: object) -> None:
         raise Killed
 
-    courier._settle = die  # type: ignore[method-assign]
+    outcomes.settle = die  # type: ignore[method-assign]
     with pytest.raises(Killed):
         courier.deliver_due()
-    courier._settle = settle  # type: ignore[method-assign]
+    outcomes.settle = settle  # type: ignore[method-assign]
     house.clock.advance(CLAIM_SECONDS - 1)
     assert deliver(house) == 0
     house.clock.advance(1)

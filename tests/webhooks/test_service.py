@@ -138,7 +138,7 @@ def test_requests_that_wait_for_somebody_outside_are_few(sqlite_house: House, th
     """Who makes receivers slow on purpose does not hold the threads that others log in with."""
     found, _ = endpoint(sqlite_house, there.url)
     webhooks = sqlite_house.services.webhooks
-    with webhooks._going_outside(), webhooks._going_outside(), pytest.raises(Overloaded):
+    with webhooks._outside.place(), webhooks._outside.place(), pytest.raises(Overloaded):
         webhooks.test(sqlite_house.default.id, found.id)
     assert webhooks.test(sqlite_house.default.id, found.id) is None
     assert there.got[0].event["type"] == "webhook.test"

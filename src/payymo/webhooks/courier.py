@@ -7,36 +7,37 @@ answer and our commit sends again.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from payymo.audit.following import Followed, end_of, personal_in, read_at, read_between
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
-from payymo.entropy import Entropy
 from payymo.errors import PayymoError
-from payymo.logs import Event, SecurityLog
+from payymo.logs import SecurityLog
 from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Envelope
 from payymo.webhooks import progress, store
 from payymo.webhooks.model import (
     CLAIM_SECONDS,
+    REMOVED,
+    TRACE,
     WAITING_AT_MOST,
     Delivery,
     Endpoint,
     Failure,
     Message,
     Outcome,
-    is_at_its_end,
     message_of,
     subject_of,
     types_of,
-    wait_seconds,
 )
+from payymo.webhooks.outcomes import Outcomes
 from payymo.webhooks.progress import Claim
 from payymo.webhooks.sender import Sender
-from payymo.webhooks.service import TRACE, Webhooks
+from payymo.webhooks.service import Webhooks
+from payymo.webhooks.signing import Signing
 
 LOOK_SECONDS: Final = 1.0
 FAILED_SECONDS: Final = 5.0
@@ -45,8 +46,6 @@ THREADS: Final = 4
 """Receivers that are spoken to at once. One thread alone looks for what is to be sent."""
 AT_ONCE: Final = 50
 """Messages to an endpoint before others have their turn; a failure ends it at once."""
-REMOVED: Final = Failure("removed")
-"""The event is no longer in the log."""
 INTERNAL: Final = Failure("internal")
 
 
@@ -71,20 +70,21 @@ class Courier:
         work: Work,
         envelope: Envelope,
         clock: Clock,
-        entropy: Entropy,
         *,
         webhooks: Webhooks,
+        signing: Signing,
+        outcomes: Outcomes,
         sender: Sender,
         log: SecurityLog,
     ) -> None:
         self._work = work
         self._envelope = envelope
         self._clock = clock
-        self._entropy = entropy
         self._webhooks = webhooks
+        self._signing = signing
+        self._outcomes = outcomes
         self._sender = sender
         self._log = log
-        self._observers: list[Callable[[Outcome], None]] = []
         self._stopping = threading.Event()
         self._looking = threading.Lock()
         self._threads = [
@@ -94,7 +94,7 @@ class Courier:
 
     def observe(self, observe: Callable[[Outcome], None]) -> None:
         """Let somebody hear of every attempt from now on."""
-        self._observers.append(observe)
+        self._outcomes.observe(observe)
 
     def start(self) -> None:
         """Begin to look, once a second."""
@@ -181,7 +181,7 @@ class Courier:
             endpoint = store.find(tx, claim.endpoint_id)
             if endpoint is None or not endpoint.is_enabled or self._envelope.is_shredded(tx):
                 return None
-            secrets = self._webhooks.open_secrets(tx, endpoint.id)
+            secrets = self._signing.open_secrets(tx, endpoint.id)
             due = progress.find_due(tx, endpoint.id, now=int(self._clock()))
             if due is not None:
                 events = read_at(tx, [due.position])
@@ -224,7 +224,7 @@ class Courier:
                 progress.move(tx, claim, event.position + 1)
                 if failure is not None:
                     progress.add_delivery(tx, claim.endpoint_id, delivery)
-                self._settle(tx, work.endpoint, delivery, failure)
+                self._outcomes.settle(tx, work.endpoint, delivery, failure)
             if failure is not None or self._stopping.is_set():
                 return attempts, False
         with self._webhooks.writing(claim.log) as tx:
@@ -238,14 +238,14 @@ class Courier:
         with self._webhooks.writing(claim.log) as tx:
             if not self._is_ours(tx, claim):
                 return False
-            self._settle(tx, work.endpoint, delivery, failure)
+            self._outcomes.settle(tx, work.endpoint, delivery, failure)
         return failure is None or failure is REMOVED
 
     def _send(self, work: _Work, message: Message | Failure) -> Failure | None:
         if isinstance(message, Failure):
             return message
         try:
-            identity = self._webhooks.identity_of(work.endpoint)
+            identity = self._signing.identity_of(work.endpoint)
         except PayymoError as error:
             self._log.failure(error, trace=TRACE, private=error.private)
             return INTERNAL
@@ -256,48 +256,6 @@ class Courier:
     def _is_ours(self, tx: Transaction, claim: Claim) -> bool:
         """Step: whether it still is, and have it for longer then. If not, another one does all of this again."""
         return progress.keep(tx, claim, until=int(self._clock()) + CLAIM_SECONDS)
-
-    def _settle(self, tx: Transaction, endpoint: Endpoint, delivery: Delivery, failure: Failure | None) -> None:
-        """Step: what comes of an attempt."""
-        now = int(self._clock())
-        if failure is None:
-            progress.delivered(tx, endpoint.id, delivery.position)
-            progress.note_success(tx, endpoint.id, now=now)
-            self._tell(tx, "delivered", endpoint, delivery)
-            return
-        failed = self._after(delivery, failure, now)
-        progress.put_off(tx, endpoint.id, failed)
-        if failure is not REMOVED:
-            progress.note_failure(tx, endpoint.id, now=now, reason=failure.reason)
-        self._tell(tx, "delayed" if failed.given_up_at is None else "given-up", endpoint, failed)
-        last = store.find(tx, endpoint.id) or endpoint
-        if failure.is_gone:
-            self._webhooks.shut(tx, last, "gone")
-        elif failed.given_up_at is not None and failure is not REMOVED and is_at_its_end(last, failed):
-            self._webhooks.shut(tx, last, "failing")
-
-    def _after(self, delivery: Delivery, failure: Failure, now: int) -> Delivery:
-        attempts = delivery.attempts + 1
-        wait = wait_seconds(attempts, int.from_bytes(self._entropy.bytes(2)) / 65_536)
-        if failure.is_gone or failure is REMOVED or wait is None:
-            return replace(delivery, attempts=attempts, given_up_at=now, reason=failure.reason)
-        return replace(delivery, attempts=attempts, due_at=now + wait, reason=failure.reason)
-
-    def _tell(self, tx: Transaction, outcome: Outcome, endpoint: Endpoint, delivery: Delivery) -> None:
-        """Once it has committed: a line for what failed, and a number for all of it."""
-        happened = Event(
-            f"webhook.{outcome}",
-            "error",
-            trace=TRACE,
-            tenant_id=tx.tenant_id,
-            webhook=endpoint.id,
-            version=delivery.attempts,
-            reason=delivery.reason,
-        )
-        if outcome != "delivered":
-            tx.after_commit(lambda: self._log.write(happened))
-        for observe in self._observers:
-            tx.after_commit(partial(observe, outcome))
 
     def _new_delivery(self, event: Followed) -> Delivery:
         record, now = event.record, int(self._clock())

@@ -16,6 +16,7 @@ import msgspec
 from payymo.audit.model import PLATFORM, Record
 from payymo.errors import FieldError
 from payymo.events import CATALOGUE
+from payymo.logs import Trace
 from payymo.sealed import Sealed
 
 ENDPOINTS_AT_MOST: Final = 20
@@ -28,6 +29,8 @@ OVERLAP_SECONDS: Final = 86_400
 OVERLAP_MAX: Final = 7 * 86_400
 TEST: Final = "webhook.test"
 """The type of what `test` sends. It stands in no log."""
+TRACE: Final = Trace(request_id="webhooks")
+"""Where events come from that nobody has asked for: what follows from a delivery."""
 CLAIM_SECONDS: Final = 120
 """For how long one process has an endpoint to itself. An attempt takes fifteen seconds, and what DNS needs."""
 WAITING_AT_MOST: Final = 100
@@ -118,6 +121,10 @@ class Failure:
 
     reason: str
     is_gone: bool = False
+
+
+REMOVED: Final = Failure("removed")
+"""The event is no longer in the log."""
 
 
 def draft_of(endpoint: Endpoint) -> Draft:

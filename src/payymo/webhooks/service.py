@@ -4,10 +4,8 @@
 a transaction begins.
 """
 
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
@@ -17,41 +15,32 @@ from payymo.certificates.service import Certificates
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, Misconfigured, NotFound, Overloaded
+from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.logs import Event, Fact, Trace
 from payymo.roles.service import Actor, authority_of
-from payymo.secrets.envelope import Column, Envelope
 from payymo.webhooks import progress, store
 from payymo.webhooks.model import (
     ENDPOINTS_AT_MOST,
     OVERLAP_MAX,
     OVERLAP_SECONDS,
-    SECRET_BYTES,
     Delivery,
     Draft,
     Endpoint,
     Failure,
     draft_of,
-    newest_first,
     problems_of,
-    secret_text,
     subject_of,
     trial_of,
     types_of,
 )
-from payymo.webhooks.sender import Identity, Sender
+from payymo.webhooks.outside import Outside
+from payymo.webhooks.signing import Signing
 from payymo.webhooks.targets import NO_ADDRESS, read_target
 
-PURPOSE: Final = "webhooks"
-SEALED: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.reseal)
-TRACE: Final = Trace(request_id="webhooks")
 LISTED_AT_MOST: Final = 1_000
 PRUNED_AT_ONCE: Final = 500
 KEPT_SECONDS: Final = 30 * 86_400
 """How long what was given up can be seen, and is sent again on demand without looking for it."""
-OUTSIDE_AT_ONCE: Final = 2
-"""Requests that may wait for somebody outside at once, in each process: a name server, a receiver under test. Whoever
-makes both slow on purpose must not hold the threads that others log in with."""
 NO_ENDPOINT: Final = "There is no such endpoint."
 
 
@@ -61,23 +50,21 @@ class Webhooks:
     def __init__(
         self,
         work: Work,
-        envelope: Envelope,
         clock: Clock,
         entropy: Entropy,
         *,
-        sender: Sender,
+        signing: Signing,
+        outside: Outside,
         certificates: Certificates,
         audit: AuditLog,
     ) -> None:
         self._work = work
-        self._envelope = envelope
         self._clock = clock
         self._entropy = entropy
-        self._sender = sender
+        self._signing = signing
+        self._outside = outside
         self._certificates = certificates
         self._audit = audit
-        self._outside = threading.BoundedSemaphore(OUTSIDE_AT_ONCE)
-        self._identities: dict[str, tuple[int, Identity]] = {}
 
     def list_endpoints(self, log: uuid.UUID | None) -> tuple[Endpoint, ...]:
         """The endpoints of a log, the oldest first."""
@@ -95,7 +82,7 @@ class Webhooks:
         Raises InvalidInput, Conflict (there are too many), InsufficientScope.
         """
         self._require_sound(draft, by)
-        secret, now = self._entropy.bytes(SECRET_BYTES), int(self._clock())
+        now = int(self._clock())
         with self.writing(log) as tx:
             authority_of(by, tx)
             if store.count_endpoints(tx) >= ENDPOINTS_AT_MOST:
@@ -112,9 +99,9 @@ class Webhooks:
                 next_position=end_of(tx),
             )
             store.add(tx, endpoint)
-            self._add_secret(tx, endpoint.id, 1, secret)
+            secret = self._signing.add_secret(tx, endpoint.id, 1)
             self._record(tx, "created", endpoint.id, trace, new=_facts(draft))
-        return endpoint, secret_text(secret)
+        return endpoint, secret
 
     def change(
         self,
@@ -174,16 +161,16 @@ class Webhooks:
         """
         if not 0 <= overlap_seconds <= OVERLAP_MAX:
             raise InvalidInput([FieldError("/overlap_seconds", f"0 to {OVERLAP_MAX}")])
-        secret, now = self._entropy.bytes(SECRET_BYTES), int(self._clock())
+        now = int(self._clock())
         with self.writing(log) as tx:
             authority_of(by, tx)
             _found(store.find(tx, endpoint_id, to_change=True))
             last = store.list_secrets(tx, endpoint_id)[-1].version
             store.end_secret(tx, endpoint_id, last, until=now + overlap_seconds)
-            self._add_secret(tx, endpoint_id, last + 1, secret)
+            secret = self._signing.add_secret(tx, endpoint_id, last + 1)
             told: dict[str, Fact] = {"overlap_seconds": overlap_seconds}
             self._record(tx, "secret-rotated", endpoint_id, trace, version=last + 1, new=told)
-        return secret_text(secret)
+        return secret
 
     def delete(self, log: uuid.UUID | None, endpoint_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> None:
         """Forget an endpoint, with its secrets and what it has not taken. Raises NotFound, InsufficientScope."""
@@ -197,13 +184,12 @@ class Webhooks:
         """Send something at once, once. None: it was taken. Raises NotFound, SealBroken, Overloaded."""
         with self.reading(log) as tx:
             endpoint = _found(store.find(tx, endpoint_id))
-            secrets = self.open_secrets(tx, endpoint_id)
-        identity = self.identity_of(endpoint)
+            secrets = self._signing.open_secrets(tx, endpoint_id)
+        identity = self._signing.identity_of(endpoint)
         if isinstance(identity, Failure):
             return identity
         message = trial_of(self._entropy.uuid(), log, self._clock())
-        with self._going_outside():
-            return self._sender.send(endpoint.url, message, secrets, identity=identity)
+        return self._outside.send(endpoint.url, message, secrets, identity=identity)
 
     def list_deliveries(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> tuple[Delivery, ...]:
         """What an endpoint has not taken, waiting or given up, the oldest first; at most a thousand.
@@ -251,62 +237,17 @@ class Webhooks:
         """A transaction that writes in a log."""
         return self._work.platform() if log is None else self._work(log)
 
-    def open_secrets(self, tx: Transaction, endpoint_id: uuid.UUID) -> list[bytes]:
-        """Step: what an endpoint is signed with now, the newest first. Raises SealBroken."""
-        return [
-            self._envelope.open(tx, secret.sealed, *store.place_of(endpoint_id, secret.version))
-            for secret in newest_first(store.list_secrets(tx, endpoint_id), self._clock())
-        ]
-
-    def identity_of(self, endpoint: Endpoint) -> Identity | Failure | None:
-        """The client certificate that an endpoint is shown, if any."""
-        name = endpoint.certificate
-        if name is None:
-            return None
-        version, known = self._certificates.active_version(name), self._identities.get(name)
-        if known is not None and known[0] == version:
-            return known[1]
-        try:
-            found = self._certificates.current(name, usage="client", trace=TRACE)
-        except (Misconfigured, NotFound):
-            return Failure("certificate")
-        if found is None:
-            return Failure("certificate")
-        identity = Identity(found.chain_pem, found.private_key_pem)
-        self._identities[name] = (found.version, identity)
-        return identity
-
-    def shut(self, tx: Transaction, endpoint: Endpoint, reason: str) -> None:
-        """Step: disable an endpoint that takes nothing."""
-        store.disable(tx, endpoint.id, reason, failing_since=endpoint.failing_since or int(self._clock()))
-        self._record(tx, "disabled", endpoint.id, TRACE, reason=reason)
-
     def _require_sound(self, draft: Draft, by: Actor | None) -> None:
         """Raises InvalidInput; InsufficientScope: certificates are the service's, and a tenant can't lend them out."""
         if draft.certificate is not None and by is not None:
             raise InsufficientScope
         target, problems = read_target(draft.url), problems_of(draft)
-        if not problems:
-            with self._going_outside():
-                if not self._sender.policy.choose(target, self._sender.resolve):
-                    problems.append(FieldError("/url", NO_ADDRESS))
+        if not problems and not self._outside.admits(target):
+            problems.append(FieldError("/url", NO_ADDRESS))
         if draft.certificate is not None and self._certificates.get(draft.certificate).usage != "client":
             problems.append(FieldError("/certificate", "it is not for the usage client"))
         if problems:
             raise InvalidInput(problems)
-
-    @contextmanager
-    def _going_outside(self) -> Iterator[None]:
-        if not self._outside.acquire(blocking=False):
-            raise Overloaded(retry_after=5)
-        try:
-            yield
-        finally:
-            self._outside.release()
-
-    def _add_secret(self, tx: Transaction, endpoint_id: uuid.UUID, version: int, secret: bytes) -> None:
-        sealed = self._envelope.seal(tx, PURPOSE, secret, *store.place_of(endpoint_id, version))
-        store.add_secret(tx, endpoint_id, version, sealed)
 
     def _record(
         self,
