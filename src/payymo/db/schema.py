@@ -769,6 +769,8 @@ webhook_endpoints = sa.Table(
     # Since when nothing was taken any more, and why.
     sa.Column("failing_since", sa.BigInteger()),
     sa.Column("reason", sa.String(32)),
+    # Until when its receiver wants to be left alone.
+    sa.Column("rests_until", sa.BigInteger(), nullable=False),
     # Until when it is one process's own, and the how manieth time that is.
     sa.Column("claimed_until", sa.BigInteger(), nullable=False),
     sa.Column("claims", sa.BigInteger(), nullable=False),

@@ -7,6 +7,7 @@ import base64
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -39,6 +40,12 @@ WAITS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds before each further attempt: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h; about three days."""
 JITTER: Final = 0.2
 """A wait is longer by up to this share, so that what failed together does not come back together."""
+RESTS_AT_MOST: Final = max(WAITS)
+"""For how long a receiver may want to be left alone: it is heard of again, whatever its clock says."""
+_ASKS_TO_WAIT: Final = frozenset({429, 503})
+_SECONDS: Final = re.compile("0*([0-9]+)", re.ASCII)
+_DATES: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
+"""RFC 9110 §5.6.7: what is sent today, and two that are to be understood."""
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\.(?:[a-z][a-z0-9-]*)?")
 _NAMED: Final = ("user_id", "role", "kid", "secret", "certificate", "service", "webhook", "tenant_id")
 
@@ -121,6 +128,8 @@ class Failure:
 
     reason: str
     is_gone: bool = False
+    not_before: int | None = None
+    """When it wants to be spoken to again, in seconds since 1970. None: it has not said."""
 
 
 REMOVED: Final = Failure("removed")
@@ -198,6 +207,29 @@ def wait_seconds(attempts: int, share: float) -> int | None:
     if attempts > len(WAITS):
         return None
     return round(WAITS[attempts - 1] * (1 + JITTER * share))
+
+
+def not_before(status: int, retry_after: str | None, now: int) -> int | None:
+    """When a receiver that answers so wants to be spoken to again, in seconds since 1970, a day from now at most.
+
+    None: it has not said, or in no way that is one (RFC 9110 §10.2.3: seconds, or a date).
+    """
+    if status not in _ASKS_TO_WAIT or retry_after is None:
+        return None
+    asked = retry_after.strip(" \t")
+    seconds = _SECONDS.fullmatch(asked)
+    if seconds is not None:
+        is_long = len(seconds[1]) > len(str(RESTS_AT_MOST))
+        return now + (RESTS_AT_MOST if is_long else min(int(seconds[1]), RESTS_AT_MOST))
+    moment = _read_date(asked)
+    return None if moment is None else min(moment, now + RESTS_AT_MOST)
+
+
+def _read_date(text: str) -> int | None:
+    for form in _DATES:
+        with suppress(ValueError):
+            return int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp())
+    return None
 
 
 def is_at_its_end(endpoint: Endpoint, delivery: Delivery) -> bool:

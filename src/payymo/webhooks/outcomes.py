@@ -47,7 +47,7 @@ class Outcomes:
         failed = self._after(delivery, failure, now)
         progress.put_off(tx, endpoint.id, failed)
         if failure is not REMOVED:
-            progress.note_failure(tx, endpoint.id, now=now, reason=failure.reason)
+            progress.note_failure(tx, endpoint.id, failure, now=now)
         self._tell(tx, "delayed" if failed.given_up_at is None else "given-up", endpoint, failed)
         last = store.find(tx, endpoint.id) or endpoint
         if failure.is_gone:
@@ -60,7 +60,8 @@ class Outcomes:
         wait = wait_seconds(attempts, int.from_bytes(self._entropy.bytes(2)) / 65_536)
         if failure.is_gone or failure is REMOVED or wait is None:
             return replace(delivery, attempts=attempts, given_up_at=now, reason=failure.reason)
-        return replace(delivery, attempts=attempts, due_at=now + wait, reason=failure.reason)
+        due_at = max(now + wait, failure.not_before or 0)
+        return replace(delivery, attempts=attempts, due_at=due_at, reason=failure.reason)
 
     def _shut(self, tx: Transaction, endpoint: Endpoint, reason: str, now: int) -> None:
         """Step: disable an endpoint that takes nothing."""

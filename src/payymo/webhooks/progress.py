@@ -17,7 +17,7 @@ from payymo.db.schema import PLATFORM_LOG, TENANT, audit_events, audit_logs, ten
 from payymo.db.schema import webhook_deliveries as d
 from payymo.db.schema import webhook_endpoints as e
 from payymo.db.work import Transaction
-from payymo.webhooks.model import WAITING_AT_MOST, Delivery
+from payymo.webhooks.model import WAITING_AT_MOST, Delivery, Failure
 
 _DELIVERY: Final = [d.c[name] for name in Delivery.__dataclass_fields__]
 _MOMENT: Final = sa.bindparam("moment", type_=sa.BigInteger())
@@ -68,6 +68,7 @@ _READY: Final = (
     sa.select(e.c.id)
     .where(
         e.c.is_enabled,
+        e.c.rests_until <= _MOMENT,
         e.c.claimed_until <= _MOMENT,
         ~_TENANT_IS_SERVED,
         ~_IS_GONE,
@@ -103,9 +104,14 @@ _SUCCEEDED: Final = (
 _FAILED: Final = (
     sa.update(e)
     .where(*_OWN)
-    .values(failing_since=sa.func.coalesce(e.c.failing_since, _MOMENT), reason=sa.bindparam("why"))
+    .values(
+        failing_since=sa.func.coalesce(e.c.failing_since, _MOMENT),
+        reason=sa.bindparam("why"),
+        rests_until=sa.bindparam("rests"),
+    )
     .execution_options(**_ASIDE)
 )
+_WAKE: Final = sa.update(e).where(*_OWN).values(rests_until=0).execution_options(**_ASIDE)
 _COUNT_FAILING: Final = sa.select(sa.func.count()).select_from(e).where(e.c.failing_since.is_not(None))
 _OLDEST_WAITING: Final = (
     sa.select(sa.func.min(d.c.first_at))
@@ -205,9 +211,15 @@ def note_success(tx: Transaction, endpoint_id: uuid.UUID, *, now: int) -> None:
     _run(tx, _SUCCEEDED, {"of_id": endpoint_id, "moment": now})
 
 
-def note_failure(tx: Transaction, endpoint_id: uuid.UUID, *, now: int, reason: str) -> None:
-    """It has not."""
-    _run(tx, _FAILED, {"of_id": endpoint_id, "moment": now, "why": reason})
+def note_failure(tx: Transaction, endpoint_id: uuid.UUID, failure: Failure, *, now: int) -> None:
+    """It has not, and is left alone until then if it has asked for that."""
+    rests = failure.not_before or 0
+    _run(tx, _FAILED, {"of_id": endpoint_id, "moment": now, "why": failure.reason, "rests": rests})
+
+
+def wake(tx: Transaction, endpoint_id: uuid.UUID) -> None:
+    """Whatever it has asked for, it may be spoken to."""
+    _run(tx, _WAKE, {"of_id": endpoint_id})
 
 
 def measure(tx: Transaction) -> tuple[int, int | None]:

@@ -1,6 +1,6 @@
 """Sends one message: signed, to an address that was judged, over TLS that is checked, and in time.
 
-No proxy of the environment is asked, no redirect is followed, nothing of the answer but its status is looked at.
+No proxy of the environment is asked, no redirect is followed; of the answer its status is looked at, and Retry-After.
 """
 
 import http.client
@@ -25,7 +25,7 @@ from payymo import __version__
 from payymo.clock import Clock
 from payymo.entropy import Entropy
 from payymo.errors import InvalidInput
-from payymo.webhooks.model import Failure, Message
+from payymo.webhooks.model import Failure, Message, not_before
 from payymo.webhooks.targets import AddressPolicy, Resolve, Target, read_target
 
 CONNECT_SECONDS: Final = 5.0
@@ -83,10 +83,15 @@ class Sender:
         if not addresses:
             return Failure("address")
         try:
-            status = self._post(target, addresses, message.body, self._headers(target, message, secrets), identity)
+            status, retry_after = self._post(
+                target, addresses, message.body, self._headers(target, message, secrets), identity
+            )
         except (OSError, http.client.HTTPException) as error:
             return Failure(next(reason for kind, reason in _REASONS.items() if isinstance(error, kind)))
-        return None if 200 <= status < 300 else Failure(f"status-{status}", is_gone=status == GONE)
+        if 200 <= status < 300:
+            return None
+        rests = not_before(status, retry_after, int(self._clock()))
+        return Failure(f"status-{status}", is_gone=status == GONE, not_before=rests)
 
     def _headers(self, target: Target, message: Message, secrets: Sequence[bytes]) -> Mapping[str, str]:
         now = datetime.fromtimestamp(int(self._clock()), UTC)
@@ -110,8 +115,8 @@ class Sender:
         body: bytes,
         headers: Mapping[str, str],
         identity: Identity | None,
-    ) -> int:
-        """The status of the answer. Raises OSError, HTTPException."""
+    ) -> tuple[int, str | None]:
+        """The status of the answer, and its Retry-After. Raises OSError, HTTPException."""
         deadline = _Deadline(TOTAL_SECONDS)
         sock = _connect(addresses, target.port, deadline)
         try:
@@ -127,7 +132,7 @@ class Sender:
             connection.endheaders(body)
             answer = connection.getresponse()
             _drop(answer)
-            return answer.status
+            return answer.status, answer.getheader("Retry-After")
         finally:
             sock.close()
 

@@ -203,7 +203,10 @@ class Webhooks:
     def redeliver(
         self, log: uuid.UUID | None, endpoint_id: uuid.UUID, event_id: uuid.UUID, *, by: Actor | None
     ) -> None:
-        """Send an event of the log now, whether it was taken or not. Raises NotFound, InsufficientScope."""
+        """Send an event of the log now, whether it was taken or not, and whenever the receiver wants the next one.
+
+        Raises NotFound, InsufficientScope.
+        """
         now = int(self._clock())
         with self.writing(log) as tx:
             authority_of(by, tx)
@@ -212,6 +215,7 @@ class Webhooks:
                 raise NotFound("There is no such endpoint, or no such event among those that it gets.")
             record = event.record
             again = Delivery(event.position, record.id, record.type, subject_of(record), 0, now, now)
+            progress.wake(tx, endpoint_id)
             progress.delivered(tx, endpoint_id, event.position)
             progress.add_delivery(tx, endpoint_id, again)
 

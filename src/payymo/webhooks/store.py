@@ -32,6 +32,7 @@ _NEW: Final = ("id", "url", "events", "description", "wants_personal", "certific
 _ADD: Final = sa.insert(e).values(
     tenant_id=TENANT,
     is_enabled=True,
+    rests_until=0,
     claimed_until=0,
     claims=0,
     **{name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _NEW},
@@ -43,7 +44,7 @@ _CHANGE: Final = sa.update(e).where(*_OWN).values(
 _ENABLE: Final = (
     sa.update(e)
     .where(*_OWN)
-    .values(is_enabled=True, failing_since=None, reason=None, claimed_until=0, claims=e.c.claims + 1)
+    .values(is_enabled=True, failing_since=None, reason=None, rests_until=0, claimed_until=0, claims=e.c.claims + 1)
 )
 """Whoever had it when it was disabled has it no more."""
 _DISABLE: Final = (

@@ -795,6 +795,7 @@ def _webhooks() -> None:
         _moment("last_success_at", nullable=True),
         _moment("failing_since", nullable=True),
         sa.Column("reason", sa.String(32)),
+        _moment("rests_until"),
         _moment("claimed_until"),
         sa.Column("claims", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
