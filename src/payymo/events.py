@@ -143,12 +143,17 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "webhook.secret-rotated": _recorded(
         "another secret signs; the one before it for a while, too", "webhook", "version", "new.overlap_seconds"
     ),
+    "webhook.tested": _recorded("something was sent to it on trial; error: it was not taken", "webhook", "reason"),
+    "webhook.redelivered": _recorded("an event is sent again by hand, taken or not", "webhook", "new.event"),
     "webhook.delayed": _logged("an event was not taken and is tried again", "webhook", "version", "reason"),
     "webhook.given-up": _logged("it is not", "webhook", "version", "reason"),
     "user.exported": _recorded(
         "everything that is stored of a user was handed out: by-user, by-administrator", USER, "reason"
     ),
     "user.erased": _recorded("a user is deleted, with what is personal of them in the log", USER, "old.status"),
+    "audit.disclosed": _recorded(
+        "what is personal in an event was handed out, with a proof that it is on record", USER, "new.event"
+    ),
     "audit.retention-changed": _recorded(
         "how many days this log keeps its events; 0: for ever, null: as the settings say",
         "old.keep_days",

@@ -52,7 +52,7 @@ def trail_of(ground: Ground, owners: Owners) -> Trail:
         retention=Retention(work, clock, ground.audit, keys=keys, keep_days=keep_days),
         erasing=Erasing(work, clock, sequencer),
         verification=Verification(work, checkpoints, open_payloads=open_payloads),
-        proving=Proving(work, checkpoints, open_payloads=open_payloads),
+        proving=Proving(work, checkpoints, open_payloads=open_payloads, audit=ground.audit),
     )
 
 

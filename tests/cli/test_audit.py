@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -34,6 +35,23 @@ def events_of(shell: Shell, database: Database) -> list[str]:
         names = [str(one) for one in found]
     engine.dispose()
     return names
+
+
+def test_who_lays_personal_data_open_is_on_record(kept: tuple[Shell, Path], sqlite_database: Database) -> None:
+    """With the event, whom it is about, and who did it; a proof without it leaves nothing."""
+    shell, _ = kept
+    [event, _] = events_of(shell, sqlite_database)
+    assert shell.run("audit", "prove", event).exit_code == 0
+    assert on_record(shell, "audit.disclosed") == []
+    assert shell.run("audit", "prove", event, "--disclose").exit_code == 0
+    [told] = on_record(shell, "audit.disclosed")
+    [user_id] = [one["about"]["user_id"] for one in on_record(shell, "user.created") if one["id"] == event]
+    assert (told["new"], told["about"]["user_id"], told["request_id"]) == ({"event": event}, user_id, "console")
+
+
+def on_record(shell: Shell, name: str) -> list[dict[str, Any]]:
+    """The events of a type."""
+    return [json.loads(line) for line in shell.run("audit", "search", "--type", name, "--json").stdout.splitlines()]
 
 
 def test_a_proof_is_checked_where_there_is_nothing_else(

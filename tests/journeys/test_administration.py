@@ -121,7 +121,7 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
         ("DELETE", "/api/admin/webhooks/<uuid:webhook_id>"): (hook, None, "webhook.deleted"),
         ("DELETE", "/api/admin/users/<uuid:user_id>"): (user, None, "user.erased"),
     }
-    sending = {  # what is there already is sent: nothing is changed
+    sending = {  # they need a receiver: tests/webhooks/test_service
         ("POST", "/api/admin/webhooks/<uuid:webhook_id>/test"),
         ("POST", "/api/admin/webhooks/<uuid:webhook_id>/events/<uuid:event_id>/redeliver"),
     }

@@ -150,7 +150,9 @@ def test_what_fails_is_tried_for_three_days_and_then_the_endpoint_is_disabled(
     there.answer = lambda _got: 204
     house.services.webhooks.enable(house.default.id, found.id, by=None, trace=Trace())
     assert deliver(house) == 1
-    house.services.webhooks.redeliver(house.default.id, found.id, waiting(house, found)[0].event_id, by=None)
+    house.services.webhooks.redeliver(
+        house.default.id, found.id, waiting(house, found)[0].event_id, by=None, trace=Trace()
+    )
     assert deliver(house) == 1
     assert about(there)[-2:] == ["2", "1"]
     assert waiting(house, found) == ()
@@ -362,6 +364,6 @@ def test_an_event_that_the_endpoint_does_not_get_is_not_sent_again(sqlite_house:
     deliver(house)
     for event_id in (*ids_of(house, ALICE), uuid.UUID(int=9)):
         with pytest.raises(NotFound):
-            house.services.webhooks.redeliver(house.default.id, found.id, event_id, by=None)
+            house.services.webhooks.redeliver(house.default.id, found.id, event_id, by=None, trace=Trace())
     with pytest.raises(Conflict):
         house.services.webhooks.enable(house.default.id, found.id, by=None, trace=Trace())

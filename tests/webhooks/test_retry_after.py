@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from payymo.logs import Trace
 from payymo.webhooks.model import RESTS_AT_MOST, WAITS, not_before
 from tests.support.house import House
 from tests.support.receiver import Receiver, deliver, endpoint
@@ -97,5 +98,5 @@ def test_who_sends_again_by_hand_does_not_wait(sqlite_house: House, there: Recei
     deliver(sqlite_house)
     there.answer = lambda _got: 204
     [one] = waiting(sqlite_house, found)
-    sqlite_house.services.webhooks.redeliver(sqlite_house.default.id, found.id, one.event_id, by=None)
+    sqlite_house.services.webhooks.redeliver(sqlite_house.default.id, found.id, one.event_id, by=None, trace=Trace())
     assert deliver(sqlite_house) == 1

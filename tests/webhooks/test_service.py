@@ -49,13 +49,23 @@ def test_every_change_is_on_record_and_no_secret_is_anywhere(house: House, there
     second = webhooks.rotate_secret(log, found.id, by=None, trace=Trace())
     webhooks.disable(log, found.id, by=None, trace=Trace())
     webhooks.enable(log, found.id, by=None, trace=Trace())
+    assert webhooks.test(log, found.id, trace=Trace()) is None
+    there.answer = lambda _got: 500
+    assert webhooks.test(log, found.id, trace=Trace()) is not None
+    happen(house, ALICE, name="user.unlocked")
+    house.services.sequencer.integrate_all()
+    [event] = [decode(bytes(row.record)) for row in rows(house, schema.audit_events) if row.type == "user.unlocked"]
+    webhooks.redeliver(log, found.id, event.id, by=None, trace=Trace())
     texts = "".join(map(repr, rows(house, schema.webhook_secrets))) + house.log_lines.getvalue()
     webhooks.delete(log, found.id, by=None, trace=Trace())
     told = records(house)
     assert [record.type for record in told] == [
         *("webhook.created", "webhook.changed", "webhook.secret-rotated", "webhook.disabled"),
-        *("webhook.changed", "webhook.deleted"),
+        *("webhook.changed", "webhook.tested", "webhook.tested", "webhook.redelivered", "webhook.deleted"),
     ]
+    tested = [(record.outcome, record.about.get("reason")) for record in told if record.type == "webhook.tested"]
+    assert tested == [("success", None), ("error", "status-500")]
+    assert told[-2].new == {"event": str(event.id)}
     assert {record.about["webhook"] for record in told} == {str(found.id)}
     assert told[0].new["origin"] == f"https://localhost:{there.port}"
     assert rows(house, schema.webhook_endpoints) == rows(house, schema.webhook_secrets) == []
@@ -95,7 +105,7 @@ def test_secrets_open_after_everything_was_sealed_again(house: House, there: Rec
     assert (after.data_key_id is None) == (log == "platform")
     assert (after.data_key_id, after.service_data_key_id) != (before.data_key_id, before.service_data_key_id)
     house.clock.advance(5)
-    assert house.services.webhooks.test(whose, found.id) is None
+    assert house.services.webhooks.test(whose, found.id, trace=Trace()) is None
 
 
 @pytest.mark.parametrize(
@@ -139,8 +149,8 @@ def test_requests_that_wait_for_somebody_outside_are_few(sqlite_house: House, th
     found, _ = endpoint(sqlite_house, there.url)
     webhooks = sqlite_house.services.webhooks
     with webhooks._outside.place(), webhooks._outside.place(), pytest.raises(Overloaded):
-        webhooks.test(sqlite_house.default.id, found.id)
-    assert webhooks.test(sqlite_house.default.id, found.id) is None
+        webhooks.test(sqlite_house.default.id, found.id, trace=Trace())
+    assert webhooks.test(sqlite_house.default.id, found.id, trace=Trace()) is None
     assert there.got[0].event["type"] == "webhook.test"
 
 
@@ -154,7 +164,7 @@ def test_a_certificate_of_the_service_is_the_operators_to_lend(sqlite_database: 
         material = read(issued.pem + there.authority.pem, lambda: "", key=issued.key_pem)
         add(house, material, "outgoing", usage="client")
         found, _ = endpoint(house, there.url, certificate="outgoing")
-        assert house.services.webhooks.test(house.default.id, found.id) is None
+        assert house.services.webhooks.test(house.default.id, found.id, trace=Trace()) is None
         house.user("boss", roles=("tenant-administrator",))
         boss = house.logged_in("boss")
         path = f"/api/admin/webhooks/{found.id}"

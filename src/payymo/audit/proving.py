@@ -7,7 +7,9 @@ from functools import partial
 from payymo.audit import pages, store
 from payymo.audit.checkpoints import Checkpoints, log_id
 from payymo.audit.commitments import SALT_BYTES
+from payymo.audit.log import AuditLog
 from payymo.audit.merkle import TileDamaged, prove_consistency, prove_inclusion
+from payymo.audit.model import decode
 from payymo.audit.proofs import ConsistencyProof, Disclosure, InclusionProof, check_consistency, check_inclusion
 from payymo.audit.refusals import Refused
 from payymo.audit.store import StoredCheckpoint
@@ -15,6 +17,7 @@ from payymo.audit.verification import Open
 from payymo.audit.vouching import log_of
 from payymo.db.work import Work
 from payymo.errors import Conflict, NotFound, PayymoError
+from payymo.logs import Event, Trace
 
 
 class Unprovable(PayymoError):
@@ -26,17 +29,37 @@ class Unprovable(PayymoError):
 class Proving:
     """Proves what stands in the logs, to whoever has a key of theirs and nothing else."""
 
-    def __init__(self, work: Work, checkpoints: Checkpoints, *, open_payloads: Open) -> None:
+    def __init__(self, work: Work, checkpoints: Checkpoints, *, open_payloads: Open, audit: AuditLog) -> None:
         self._work = work
         self._checkpoints = checkpoints
         self._open = open_payloads
+        self._audit = audit
 
-    def prove(self, log: uuid.UUID | None, event_id: uuid.UUID, *, disclose: bool = False) -> InclusionProof:
-        """That an event is in the log of the newest checkpoint. `disclose`: with what is personal in it.
+    def prove(self, log: uuid.UUID | None, event_id: uuid.UUID) -> InclusionProof:
+        """That an event is in the log of the newest checkpoint.
 
-        Raises NotFound: there is no such event, or nothing personal to show; Conflict: it is in no checkpoint yet;
-        Unprovable.
+        Raises NotFound: there is no such event; Conflict: it is in no checkpoint yet; Unprovable.
         """
+        return self._prove(log, event_id, disclose=False)
+
+    def disclose(self, log: uuid.UUID | None, event_id: uuid.UUID, *, trace: Trace) -> InclusionProof:
+        """The same with what is personal in the event. It is on record before anybody sees it.
+
+        Raises NotFound, Conflict, Unprovable as `prove`; NotFound also when there is nothing personal to show.
+        """
+        proof = self._prove(log, event_id, disclose=True)
+        named = decode(proof.record).about.get("user_id")
+        happened = Event(
+            "audit.disclosed",
+            trace=trace,
+            tenant_id=log,
+            user_id=uuid.UUID(named) if isinstance(named, str) else None,
+            new={"event": str(event_id)},
+        )
+        self._audit.record_apart(happened)
+        return proof
+
+    def _prove(self, log: uuid.UUID | None, event_id: uuid.UUID, *, disclose: bool) -> InclusionProof:
         with self._work.platform(writes=False) as tx:
             head = _require_head(store.find_newest_checkpoint(tx, log_id(log)))
             found = pages.find_event(tx, log_id(log), event_id)

@@ -14,7 +14,7 @@ from payymo.audit.notes import VerifierKey, parse_keys
 from payymo.audit.proofs import check
 from payymo.audit.refusals import Refused
 from payymo.audit.vouching import Revoked
-from payymo.cli.common import as_json, find_tenant, politely, services
+from payymo.cli.common import CONSOLE, as_json, find_tenant, politely, services
 from payymo.cli.output import show
 from payymo.errors import NotFound
 from payymo.services import Services
@@ -48,7 +48,7 @@ def find_log(opened: Services, slug: str | None, *, platform: bool) -> uuid.UUID
 @click.argument("event", type=click.UUID)
 @of_tenant
 @of_platform
-@click.option("--disclose", is_flag=True, help="Show what is personal in it, too, to whoever gets the proof.")
+@click.option("--disclose", is_flag=True, help="Show what is personal in it, too. That goes on record.")
 @into_file
 @as_json
 @politely
@@ -60,7 +60,9 @@ def prove(
     It is a C2SP tlog-proof. The record is in it.
     """
     with _signed() as opened:
-        found = opened.proving.prove(find_log(opened, tenant_slug, platform=platform), event, disclose=disclose)
+        log = find_log(opened, tenant_slug, platform=platform)
+        proving = opened.proving
+        found = proving.disclose(log, event, trace=CONSOLE) if disclose else proving.prove(log, event)
     _hand_out(found.encode(), {"index": found.index, "record": found.record.decode()}, output, as_json=as_json)
 
 

@@ -129,7 +129,7 @@ def change(
 def test(*, webhook_id: uuid.UUID, tenant_slug: str | None, platform: bool, as_json: bool) -> None:
     """Send something at once. Exits with 1, and says why, when it is not taken."""
     with _log(tenant_slug, platform=platform) as (opened, log):
-        failure = opened.webhooks.test(log, webhook_id)
+        failure = opened.webhooks.test(log, webhook_id, trace=CONSOLE)
     reason = None if failure is None else failure.reason
     show({"delivered": failure is None, "reason": reason}, json_wanted=as_json)
     sys.exit(0 if failure is None else 1)
@@ -212,7 +212,7 @@ def redeliver(
 ) -> None:
     """Have an event of the log sent again by the running service, whether it was taken or not."""
     with _log(tenant_slug, platform=platform) as (opened, log):
-        opened.webhooks.redeliver(log, webhook_id, event_id, by=None)
+        opened.webhooks.redeliver(log, webhook_id, event_id, by=None, trace=CONSOLE)
     show({"due_again": event_id}, json_wanted=as_json)
 
 

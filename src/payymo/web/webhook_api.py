@@ -236,7 +236,7 @@ class WebhookApi:
     )
     def test_webhook(self, caller: Caller, webhook_id: uuid.UUID) -> TestOut:
         """Send something at once."""
-        failure = self._webhooks.test(caller.principal.tenant_id, webhook_id)
+        failure = self._webhooks.test(caller.principal.tenant_id, webhook_id, trace=caller.trace)
         return TestOut(delivered=failure is None, reason=None if failure is None else failure.reason)
 
     @route(
@@ -260,7 +260,8 @@ class WebhookApi:
     )
     def redeliver(self, caller: Caller, webhook_id: uuid.UUID, event_id: uuid.UUID) -> Nothing:
         """Send an event again, whether it was taken or not."""
-        self._webhooks.redeliver(caller.principal.tenant_id, webhook_id, event_id, by=caller.actor)
+        tenant_id, by, trace = caller.principal.tenant_id, caller.actor, caller.trace
+        self._webhooks.redeliver(tenant_id, webhook_id, event_id, by=by, trace=trace)
         return Nothing()
 
 

@@ -5,6 +5,7 @@ a transaction begins.
 """
 
 import uuid
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
@@ -180,16 +181,17 @@ class Webhooks:
             store.remove(tx, endpoint_id)
             self._record(tx, "deleted", endpoint_id, trace, old=_facts(old))
 
-    def test(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> Failure | None:
+    def test(self, log: uuid.UUID | None, endpoint_id: uuid.UUID, *, trace: Trace) -> Failure | None:
         """Send something at once, once. None: it was taken. Raises NotFound, SealBroken, Overloaded."""
         with self.reading(log) as tx:
             endpoint = _found(store.find(tx, endpoint_id))
             secrets = self._signing.open_secrets(tx, endpoint_id)
-        identity = self._signing.identity_of(endpoint)
-        if isinstance(identity, Failure):
-            return identity
-        message = trial_of(self._entropy.uuid(), log, self._clock())
-        return self._outside.send(endpoint.url, message, secrets, identity=identity)
+        failure = self._try(log, endpoint, secrets)
+        happened = Event("webhook.tested", trace=trace, tenant_id=log, webhook=endpoint_id)
+        if failure is not None:
+            happened = replace(happened, outcome="error", reason=failure.reason)
+        self._audit.record_apart(happened)
+        return failure
 
     def list_deliveries(self, log: uuid.UUID | None, endpoint_id: uuid.UUID) -> tuple[Delivery, ...]:
         """What an endpoint has not taken, waiting or given up, the oldest first; at most a thousand.
@@ -201,7 +203,7 @@ class Webhooks:
             return progress.list_deliveries(tx, endpoint_id, count=LISTED_AT_MOST)
 
     def redeliver(
-        self, log: uuid.UUID | None, endpoint_id: uuid.UUID, event_id: uuid.UUID, *, by: Actor | None
+        self, log: uuid.UUID | None, endpoint_id: uuid.UUID, event_id: uuid.UUID, *, by: Actor | None, trace: Trace
     ) -> None:
         """Send an event of the log now, whether it was taken or not, and whenever the receiver wants the next one.
 
@@ -218,6 +220,7 @@ class Webhooks:
             progress.wake(tx, endpoint_id)
             progress.delivered(tx, endpoint_id, event.position)
             progress.add_delivery(tx, endpoint_id, again)
+            self._record(tx, "redelivered", endpoint_id, trace, new={"event": str(event_id)})
 
     def measure(self) -> tuple[int, int | None]:
         """How many endpoints fail, or did until they were disabled; since when the oldest event waits, if one does."""
@@ -240,6 +243,13 @@ class Webhooks:
     def writing(self, log: uuid.UUID | None) -> AbstractContextManager[Transaction]:
         """A transaction that writes in a log."""
         return self._work.platform() if log is None else self._work(log)
+
+    def _try(self, log: uuid.UUID | None, endpoint: Endpoint, secrets: Sequence[bytes]) -> Failure | None:
+        identity = self._signing.identity_of(endpoint)
+        if isinstance(identity, Failure):
+            return identity
+        message = trial_of(self._entropy.uuid(), log, self._clock())
+        return self._outside.send(endpoint.url, message, secrets, identity=identity)
 
     def _require_sound(self, draft: Draft, by: Actor | None) -> None:
         """Raises InvalidInput; InsufficientScope: certificates are the service's, and a tenant can't lend them out."""
