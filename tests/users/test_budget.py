@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from werkzeug.security import generate_password_hash
@@ -11,6 +12,7 @@ from payymo.users.budget import LOOK_SECONDS, REST_SECONDS, Budgets
 from payymo.users.hash_times import ASSUMED_SECONDS, LEAST_TAIL, RECENT, HashTimes
 from payymo.users.hashes import Argon2Cost, kind_of
 from payymo.users.passwords import Passwords
+from tests.support.crew import Crew
 from tests.support.house import Database, FakeClock, House
 
 CURRENT = Argon2Cost()
@@ -67,6 +69,25 @@ def test_a_tenant_waits_for_its_own_slowest_kind(house: House) -> None:
     assert REST_SECONDS < found < ASSUMED_SECONDS
     assert budgets.seconds(other.id) >= 0.3 + REST_SECONDS
     assert budgets.seconds(house.default.id) == 0.0
+
+
+def test_who_comes_while_somebody_looks_makes_no_look_of_their_own(sqlite_house: House) -> None:
+    """Refused logins come in crowds: one of them asks the database, and all have the answer."""
+    looks: list[str] = []
+
+    @contextmanager
+    def counted(name: str) -> Iterator[None]:
+        looks.append(name)
+        yield
+
+    work, tenant = sqlite_house.services.work, sqlite_house.default
+    _import(sqlite_house, tenant, OLD)
+    budgets = Budgets(work, sqlite_house.services.passwords)
+    work.trace(counted)
+    with Crew(8) as crew:
+        found = list(crew.map(budgets.seconds, [tenant.id] * 8))
+    assert looks == ["transaction"]
+    assert min(found) > 0
 
 
 @pytest.mark.parametrize(("later", "is_seen"), [(-1, False), (0, True), (1, True)])

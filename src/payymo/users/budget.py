@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from payymo.db.work import Work
@@ -29,12 +29,13 @@ REST_SECONDS: Final = 0.010
 MARGIN: Final = 1.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kinds:
-    """One hash of each kind that a tenant has beside today's, as of a moment."""
+    """One hash of each kind that a tenant has beside today's, as of a moment. Whoever has `lock` may look again."""
 
-    samples: tuple[str, ...]
-    at: float
+    samples: tuple[str, ...] = ()
+    at: float = -math.inf
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Budgets:
@@ -49,7 +50,7 @@ class Budgets:
 
     def seconds(self, tenant_id: uuid.UUID) -> float:
         """How long a refusal has to take in this tenant; 0.0 where every hash is of today's kind."""
-        samples = self._kinds(tenant_id).samples
+        samples = self._samples(tenant_id)
         if not samples:
             return 0.0
         usual = self._passwords.cost.kind
@@ -57,18 +58,24 @@ class Budgets:
         needed = self._passwords.times.slowest(kinds, usual=usual) * MARGIN + REST_SECONDS
         return math.ceil(needed / STEP_SECONDS) * STEP_SECONDS
 
+    def _samples(self, tenant_id: uuid.UUID) -> tuple[str, ...]:
+        """Who comes while somebody looks waits for what is found. Nobody waits for others' measuring: that is slow."""
+        kinds = self._kinds(tenant_id)
+        with kinds.lock:
+            now = self._clock()
+            if 0 <= now - kinds.at < LOOK_SECONDS:
+                return kinds.samples
+            samples = kinds.samples = self._look(tenant_id)
+            kinds.at = now
+        for stored in samples:
+            self._measure(stored)
+        return samples
+
     def _kinds(self, tenant_id: uuid.UUID) -> _Kinds:
-        now = self._clock()
-        found = self._found.get(tenant_id)
-        if found is None or not 0 <= now - found.at < LOOK_SECONDS:
-            found = _Kinds(self._look(tenant_id), now)
-            with self._lock:
-                if len(self._found) >= TENANTS:
-                    self._found.clear()
-                self._found[tenant_id] = found
-            for stored in found.samples:
-                self._measure(stored)
-        return found
+        with self._lock:
+            if tenant_id not in self._found and len(self._found) >= TENANTS:
+                self._found.clear()
+            return self._found.setdefault(tenant_id, _Kinds())
 
     def _look(self, tenant_id: uuid.UUID) -> tuple[str, ...]:
         samples: list[str] = []
