@@ -1,6 +1,7 @@
 """Password hashes of other systems: known answers, strict reading, bounds."""
 
 import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -183,6 +184,9 @@ def test_every_form_is_tried_whichever_fits(monkeypatch: pytest.MonkeyPatch) -> 
         ("scrypt:131072:8:3$salt$" + "00" * 64, "over our bounds"),
         ("scrypt:1000:8:1$salt$" + "00" * 64, "impossible"),
         ("scrypt:0:0:0$salt$" + "00" * 64, "impossible"),
+        ("scrypt:65536:1:1$salt$" + "00" * 64, "N=65536 and r=1, where N has to be below .* let them reset"),
+        ("scrypt$131072$salt$1$1$" + base64.b64encode(bytes(64)).decode(), "where N has to be below"),
+        (FIREBASE.replace("ln=14,r=8", "ln=16,r=1"), "where N has to be below"),
         ("scrypt:16384:8:1$salt$" + "00" * 32, "not of 64 bytes"),
         (FIREBASE.replace("ln=14", "ln=9999999999"), "over our bounds"),
         (FIREBASE.replace("r=8", "r=9999999999"), "over our bounds"),
@@ -203,6 +207,13 @@ def test_what_cannot_be_read_or_would_cost_too_much_is_refused(stored: str, why:
     with pytest.raises(HashRefused, match=why):
         read_hash(stored)
     assert verify(PASSWORD, stored) is False
+
+
+@pytest.mark.parametrize(("n", "r"), [(2**15, 1), (2**16, 2)])
+def test_scrypt_that_can_be_computed_is_taken_up_to_the_border(n: int, r: int) -> None:
+    """RFC 7914 §2: N is below 2^(128·r/8). OpenSSL refuses the rest, and so do we, before it is a user's hash."""
+    derived = hashlib.scrypt(PASSWORD.encode(), salt=b"salt", n=n, r=r, p=1, maxmem=2**26, dklen=64)
+    assert verify(PASSWORD, f"scrypt:{n}:{r}:1$salt${derived.hex()}")
 
 
 def test_half_a_character_is_a_no_for_every_scheme() -> None:

@@ -217,6 +217,9 @@ def _scrypt(n: int, r: int, p: int, *, salt: bytes, size: int) -> Callable[[byte
     """What derives `size` bytes from a password."""
     if n < 2 or n & (n - 1) or r < 1 or p < 1:
         raise HashRefused("scrypt with impossible parameters (RFC 7914 §2)")
+    if n.bit_length() > 16 * r:  # OpenSSL computes no other, so that the right password would be a no
+        instead = "leave the line out, make this user with payymo user create, and let them reset the password"
+        raise HashRefused(f"scrypt with N={n} and r={r}, where N has to be below 2^(16·r) (RFC 7914 §2): {instead}")
     if n * r > MAX_SCRYPT_BLOCKS or n * r * p > MAX_SCRYPT_WORK:
         raise HashRefused(f"scrypt over our bounds: N·r up to {MAX_SCRYPT_BLOCKS}, N·r·p up to {MAX_SCRYPT_WORK}")
     memory = 128 * r * (n + p + 2) + 65_536  # what OpenSSL needs, and something to spare
