@@ -104,6 +104,7 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
             {"min_length": 12, "max_length": 64, "min_score": 3, "complexity_classes": 0, "words": []},
             "password-policy.changed",
         ),
+        ("DELETE", "/api/admin/password-policy"): ("/api/admin/password-policy", None, "password-policy.changed"),
         ("POST", "/api/admin/tenants"): ("/api/admin/tenants", {"slug": "b", "name": "B"}, "tenant.created"),
         ("POST", "/api/admin/tenants/<uuid:tenant_id>/suspend"): (
             f"/api/admin/tenants/{acme}/suspend",

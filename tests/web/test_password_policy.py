@@ -42,6 +42,20 @@ def test_what_an_administrator_sets_holds_at_once_and_in_their_tenant_alone(hous
     assert [line["actor_id"] for line in house.events() if line["event"] == "password-policy.changed"]
 
 
+def test_a_tenant_gives_its_own_policy_up(house: House, boss: Client) -> None:
+    """What the settings say holds again at once, there alone; a second time changes nothing."""
+    other = house.tenant("other")
+    house.user("head", tenant=other, roles=("tenant-administrator",))
+    head = house.logged_in("head", tenant=other)
+    for client in (boss, head):
+        assert client.call("PUT", PATH, STRICT).status_code == 200
+    for _ in range(2):
+        assert boss.call("DELETE", PATH).get_json()["data"] == DEFAULT | {"set_by": "settings"}
+    assert boss.get(PATH).get_json()["data"] == DEFAULT | {"set_by": "settings"}
+    assert problems_of(house.client(), "fourteen chars") == []
+    assert head.get(PATH).get_json()["data"] == STRICT | {"set_by": "tenant"}
+
+
 def test_only_who_may_write_policies_does(house: House) -> None:
     """Members don't read it, readers don't set it."""
     house.services.roles.create(house.default.id, "reader", ["policies:read"], by=None, trace=Trace())
@@ -50,7 +64,7 @@ def test_only_who_may_write_policies_does(house: House) -> None:
     assert house.logged_in("alice").get(PATH).status_code == 403
     bob = house.logged_in("bob")
     assert bob.get(PATH).status_code == 200
-    assert bob.call("PUT", PATH, STRICT).status_code == 403
+    assert bob.call("PUT", PATH, STRICT).status_code == bob.call("DELETE", PATH).status_code == 403
     assert bob.get(PATH).get_json()["data"]["set_by"] == "settings"
 
 

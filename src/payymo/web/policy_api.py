@@ -65,3 +65,12 @@ class PolicyApi:
         tenant_id = caller.principal.tenant_id
         self._policies.set(tenant_id, body.policy(), by=caller.actor, trace=caller.trace)
         return PasswordPolicyOut.of(*self._policies.get(tenant_id))
+
+    @route(
+        "DELETE", "/api/admin/password-policy", limit="default", authentication="bearer", permission="policies:write"
+    )
+    def reset_password_policy(self, caller: Caller) -> PasswordPolicyOut:
+        """Ask what the settings say again. Passwords that exist stay as they are."""
+        tenant_id = caller.principal.tenant_id
+        self._policies.set(tenant_id, None, by=caller.actor, trace=caller.trace)
+        return PasswordPolicyOut.of(*self._policies.get(tenant_id))
