@@ -334,6 +334,7 @@ PLATFORM = (
                 "_ADVANCE",
             ),
             *("_SWEEP_PAYLOADS", "_SET_RETENTION", "_LOCK", "_SIGNED_BY_THEN", "_ERASURES", "_LOGS", "_AT", "_FIRST"),
+            *("_NEXT", "_ERASE"),
         )
     }
     | {

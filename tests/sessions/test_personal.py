@@ -15,6 +15,7 @@ from payymo.errors import NotFound
 from payymo.logs import Event, Trace
 from payymo.mail.model import MailPolicy, Message, Sender
 from payymo.mail.outbox import Outbox
+from payymo.web import personal_api
 from tests.support.house import House
 from tests.support.two_tenants import Side, build_sides
 
@@ -140,6 +141,45 @@ def test_what_was_killed_is_finished_and_what_comes_late_is_erased_too(
     with pytest.raises(NotFound):
         house.services.personal_data.erase(house.default.id, user.id, by=None, trace=Trace())
     assert [entry.record.type for entry in entries(house, house.default.id)].count("user.erased") == 1
+
+
+def test_a_request_does_not_wait_for_a_long_history(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account is gone with the answer, and some of what is personal; the duty erases the rest, each event once."""
+    monkeypatch.setattr(personal_api, "ERASED_AT_ONCE", 4)
+    monkeypatch.setattr(erasing, "EVENTS_AT_A_TIME", 2)
+    house.user("boss", roles=("tenant-administrator",))
+    boss, user = house.logged_in("boss"), house.user("alice")
+    for _ in range(6):
+        house.logged_in("alice")
+    answer = boss.call("DELETE", f"/api/admin/users/{user.id}").get_json()["data"]
+    assert answer == {"events": 4, "finished": False}
+    assert house.client().log_in().status_code == 401
+    left = [entry for entry in entries(house, house.default.id) if entry.user_id == user.id and entry.personal]
+    assert [entry.record.type for entry in left] == ["session.login"] * 3 + ["user.erased"]
+    answer = boss.call("DELETE", f"/api/admin/users/{user.id}").get_json()["data"]
+    assert answer == {"events": 3, "finished": True}
+    assert house.services.erasing.finish_due() == 0
+
+
+def test_no_event_is_looked_at_again_for_the_next_ones(sqlite_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch begins where the last one ended: twice as many events take twice as long, and not four times."""
+    user = sqlite_house.user("alice")
+    for _ in range(6):
+        sqlite_house.logged_in("alice")
+    begun: list[int] = []
+    erase_payloads = erasing.pruning.erase_payloads
+
+    def watched(*args: Any, after: int, count: int) -> tuple[int, int] | None:
+        begun.append(after)
+        return erase_payloads(*args, after=after, count=count)
+
+    monkeypatch.setattr(erasing, "EVENTS_AT_A_TIME", 2)
+    monkeypatch.setattr(erasing.pruning, "erase_payloads", watched)
+    sqlite_house.services.personal_data.erase(sqlite_house.default.id, user.id, by=None, trace=Trace())
+    about = begun[: begun.index(-1, 1)]
+    assert len(about) > 3
+    assert about[:-1] == sorted(set(about[:-1]))
+    assert begun.count(-1) == 4  # each of two logs, for what is about them and what is by them
 
 
 def test_an_administrator_erases_whom_they_may_change_and_themselves(house: House) -> None:

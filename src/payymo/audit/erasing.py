@@ -5,7 +5,8 @@ something behind, and a run that was killed is finished.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Final
 
 from payymo.audit import pruning
@@ -35,21 +36,33 @@ class Erasing:
         """Step, in the user's tenant: whether they were erased within the last hour."""
         return pruning.is_erased(tx, user_id)
 
-    def erase(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, progress: Progress) -> int:
+    def erase(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, progress: Progress, at_most: int | None = None) -> int:
         """Erase from the log of their tenant, and from the platform's. Answers from how many events.
 
         What has been committed and has no position yet gets one first. `progress` is told how many there were so far.
+        `at_most`: about so many; with fewer, all is done.
         """
         self._sequencer.integrate_all()
         total = 0
-        for log in (tenant_id, PLATFORM_LOG):
-            while True:
-                with self._work.platform() as tx:
-                    count = pruning.erase_payloads(tx, log, user_id, count=EVENTS_AT_A_TIME)
-                if not count:
-                    break
-                progress(total := total + count)
+        for count in self._batches(tenant_id, user_id):
+            progress(total := total + count)
+            if at_most is not None and total >= at_most:
+                break
         return total
+
+    def _batches(self, tenant_id: uuid.UUID, user_id: uuid.UUID) -> Iterator[int]:
+        """Each is a transaction. How many events it was."""
+        for log, concern in product((tenant_id, PLATFORM_LOG), pruning.CONCERNS):
+            after = -1
+            while (done := self._batch(log, user_id, concern, after)) is not None:
+                count, after = done
+                yield count
+
+    def _batch(
+        self, log: uuid.UUID, user_id: uuid.UUID, concern: pruning.Concern, after: int
+    ) -> tuple[int, int] | None:
+        with self._work.platform() as tx:
+            return pruning.erase_payloads(tx, log, user_id, concern, after=after, count=EVENTS_AT_A_TIME)
 
     def finish_due(self) -> int:
         """Look after those who were erased. Answers from how many events something was erased."""

@@ -1,8 +1,9 @@
 """SQL that takes something out of the audit tables, in platform work. A third store, for its size."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
@@ -20,26 +21,40 @@ _OF = sa.bindparam("of_log", type_=sa.Uuid())
 _MOMENT = sa.bindparam("moment", type_=sa.BigInteger())
 _COUNT = sa.bindparam("count", type_=sa.Integer())
 
+Concern = Literal["about", "by"]
+"""What an event has to do with a user."""
+CONCERNS: Final[tuple[Concern, ...]] = ("about", "by")
+
 # ── what is personal of a user ───────────────────────────────────────────────────────────────────────────────────────
+
+_AFTER = sa.bindparam("after", type_=sa.BigInteger())
+
+
+def _next_of(*conditions: sa.ColumnElement[bool]) -> sa.Select[int]:
+    """Where the next events stand that have something personal still. What is gone costs a look at an index."""
+    return (
+        sa.select(e.c.position)
+        .select_from(e.join(p, sa.and_(p.c.tenant_id == _OF, p.c.id == e.c.id)))
+        .where(e.c.tenant_id == _OF, e.c.position > _AFTER, *conditions)
+        .order_by(e.c.position)
+        .limit(_COUNT)
+    )
 
 
 def _payloads_of(*conditions: sa.ColumnElement[bool]) -> sa.Delete:
-    """Through the join, so that what is gone already costs nothing but a look at an index."""
-    some = (
-        sa.select(p.c.id)
-        .select_from(e.join(p, sa.and_(p.c.tenant_id == _OF, p.c.id == e.c.id)))
-        .where(e.c.tenant_id == _OF, *conditions)
-        .limit(_COUNT)
-    )
-    return sa.delete(p).where(p.c.tenant_id == _OF, p.c.id.in_(some))
+    reached = sa.bindparam("reached", type_=sa.BigInteger())
+    found = sa.select(e.c.id).where(e.c.tenant_id == _OF, e.c.position > _AFTER, e.c.position <= reached, *conditions)
+    return sa.delete(p).where(p.c.tenant_id == _OF, p.c.id.in_(found))
 
 
 _IS_NOT_ITS_END = e.c.type != "user.erased"
 """The address in that one is of whoever has erased them."""
-_ERASE: Final = (
-    _payloads_of(e.c.user_id == sa.bindparam("of_user", type_=sa.Uuid()), _IS_NOT_ITS_END),
-    _payloads_of(e.c.actor == sa.bindparam("of_actor")),
-)
+_CONCERNED: Final[Mapping[Concern, Sequence[sa.ColumnElement[bool]]]] = {
+    "about": (e.c.user_id == sa.bindparam("of_user", type_=sa.Uuid()), _IS_NOT_ITS_END),
+    "by": (e.c.actor == sa.bindparam("of_actor"),),
+}
+_NEXT: Final = {concern: _next_of(*conditions) for concern, conditions in _CONCERNED.items()}
+_ERASE: Final = {concern: _payloads_of(*conditions) for concern, conditions in _CONCERNED.items()}
 _ADD_ERASURE = sa.insert(x).values(
     tenant_id=TENANT, user_id=sa.bindparam("of_user", type_=sa.Uuid()), erased_at=_MOMENT
 )
@@ -65,12 +80,20 @@ def list_erasures(tx: Transaction) -> list[tuple[uuid.UUID, uuid.UUID, int]]:
     return [(row.tenant_id, row.user_id, row.erased_at) for row in tx.execute(_ERASURES)]
 
 
-def erase_payloads(tx: Transaction, log: uuid.UUID, user_id: uuid.UUID, *, count: int) -> int:
-    """Erase what is personal in about `count` events of a log, about a user or by them. Answers how many; 0: in all."""
-    values = {"of_log": log, "count": count}
-    about, by = _ERASE
-    erased = tx.execute(about, {**values, "of_user": user_id}).rowcount
-    return erased + tx.execute(by, {**values, "of_actor": f"user:{user_id}"}).rowcount
+def erase_payloads(
+    tx: Transaction, log: uuid.UUID, user_id: uuid.UUID, concern: Concern, *, after: int, count: int
+) -> tuple[int, int] | None:
+    """Erase what is personal in the next events of a log behind a position. Answers how many, and the last one's.
+
+    None: there are no more. Whoever goes on from there looks at each event once, however many there are. How many may
+    be 0: another process erases, too.
+    """
+    whom = {"of_user": user_id} if concern == "about" else {"of_actor": f"user:{user_id}"}
+    values = {"of_log": log, "after": after, **whom}
+    positions = tx.execute(_NEXT[concern], {**values, "count": count}).scalars().all()
+    if not positions:
+        return None
+    return tx.execute(_ERASE[concern], {**values, "reached": positions[-1]}).rowcount, positions[-1]
 
 
 def forget_erasure(tx: Transaction, log: uuid.UUID, user_id: uuid.UUID) -> None:

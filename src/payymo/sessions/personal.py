@@ -78,11 +78,13 @@ class PersonalData:
         by: Actor | None,
         trace: Trace,
         progress: Callable[[int], None] = lambda _count: None,
+        at_most: int | None = None,
     ) -> int:
         """Delete a user, and what is personal of them in the logs. Answers from how many events that was erased.
 
         With the account go sessions, devices, links, waiting mail and failed logins; tokens are refused. A run that was
-        killed can be run again, and is finished by itself. Raises NotFound, InsufficientScope.
+        killed can be run again, and is finished by itself; so is one that ends when it has come to `at_most` events.
+        Raises NotFound, InsufficientScope.
         """
         with self._work(tenant_id) as tx:
             is_again = self._erasing.has_begun(tx, user_id)
@@ -90,7 +92,7 @@ class PersonalData:
                 authority_of(by, tx)
             else:
                 self._delete(tx, user_id, by, trace)
-        return self._erasing.erase(tenant_id, user_id, progress=progress)
+        return self._erasing.erase(tenant_id, user_id, progress=progress, at_most=at_most)
 
     def _delete(self, tx: Transaction, user_id: uuid.UUID, by: Actor | None, trace: Trace) -> None:
         """Step: the account, and all that hangs on it."""

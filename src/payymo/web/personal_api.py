@@ -1,6 +1,7 @@
 """`/api/auth/export` and the end of an account: what is stored of a person, handed out or erased."""
 
 import uuid
+from typing import Final
 
 from flask import Response
 
@@ -8,11 +9,18 @@ from payymo.sessions.personal import PersonalData
 from payymo.web.caller import Caller
 from payymo.web.routing import Output, route
 
+ERASED_AT_ONCE: Final = 5_000
+"""Events in which something personal is erased while somebody waits: half a second."""
+
 
 class ErasedOut(Output):
-    """In how many events on record something personal was erased. The user is gone, and their tokens are refused."""
+    """In how many events on record something personal was erased. The user is gone, and their tokens are refused.
+
+    `finished`: false when there may be more of them, which the service erases within a minute or so.
+    """
 
     events: int
+    finished: bool
 
 
 class PersonalApi:
@@ -39,5 +47,6 @@ class PersonalApi:
     )
     def erase_user(self, caller: Caller, user_id: uuid.UUID) -> ErasedOut:
         """Delete a user, and erase what is personal of them from what is on record. There is no way back."""
-        tenant_id = caller.principal.tenant_id
-        return ErasedOut(events=self._personal.erase(tenant_id, user_id, by=caller.actor, trace=caller.trace))
+        tenant_id, by, trace = caller.principal.tenant_id, caller.actor, caller.trace
+        count = self._personal.erase(tenant_id, user_id, by=by, trace=trace, at_most=ERASED_AT_ONCE)
+        return ErasedOut(events=count, finished=count < ERASED_AT_ONCE)
