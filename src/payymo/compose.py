@@ -53,8 +53,6 @@ from payymo.users.budget import Budgets
 from payymo.users.imports import UserImport
 from payymo.users.passwords import Passwords
 from payymo.webhooks.courier import Courier as WebhookCourier
-from payymo.webhooks.outcomes import Outcomes
-from payymo.webhooks.outside import Outside
 from payymo.webhooks.service import Webhooks
 from payymo.webhooks.signing import SEALED as WEBHOOK_SECRETS
 from payymo.webhooks.signing import Signing
@@ -251,15 +249,10 @@ def _personal_data(ground: Ground, owners: Owners, accounts: Accounts, trail: Tr
 
 def _webhooks(ground: Ground, certificates: Certificates) -> tuple[Webhooks, WebhookCourier]:
     work, clock, entropy, audit, log = ground.work, ground.clock, ground.entropy, ground.audit, ground.log
-    sender = webhook_sender(ground.settings, clock, entropy)
+    sender, parts = webhook_sender(ground.settings, clock, entropy), (work, ground.envelope, clock, entropy)
     signing = Signing(ground.envelope, clock, entropy, certificates=certificates)
-    outside = Outside(sender)
-    webhooks = Webhooks(work, clock, entropy, signing=signing, outside=outside, certificates=certificates, audit=audit)
-    outcomes = Outcomes(clock, entropy, audit=audit, log=log)
-    courier = WebhookCourier(
-        work, ground.envelope, clock, webhooks=webhooks, signing=signing, outcomes=outcomes, sender=sender, log=log
-    )
-    return webhooks, courier
+    webhooks = Webhooks(work, clock, entropy, sender=sender, signing=signing, certificates=certificates, audit=audit)
+    return webhooks, WebhookCourier(*parts, webhooks=webhooks, signing=signing, sender=sender, audit=audit, log=log)
 
 
 def _sessions(ground: Ground, owners: Owners, beginning: Beginning) -> Sessions:

@@ -12,8 +12,10 @@ from functools import partial
 from typing import Final
 
 from payymo.audit.following import Followed, end_of, personal_in, read_at, read_between
+from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
+from payymo.entropy import Entropy
 from payymo.errors import PayymoError
 from payymo.logs import SecurityLog
 from payymo.secrets.encryption import SealBroken
@@ -70,11 +72,12 @@ class Courier:
         work: Work,
         envelope: Envelope,
         clock: Clock,
+        entropy: Entropy,
         *,
         webhooks: Webhooks,
         signing: Signing,
-        outcomes: Outcomes,
         sender: Sender,
+        audit: AuditLog,
         log: SecurityLog,
     ) -> None:
         self._work = work
@@ -82,7 +85,7 @@ class Courier:
         self._clock = clock
         self._webhooks = webhooks
         self._signing = signing
-        self._outcomes = outcomes
+        self._outcomes = Outcomes(clock, entropy, audit=audit, log=log)
         self._sender = sender
         self._log = log
         self._stopping = threading.Event()

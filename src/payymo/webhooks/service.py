@@ -35,6 +35,7 @@ from payymo.webhooks.model import (
     types_of,
 )
 from payymo.webhooks.outside import Outside
+from payymo.webhooks.sender import Sender
 from payymo.webhooks.signing import Signing
 from payymo.webhooks.targets import NO_ADDRESS, read_target
 
@@ -54,8 +55,8 @@ class Webhooks:
         clock: Clock,
         entropy: Entropy,
         *,
+        sender: Sender,
         signing: Signing,
-        outside: Outside,
         certificates: Certificates,
         audit: AuditLog,
     ) -> None:
@@ -63,7 +64,7 @@ class Webhooks:
         self._clock = clock
         self._entropy = entropy
         self._signing = signing
-        self._outside = outside
+        self._outside = Outside(sender)
         self._certificates = certificates
         self._audit = audit
 
