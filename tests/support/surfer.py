@@ -44,10 +44,10 @@ def _is_sent(given: dict[str, str]) -> bool:
 class Surfer:
     """One browser of one person."""
 
-    def __init__(self, house: House, *, tenant: str | None = None, scheme: str = "http") -> None:
+    def __init__(self, house: House, *, tenant: str | None = None, scheme: str = "http", host: str = HOST) -> None:
         self.http = house.app.test_client()
         self.tenant = tenant
-        self.base = f"{scheme}://{HOST}"
+        self.base = f"{scheme}://{host}"
         self.ours = {"Origin": self.base, "Sec-Fetch-Site": "same-origin"}
         self.answer: TestResponse
         self.forms: list[Form] = []

@@ -48,7 +48,7 @@ def filled(path: str) -> str:
     ids=str,
 )
 def test_what_another_site_may_have_caused_is_refused(sqlite_house: House, headers: dict[str, str]) -> None:
-    """CVE-2025-24358, CVE-2025-47909, CVE-2023-45128. The Origin matrix: null, a subdomain, another port, a look-alike, missing; whatever else is right."""
+    """CVE-2025-24358, CVE-2025-47909, CVE-2023-45128: Origin null, a subdomain, another port, a look-alike, missing."""
     surfer = signed_in(sqlite_house)
     surfer.get("/account")
     answer = surfer.send("/sign-out", headers=headers)

@@ -7,6 +7,7 @@ import pytest
 from payymo.logs import Trace
 from payymo.sessions.browser import FRESH_SECONDS, read_cookie
 from tests.support.house import PASSWORD, House
+from tests.support.moments import before
 from tests.support.surfer import OURS, Surfer
 
 NEW = "the quiet teapot climbs a hill"
@@ -90,7 +91,7 @@ def test_a_session_ends_unused_after_an_hour_and_used_after_twelve(house: House)
 
 
 def test_the_cookie_is_another_one_after_every_proof(house: House) -> None:
-    """Session fixation (CVE-2024-28197, CVE-2026-7507): what was in the browser before a login, a confirmation, a change is worth nothing after it."""
+    """Session fixation (CVE-2024-28197, CVE-2026-7507): what was in the browser before is worth nothing after it."""
     house.user("alice")
     surfer, old = Surfer(house), Surfer(house)
     surfer.sign_in()
@@ -166,8 +167,38 @@ def test_a_cookie_counts_in_its_own_tenant_only(house: House) -> None:
     assert made.text == text
     assert house.services.browsers.find(text) is not None
     assert house.services.browsers.find(text.replace(acme.id.hex, other.id.hex)) is None
-    answer = surfer.http.get("/account", base_url="http://other.test", headers={"Cookie": f"payymo-session={text}"})
-    assert answer.status_code == 303
+    stranger = Surfer(house, host="other.test")
+    stranger.http.set_cookie("payymo-session", text, domain="other.test")
+    assert stranger.open("GET", "/account").status_code == 303
+
+
+def test_an_identifier_without_its_secret_is_nobody(house: House) -> None:
+    """What stands in front of the secret may be known: it only finds the row."""
+    house.user("alice")
+    surfer = Surfer(house)
+    surfer.sign_in()
+    text = surfer.cookie() or ""
+    other = text[:-43] + ("A" if text[-43] != "A" else "B") + text[-42:]
+    assert house.services.browsers.find(text) is not None
+    assert house.services.browsers.find(other) is None
+
+
+def test_a_password_that_is_changed_while_it_is_confirmed_confirms_nothing(house: House) -> None:
+    """What was proven has to hold when the cookie is made; and the browser keeps the one that it has."""
+    user = house.user("alice")
+    surfer = Surfer(house)
+    surfer.sign_in()
+    surfer.get("/confirm")
+    text = surfer.cookie()
+
+    def change() -> None:
+        with house.by_hand(house.default.id) as tx:
+            house.services.users.change_password(tx, user.id, house.services.users.unusable_hash())
+
+    with before(house, lambda statement: "FOR UPDATE" in statement or statement.startswith("BEGIN IMMEDIATE"), change):
+        answer = surfer.send("/confirm", password=PASSWORD)
+    assert answer.status_code == 401
+    assert surfer.cookie() == text
 
 
 def test_signing_out_needs_a_form(house: House) -> None:
