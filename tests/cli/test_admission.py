@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from payymo.cli.admission import Admission, Hashing, Holding
+from payymo.cli.admission import Admission, Holding, find_hashing
 from payymo.cli.bridge import Bridge
 from payymo.metrics.meter import Line
-from payymo.web.mount import list_routes
 from payymo.web.pacing import HOLD, SHED
 from tests.cli.test_bridge import post
 
@@ -126,6 +125,11 @@ def test_answers_leave_in_the_order_of_their_moments_and_never_before() -> None:
         ("POST", "/api/auth/login", True),
         ("POST", "/api/auth/register", True),
         ("POST", "/api/auth/password/change", True),
+        ("POST", "/sign-in", True),
+        ("POST", "/register", True),
+        ("POST", "/reset-password", True),
+        ("POST", "/confirm", True),
+        ("GET", "/sign-in", False),
         ("GET", "/api/auth/login", False),
         ("POST", "/api/auth/token/verify", False),
         ("POST", "/api/auth/refresh", False),
@@ -134,4 +138,4 @@ def test_answers_leave_in_the_order_of_their_moments_and_never_before() -> None:
 )
 def test_what_a_stranger_can_have_hashed_waits_in_line(method: str, path: str, hashes: bool) -> None:  # noqa: FBT001 - a table
     """An administrator, who may have to end the flood, does not."""
-    assert Hashing(list_routes())(method, path) is hashes
+    assert find_hashing()(method, path) is hashes

@@ -15,6 +15,9 @@ from itertools import count
 from typing import Final
 
 from payymo.metrics.meter import Line
+from payymo.web.console.opening import list_pages
+from payymo.web.console.pages import Page
+from payymo.web.mount import list_routes
 from payymo.web.routing import Route
 
 WAITING: Final = 32
@@ -26,9 +29,9 @@ GOLDEN: Final = 0.6180339887498949
 
 
 class Hashing:
-    """Which requests compute a password hash, as their routes declare."""
+    """Which requests compute a password hash, as their routes and pages declare."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route | Page]) -> None:
         hashing = [route for route in routes if route.pace.hashes]
         self._fixed = {(route.method, route.path) for route in hashing if "<" not in route.path}
         patterns = ["".join(_pattern(part) for part in _PARAMETER.split(f"{r.method} {r.path}")) for r in hashing]
@@ -37,6 +40,11 @@ class Hashing:
     def __call__(self, method: str, path: str) -> bool:
         """Whether this one does. A doubt costs a place in the line, nothing else."""
         return (method, path) in self._fixed or self._others.fullmatch(f"{method} {path}") is not None
+
+
+def find_hashing() -> Hashing:
+    """Of everything that the service serves."""
+    return Hashing((*list_routes(), *list_pages()))
 
 
 _PARAMETER: Final = re.compile(r"(<[^>]+>)")

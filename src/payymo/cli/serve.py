@@ -21,7 +21,7 @@ from granian.log import LogLevels
 from payymo.app import TRACING, create_app
 from payymo.auditing import Auditor, Sender
 from payymo.certificates.service import Certificates
-from payymo.cli.admission import Admission, Hashing
+from payymo.cli.admission import Admission, find_hashing
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
 from payymo.cli.leaving import Leaving
@@ -49,7 +49,6 @@ from payymo.secrets.master import load_extra
 from payymo.secrets.model import is_secret_name
 from payymo.services import Services
 from payymo.start import require_production
-from payymo.web.mount import list_routes
 
 PARENT_SECONDS = 0.5
 STORED = "certificate:"
@@ -153,7 +152,7 @@ class _Loader:
             body_seconds=self.settings.server.request_seconds,
             leaving=leaving,
             watch=services.watch,
-            hashing=Hashing(list_routes()),
+            hashing=find_hashing(),
             admission=admission,
         )
 
@@ -276,11 +275,12 @@ def _greet(settings: Settings) -> None:
     scheme = "https" if settings.server.tls_certificate else "http"
     base = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
     data = "" if settings.data == Path("var") else f"PAYYMO_DATA={settings.data} "
+    pages = f"Pages for people   {base}/account\n" if settings.console.enabled else ""
     command = Path(sys.argv[0])
     shown = command if not command.is_absolute() else Path(".venv/bin/payymo")
     click.echo(
         f"Payymo serves on   {base}\n"
-        f"API documentation  {base}/api/docs\n"
+        f"{pages}API documentation  {base}/api/docs\n"
         f"Key set            {base}/.well-known/jwks.json\n"
         f"First administrator:\n"
         f"  {data}{shown} user create you@example.com --role platform-administrator\n"

@@ -15,6 +15,8 @@ from payymo.health import model as health
 from payymo.keys.model import PURPOSES
 from payymo.limits.model import Tier
 from payymo.logs import OUTCOMES
+from payymo.web.console.opening import list_pages
+from payymo.web.console.reception import ASSETS
 from payymo.web.measuring import UNMATCHED
 from payymo.web.mount import list_routes
 from payymo.webhooks.model import OUTCOMES as WEBHOOK_OUTCOMES
@@ -54,7 +56,8 @@ class Family:
         return tuple(value if words is None or value in words else OTHER for value, words in known)
 
 
-_ROUTE: Final = frozenset(route.path for route in list_routes()) | {UNMATCHED}
+_PAGES: Final = frozenset(page.path for page in list_pages()) | {ASSETS}
+_ROUTE: Final = frozenset(route.path for route in list_routes()) | _PAGES | {UNMATCHED}
 _METHOD: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STATUS: Final = frozenset({"1xx", "2xx", "3xx", "4xx", "5xx"})
 _PURPOSE: Final = frozenset(PURPOSES)
