@@ -138,6 +138,21 @@ def test_what_people_write_is_shown_and_not_run(sqlite_house: House) -> None:
     assert "&lt;img" in surfer.get("/account/sessions").text
 
 
+def test_where_there_is_nothing_people_get_a_page_and_programs_a_problem(sqlite_house: House) -> None:
+    """By what they say that they read; below /api it is always the problem."""
+    surfer = Surfer(sqlite_house)
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    for path, accept, found in (
+        ("/nowhere", browser, "text/html"),
+        ("/nowhere", "*/*", "application/problem+json"),
+        ("/nowhere", "application/json", "application/problem+json"),
+        ("/api/nowhere", browser, "application/problem+json"),
+    ):
+        answer = surfer.open("GET", path, headers={"Accept": accept})
+        assert (answer.status_code, answer.mimetype) == (404, found)
+        assert "There is no such thing here." in answer.text
+
+
 def test_the_house_without_pages_has_none(sqlite_database: Database) -> None:
     """Switched off, they are not there at all."""
     house = House(sqlite_database, console={"enabled": False})

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 
 from payymo.clock import Clock
-from payymo.errors import InsufficientScope, LoginTooOld, MissingToken, Overloaded, PayymoError
+from payymo.errors import InsufficientScope, LoginTooOld, MissingToken, NotFound, Overloaded, PayymoError
 from payymo.logs import Event
 from payymo.roles.service import Actor
 from payymo.sessions.browsers import Browsers
@@ -32,6 +32,8 @@ from payymo.web.routing import Mount
 
 ActorOf = Callable[[Principal, str], Actor]
 Handlers = Mapping[str, tuple[Page, Callable[..., Answer]]]
+FORMS_OF_REFUSALS: Final = (problems.CONTENT_TYPE, "text/html")
+"""Who takes everything gets the first one."""
 ASSETS: Final = f"{PREFIX}<path:name>"
 """Not limited: one page takes several, and they are remembered."""
 HTMX: Final = "HX-Request"
@@ -79,7 +81,18 @@ class Reception:
                     methods=[declared.method],
                     merge_slashes=False,
                 )
+        blueprint.app_errorhandler(404)(self._missing)
         blueprint.add_url_rule(ASSETS, endpoint="console-assets", view_func=self._asset, merge_slashes=False)
+
+    def _missing(self, error: Exception) -> Response:
+        """The answer where there is nothing: a page for people, and what programs understand for the others."""
+        is_for_people = request.accept_mimetypes.best_match(FORMS_OF_REFUSALS) == "text/html"
+        if request.path.startswith("/api/") or not is_for_people:
+            return self._mount.refuse(error)
+        row, refusal = problems.row_of(NotFound()), self._mount.note(error)
+        caller = self._gate.meet(request, self._mount.request_id)
+        visit = Visit(caller, self._cookies, None, self._cookies.visit(request))
+        return self._respond(Sheet("refusal.html", {"title": row.title, "detail": refusal.detail}, row.status), visit)
 
     def _asset(self, name: str) -> Response:
         return self._assets.answer(request, f"{PREFIX}{name}")
