@@ -4,6 +4,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Final
 
@@ -31,7 +32,7 @@ class Asset:
 
 
 class Assets:
-    """All of them, read once."""
+    """All of them."""
 
     def __init__(self) -> None:
         folder = resources.files("payymo.web.console") / "static"
@@ -56,6 +57,12 @@ class Assets:
         response.headers["Vary"] = "Accept-Encoding"
         response.headers["Cache-Control"] = _YEAR
         return response
+
+
+@cache
+def load_assets() -> Assets:
+    """The assets, read and compressed once in a process."""
+    return Assets()
 
 
 def takes_gzip(request: Request) -> bool:

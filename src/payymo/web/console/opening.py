@@ -8,7 +8,7 @@ from flask import Blueprint
 from payymo.services import Services
 from payymo.web.caller import Gate
 from payymo.web.console.account import AccountDesk
-from payymo.web.console.assets import Assets
+from payymo.web.console.assets import load_assets
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import EntryDesk
 from payymo.web.console.links import LinksDesk
@@ -46,7 +46,7 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
     """Put every page on a blueprint."""
     settings = services.settings
     is_https = settings.issuer.startswith("https://")
-    assets, door = Assets(), Door(attempts=services.attempts, limiter=services.limiter, is_https=is_https)
+    assets, door = load_assets(), Door(attempts=services.attempts, limiter=services.limiter, is_https=is_https)
     facts = {
         "registration_is_open": settings.registration.enabled,
         "mail_is_on": services.outbox.is_on,

@@ -8,6 +8,7 @@ import gettext
 import gzip
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from flask import Response
@@ -39,18 +40,7 @@ class Renderer:
     def __init__(self, *, entropy: Entropy, clock: Clock, assets: Assets, facts: Mapping[str, object]) -> None:
         self._entropy = entropy
         self._clock = clock
-        self._jinja = Environment(
-            loader=PackageLoader("payymo.web.console"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.i18n"],
-        )
-        # English; another language is a catalogue of these texts.
-        self._jinja.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
-        self._jinja.filters.update(moment=moment, machine_time=machine_time, device=device)
-        self._jinja.globals.update(assets=assets.paths, csrf_field=TOKEN_FIELD, kept_field=KEPT_FIELD, **facts)
+        self._facts = {"assets": assets.paths, "csrf_field": TOKEN_FIELD, "kept_field": KEPT_FIELD, **facts}
 
     def render(self, sheet: Sheet, visit: Visit) -> Response:
         """The answer."""
@@ -58,18 +48,23 @@ class Renderer:
         if visit.secret is None:
             secret = visit.secret = self._entropy.bytes(32)
             visit.after.append(lambda response: visit.cookies.keep_visit(response, secret))
-        text = self._jinja.get_template(sheet.template).render(
-            visit=visit,
-            tried=visit.tried,
-            slug=place[0] if place else None,
-            tenant=place[1] if place else None,
-            csrf=make_token(visit.secret, self._entropy),
-            nonce=nonce,
-            notice=NOTICES.get(visit.caller.request.args.get("done", "")),
-            path=visit.caller.request.path,
-            request_id=visit.caller.request_id,
-            now=int(self._clock()),
-            **sheet.facts,
+        text = (
+            _templates()
+            .get_template(sheet.template)
+            .render(
+                self._facts,
+                visit=visit,
+                tried=visit.tried,
+                slug=place[0] if place else None,
+                tenant=place[1] if place else None,
+                csrf=make_token(visit.secret, self._entropy),
+                nonce=nonce,
+                notice=NOTICES.get(visit.caller.request.args.get("done", "")),
+                path=visit.caller.request.path,
+                request_id=visit.caller.request_id,
+                now=int(self._clock()),
+                **sheet.facts,
+            )
         )
         response = Response(text, sheet.status, content_type="text/html; charset=utf-8")
         response.headers.update(HEADERS)
@@ -78,6 +73,23 @@ class Renderer:
             response.set_data(gzip.compress(text.encode(), compresslevel=5, mtime=0))
             response.headers["Content-Encoding"] = "gzip"
         return response
+
+
+@cache
+def _templates() -> Environment:
+    """The templates, compiled once in a process. English; another language is a catalogue of their texts."""
+    found = Environment(
+        loader=PackageLoader("payymo.web.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    found.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+    found.filters.update(moment=moment, machine_time=machine_time, device=device)
+    return found
 
 
 def moment(seconds: float) -> str:
