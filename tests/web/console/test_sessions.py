@@ -9,6 +9,7 @@ from payymo.sessions.browser import FRESH_SECONDS, read_cookie
 from tests.support.house import PASSWORD, House
 from tests.support.moments import before
 from tests.support.surfer import OURS, Surfer
+from tests.web.scene import contents
 
 NEW = "the quiet teapot climbs a hill"
 
@@ -227,3 +228,18 @@ def test_a_browser_that_is_renewed_twice_at_once_gets_one_cookie(house: House) -
     assert surfer.send("/confirm", password=PASSWORD).status_code == 303
     assert thief.send("/confirm", password=PASSWORD).status_code in {401, 403}
     assert thief.open("GET", "/account", headers=OURS).status_code == 303
+
+
+def test_the_secret_of_a_cookie_is_kept_nowhere(house: House) -> None:
+    """Not in the database, not in a line of the log, not in the record: only the browser has it."""
+    house.user("alice")
+    surfer = Surfer(house)
+    surfer.sign_in()
+    made = read_cookie(surfer.cookie() or "")
+    surfer.get("/account")
+    surfer.submit("/sign-out")
+    assert made is not None
+    kept = f"{contents(house)}{house.log_lines.getvalue()}"
+    for shown in (made.secret.text[-43:], repr(made.secret.secret)[2:-1], made.secret.secret.hex(), PASSWORD):
+        assert shown not in kept
+    assert made.secret.text[-43:] not in repr(made)
