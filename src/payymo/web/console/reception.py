@@ -169,15 +169,37 @@ class Reception:
             return self._first(declared, visit, "sign_in.html", "/sign-in")
         if isinstance(refusal, LoginTooOld) and visit.visitor is not None and declared.is_dangerous:
             return self._first(declared, visit, "confirm.html", "/confirm")
-        if declared.refused is not None and row.status < 500 and _is_known(visit, declared):
-            visit.tried = forms.tried(visit.fields, refusal)
-            shown, show = handlers[declared.refused]
-            query = {} if shown.query is None else {"query": shown.query()}
-            sheet = show(visit, **path, **query)
-            if isinstance(sheet, Sheet):
-                return Sheet(sheet.template, sheet.facts, row.status)
+        if declared.refused is not None and row.status < 500:
+            try:
+                sheet = self._show_again(*handlers[declared.refused], visit, refusal, path)
+                if isinstance(sheet, Sheet):
+                    return Sheet(sheet.template, sheet.facts, row.status)
+            except PayymoError as first:  # the page is refused, too: what it is about is gone, or was never here
+                visit.tried, refusal, row = forms.Tried(), first, problems.row_of(first)
         detail = PayymoError.default_detail if row.status == 500 else refusal.detail
         return Sheet("refusal.html", {"title": row.title, "detail": detail}, row.status)
+
+    def _show_again(
+        self,
+        shown: Page,
+        show: Callable[..., Answer],
+        visit: Visit,
+        refusal: PayymoError,
+        path: Mapping[str, Any],
+    ) -> Answer | None:
+        """The page of a refused form, with what was typed; None: they may not see it. Raises what the page does."""
+        if not self._may_see(shown, visit):
+            return None
+        visit.tried = forms.tried(visit.fields, refusal)
+        query = {} if shown.query is None else {"query": shown.query()}
+        return show(visit, **path, **query)
+
+    def _may_see(self, shown: Page, visit: Visit) -> bool:
+        if shown.access == "anyone":
+            return True
+        if visit.visitor is None or (shown.permission is not None and not visit.may(shown.permission)):
+            return False
+        return not shown.is_dangerous or visit.browser.is_fresh_at(int(self._clock()))
 
     def _first(self, declared: Page, visit: Visit, template: str, page: str) -> Answer:
         """Have them prove themselves, and then go on where they were."""
@@ -197,10 +219,6 @@ class Reception:
         for act in visit.after:
             act(response)
         return response
-
-
-def _is_known(visit: Visit, declared: Page) -> bool:
-    return declared.access == "anyone" or visit.visitor is not None
 
 
 def _go_on(answer: Onward) -> Response:
