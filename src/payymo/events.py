@@ -42,6 +42,10 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "user.created": _recorded(
         "an administrator or a command made a user", USER, "new.status", "new.roles", EMAIL, "personal.username"
     ),
+    "user.invited": _recorded(
+        "an administrator made a user, who was sent a link to choose a password with",
+        *(USER, "new.status", "new.roles", EMAIL, "personal.username"),
+    ),
     "user.imported": _recorded(
         "a user came with a file, by command", USER, "new.status", "new.roles", EMAIL, "personal.username"
     ),
@@ -87,6 +91,7 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "session.logout-everywhere": _recorded("a user ended all of their sessions", *SESSION),
     "session.ended": _recorded("another session was ended, by its user or by-administrator", *SESSION, "reason"),
     "session.others-ended": _recorded("a user ended all of their sessions but this one", *SESSION, "count"),
+    "session.all-ended": _recorded("all sessions of a user were ended, by-administrator", USER, "count", "reason"),
     "sessions.ended": _recorded("every session of a tenant: tenant-suspended, key-compromised", "count", "reason"),
     "sessions.pruned": _recorded("sessions that ended long ago are forgotten", "count"),
     "links.pruned": _recorded("links that nobody used in time are forgotten", "count"),

@@ -38,12 +38,14 @@ from payymo.secrets.model import MasterKey
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.beginning import Beginning
 from payymo.sessions.credentials import Credentials
+from payymo.sessions.invitations import Invitations
 from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.notices import Notices
 from payymo.sessions.revocations import Revocations
 from payymo.start import access_of
 from payymo.tenants.service import Tenants
 from payymo.tokens import TokenMinter
+from payymo.users.directory import Directory
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
 from payymo.users.service import Users
@@ -78,6 +80,7 @@ class Owners:
     roles: Roles
     policies: PasswordPolicies
     users: Users
+    directory: Directory
     revocations: Revocations
 
 
@@ -93,6 +96,7 @@ class Accounts:
     lockouts: Lockouts
     credentials: Credentials
     addresses: Addresses
+    invitations: Invitations
     beginning: Beginning
 
 
@@ -119,6 +123,7 @@ def owners_of(ground: Ground) -> Owners:
         roles=roles,
         policies=policies,
         users=Users(work, clock, entropy, passwords=ground.passwords, policies=policies, roles=roles, audit=audit),
+        directory=Directory(work, roles=roles),
         revocations=Revocations(work, clock, feed, access_ttl_seconds=access_ttl, audit=audit),
     )
 
@@ -172,7 +177,8 @@ def accounts_of(ground: Ground, owners: Owners) -> Accounts:
         notices=notices,
         audit=audit,
     )
-    return Accounts(attempts, links, outbox, courier, notices, lockouts, credentials, addresses, beginning)
+    invitations = Invitations(work, users=owners.users, links=links, outbox=outbox, audit=audit)
+    return Accounts(attempts, links, outbox, courier, notices, lockouts, credentials, addresses, invitations, beginning)
 
 
 def _reports(guards: Guards, within_seconds: int) -> Callable[[], list[Report]]:

@@ -50,6 +50,7 @@ from payymo.sessions.addresses import Addresses
 from payymo.sessions.administration import Administration
 from payymo.sessions.browsers import Browsers
 from payymo.sessions.credentials import Credentials
+from payymo.sessions.invitations import Invitations
 from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.personal import PersonalData
 from payymo.sessions.revocations import Revocations
@@ -57,6 +58,7 @@ from payymo.sessions.service import Sessions
 from payymo.tenants.service import Tenants
 from payymo.tokens import TokenMinter
 from payymo.users.budget import Budgets
+from payymo.users.directory import Directory
 from payymo.users.imports import UserImport
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
@@ -102,6 +104,7 @@ class Services:
     passwords: Passwords
     budgets: Budgets
     users: Users
+    directory: Directory
     password_policies: PasswordPolicies
     user_import: UserImport
     sessions: Sessions
@@ -112,6 +115,7 @@ class Services:
     administration: Administration
     credentials: Credentials
     addresses: Addresses
+    invitations: Invitations
     links: Links
     outbox: Outbox
     courier: Courier

@@ -414,7 +414,13 @@ def store_statements() -> Iterator[tuple[str, str, sa.Executable]]:
             m.name == "store" for m in pkgutil.iter_modules([f"{payymo.__path__[0]}/{package.name[7:]}"])
         ):
             yield from statements_of(f"{package.name}.store")
-    for beside in ("payymo.audit.following", "payymo.audit.pruning", "payymo.audit.search", "payymo.webhooks.progress"):
+    for beside in (
+        "payymo.audit.following",
+        "payymo.audit.pruning",
+        "payymo.audit.search",
+        "payymo.users.directory_rows",
+        "payymo.webhooks.progress",
+    ):
         yield from statements_of(beside)
 
 

@@ -134,11 +134,13 @@ _AUTHENTICATIONS: Final = {
     "session.logout": _LOGOFF,
     "session.logout-everywhere": _LOGOFF,
     "session.ended": _LOGOFF,
+    "session.all-ended": _LOGOFF,
     "session.refresh": _OTHER,
 }
 _ACCOUNT_CHANGES: Final = {
     "user.registered": 1,
     "user.created": 1,
+    "user.invited": 1,
     "user.imported": 1,
     "user.password-changed": 3,
     "user.password-reset": 4,

@@ -5,9 +5,11 @@ import hmac
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlencode
 
+_UNITS: Final = ((86_400, "day", 2), (3_600, "hour", 1), (60, "minute", 1), (1, "second", 0))
+"""From how many on a time is said in a unit: a link is good for 24 hours, not for a day."""
 LinkKind = Literal["change-email", "reset-password", "unlock", "verify-email"]
 """A link of one kind is none of another."""
 
@@ -66,9 +68,7 @@ def write_url(page: str, token: str, tenant: str) -> str:
 
 
 def in_words(seconds: int) -> str:
-    """A time for people, in whole hours where it is some."""
-    hours, rest = divmod(seconds, 3600)
-    if hours and not rest:
-        return "1 hour" if hours == 1 else f"{hours} hours"
-    minutes = max(1, seconds // 60)
-    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+    """A time for people, in the largest unit of which it is a whole number."""
+    unit, name = next((unit, name) for unit, name, least in _UNITS if not seconds % unit and seconds // unit >= least)
+    count = seconds // unit
+    return f"1 {name}" if count == 1 else f"{count} {name}s"

@@ -17,6 +17,7 @@ Kind = Literal[
     "change-email",
     "choose-password",
     "email-changed",
+    "invitation",
     "new-sign-in",
     "password-changed",
     "password-forced",

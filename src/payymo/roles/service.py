@@ -110,6 +110,13 @@ class Roles:
         }
         return Grants(tuple(name for name, _ in held), tuple(sorted(permissions)))
 
+    def names_held(self, tx: Transaction, user_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, tuple[str, ...]]:
+        """Step: the role names of each of some users who holds any, in one query."""
+        found: dict[uuid.UUID, tuple[str, ...]] = {}
+        for user_id, name in store.list_names_held(tx, user_ids) if user_ids else ():
+            found[user_id] = (*found.get(user_id, ()), name)
+        return found
+
     def assign(self, tx: Transaction, user_id: uuid.UUID, names: Iterable[str], *, by: Sequence[str]) -> None:
         """Step: give a user exactly these roles, on the word of somebody who may do `by`.
 

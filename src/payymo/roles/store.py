@@ -43,6 +43,11 @@ _HELD = (
     .where(_OWN_USERS, _OF_USER)
     .order_by(user_roles.c.role_name)
 )
+_NAMES_HELD = (
+    sa.select(user_roles.c.user_id, user_roles.c.role_name)
+    .where(_OWN_USERS, user_roles.c.user_id.in_(sa.bindparam("of_users", expanding=True)))
+    .order_by(user_roles.c.user_id, user_roles.c.role_name)
+)
 _CLEAR = sa.delete(user_roles).where(_OWN_USERS, _OF_USER)
 _GIVE = sa.insert(user_roles).values(tenant_id=TENANT, user_id=sa.bindparam("of_user"), role_name=sa.bindparam("role"))
 
@@ -89,6 +94,11 @@ def list_held(tx: Transaction, user_id: uuid.UUID) -> tuple[tuple[str, tuple[str
     """The role names of a user, each with its permissions when the role is the tenant's own."""
     rows = tx.execute(_HELD, {"of_user": user_id})
     return tuple((name, None if permissions is None else tuple(permissions)) for name, permissions in rows)
+
+
+def list_names_held(tx: Transaction, user_ids: Sequence[uuid.UUID]) -> tuple[tuple[uuid.UUID, str], ...]:
+    """The role names of some users."""
+    return tuple((user_id, name) for user_id, name in tx.execute(_NAMES_HELD, {"of_users": user_ids}))
 
 
 def replace_held(tx: Transaction, user_id: uuid.UUID, names: tuple[str, ...]) -> None:

@@ -174,6 +174,18 @@ class Administration:
             event = Event("session.ended", trace=trace, user_id=user_id, session_id=session_id)
             self._audit.record(tx, replace(event, reason="by-administrator"))
 
+    def end_sessions(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, by: Actor | None, trace: Trace) -> int:
+        """End every session of a user who may do no more than the actor. Answers how many ended.
+
+        Raises NotFound, InsufficientScope.
+        """
+        with self._work(tenant_id) as tx:
+            self._require_authority(tx, user_id, by)
+            count = self._revocations.end_of_user(tx, user_id, reason="ended-by-administrator")
+            event = Event("session.all-ended", trace=trace, user_id=user_id, count=count, reason="by-administrator")
+            self._audit.record(tx, event)
+        return count
+
     def _require_authority(self, tx: Transaction, user_id: uuid.UUID, by: Actor | None) -> Sequence[str]:
         """Step: what the actor may do. They and the user are locked then. Raises NotFound, InsufficientScope."""
         self._users.lock(tx, user_id, by=by)

@@ -7,6 +7,7 @@ attacks): user names are ASCII, the local part of an e-mail address too, and dom
 
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,24 @@ class User:
     def is_active(self) -> bool:
         """Whether they may log in."""
         return self.status == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class UserKeys:
+    """A user with both names in the form in which they are compared."""
+
+    user: User
+    username_key: str
+    email_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Users in the order of their keys, the last key that was looked at, and whether others come after it."""
+
+    users: tuple[User, ...]
+    last: str
+    is_more: bool
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -127,3 +146,30 @@ def require_names(email: str, username: str) -> tuple[str, str]:
     if problems:
         raise InvalidInput(problems)
     return canonical_email(email) or "", canonical_username(username) or ""
+
+
+def merge_keys(
+    prefix: str, by_name: Sequence[UserKeys], by_email: Sequence[UserKeys], *, count: int, at_most: int
+) -> Merged:
+    """At most `count` users of two lists in order, each of which goes on, if at all, after its `at_most`-th.
+
+    Whoever is in both stands where their first key does.
+    """
+    every = sorted(
+        [(found.username_key, found) for found in by_name] + [(found.email_key, found) for found in by_email],
+        key=lambda pair: pair[0],
+    )
+    users: list[User] = []
+    last, looked_at = "", 0
+    for key, found in every[:at_most]:
+        if len(users) == count:
+            break
+        last, looked_at = key, looked_at + 1
+        if key == _first_key(prefix, found):
+            users.append(found.user)
+    return Merged(tuple(users), last, looked_at < len(every))
+
+
+def _first_key(prefix: str, found: UserKeys) -> str:
+    keys = (found.username_key, found.email_key) if prefix else (found.username_key,)
+    return min(key for key in keys if key.startswith(prefix))

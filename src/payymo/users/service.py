@@ -132,11 +132,22 @@ class Users:
         return self._passwords.hash(password)
 
     def add_unverified(
-        self, tx: Transaction, tenant_id: uuid.UUID, *, email: str, username: str, password_hash: str
+        self,
+        tx: Transaction,
+        tenant_id: uuid.UUID,
+        *,
+        email: str,
+        username: str,
+        password_hash: str,
+        roles: Sequence[str] = (MEMBER,),
+        by: Actor | None = None,
     ) -> Account:
-        """Step: a new user, who does not log in before the address is verified. Raises AlreadyTaken."""
+        """Step: a new user, who does not log in before the address is verified.
+
+        Raises InvalidInput, AlreadyTaken, InsufficientScope.
+        """
         user = User(self._entropy.uuid(), tenant_id, email, username, "unverified", int(self._clock()))
-        self._add_in(tx, user, password_hash, (MEMBER,), authority_of(None, tx))
+        self._add_in(tx, user, password_hash, roles, authority_of(by, tx))
         return Account(user, canonical_email(email) or "", password_hash, is_in_active_tenant=True)
 
     def prove(self, tenant_id: uuid.UUID, email: str, password: str) -> Proof | None:

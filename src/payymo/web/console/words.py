@@ -10,6 +10,7 @@ from payymo.audit.entries import Entry, shown_to
 _SENTENCES: Final[Mapping[str, str]] = {
     "user.registered": "You registered.",
     "user.created": "The account was made for you.",
+    "user.invited": "You were invited.",
     "user.imported": "The account came from another system.",
     "user.status-changed": "An administrator enabled or disabled the account.",
     "user.roles-changed": "An administrator changed your roles.",
@@ -27,6 +28,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "session.logout": "You signed out.",
     "session.logout-everywhere": "You signed out everywhere.",
     "session.ended": "A session of yours was ended.",
+    "session.all-ended": "An administrator ended all of your sessions.",
     "session.others-ended": "All of your other sessions were ended.",
     "token.revoked": "An access token was revoked.",
 }

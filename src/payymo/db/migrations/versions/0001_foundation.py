@@ -193,6 +193,10 @@ def _one_of(column: str, *values: str) -> sa.CheckConstraint:
     return sa.CheckConstraint(f"{column} in ({', '.join(repr(value) for value in values)})", column)
 
 
+def _key(length: int) -> sa.String:
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def _tenants_and_users() -> None:
     op.create_table(
         "tenants",
@@ -208,9 +212,9 @@ def _tenants_and_users() -> None:
         _tenant(),
         sa.Column("id", sa.Uuid(), nullable=False, unique=True),
         sa.Column("email", sa.String(254), nullable=False),
-        sa.Column("email_key", sa.String(254), nullable=False),
+        sa.Column("email_key", _key(254), nullable=False),
         sa.Column("username", sa.String(30), nullable=False),
-        sa.Column("username_key", sa.String(30), nullable=False),
+        sa.Column("username_key", _key(30), nullable=False),
         sa.Column("password_hash", sa.String(512), nullable=False),
         sa.Column("password_kind", sa.String(64), nullable=False),
         sa.Column("status", sa.String(16), _one_of("status", "active", "disabled", "unverified"), nullable=False),
