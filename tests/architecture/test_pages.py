@@ -54,6 +54,21 @@ def test_every_page_is_limited_and_what_can_be_guessed_at_like_a_login() -> None
     assert all(page.limit == "login" and page.pace.holds for page in PAGES if (page.method, page.path) in GUESSED)
 
 
+def test_every_page_of_the_administration_names_a_permission() -> None:
+    """To read or to write, as the API's route for the same thing does; a page with a form alone may ask for both.
+
+    `/admin` shows nothing: it leads on to what one may see.
+    """
+    shown_again = {page.refused for page in PAGES}
+    for page in PAGES:
+        if page.path.startswith(("/admin/", "/operator/")):
+            action = (page.permission or "").partition(":")[2]
+            is_of_a_form = (
+                page.method == "GET" and action == "write" and (page.name in shown_again or page.is_dangerous)
+            )
+            assert action == ("read" if page.method == "GET" else "write") or is_of_a_form, label(page)
+
+
 def test_no_page_is_declared_twice() -> None:
     """One method on one path is one page."""
     assert len({(page.method, page.path) for page in PAGES}) == len(PAGES)

@@ -8,6 +8,8 @@ from flask import Blueprint
 from payymo.services import Services
 from payymo.web.caller import Gate
 from payymo.web.console.account import AccountDesk
+from payymo.web.console.admin_desks import ADMIN_DESKS, build_admin_desks
+from payymo.web.console.admin_home import AdminHomeDesk
 from payymo.web.console.assets import load_assets
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import EntryDesk
@@ -33,8 +35,12 @@ class Area:
         return visit.may(self.permission)
 
 
-AREAS: Final[tuple[Area, ...]] = ()
-DESKS: Final[tuple[type, ...]] = (EntryDesk, LinksDesk, AccountDesk)
+AREAS: Final[tuple[Area, ...]] = (
+    Area("/admin/users", "Users", "users:read"),
+    Area("/admin/roles", "Roles", "roles:read"),
+    Area("/admin/security", "Security", "policies:read"),
+)
+DESKS: Final[tuple[type, ...]] = (EntryDesk, LinksDesk, AccountDesk, AdminHomeDesk, *ADMIN_DESKS)
 
 
 def list_pages() -> tuple[Page, ...]:
@@ -90,5 +96,7 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
             door=door,
             limiter=services.limiter,
         ),
+        AdminHomeDesk([(area.path, area.permission) for area in AREAS if area.path.startswith("/admin/")]),
+        *build_admin_desks(services),
     )
     return reception

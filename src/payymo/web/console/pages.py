@@ -23,7 +23,19 @@ NOTICES: Final[Mapping[str, str]] = {
     "unlocked": "You can sign in again.",
     "session-ended": "The session has ended.",
     "sessions-ended": "Every other session has ended.",
+    "all-sessions-ended": "All of the user's sessions have ended.",
     "saved": "It is saved.",
+    "user-created": "The user is created.",
+    "user-invited": "The invitation is on its way.",
+    "user-disabled": "The user is disabled, and signed out everywhere.",
+    "user-enabled": "The user can sign in again.",
+    "user-unlocked": "The user can try to sign in again.",
+    "reset-forced": "The password does not work any more. No mail was sent: give them another one.",
+    "user-password": "The password is changed, and the user signed out everywhere. Tell it to them.",
+    "reset-mailed": "The password does not work any more. The user was sent a link to choose another.",
+    "user-erased": "The user is erased.",
+    "role-removed": "The role is removed.",
+    "policy-default": "The service's policy holds again.",
 }
 """What a page may say first, because of what was done on another one. Nothing of an address gets into a page."""
 

@@ -1,0 +1,81 @@
+"""Builds the desks of a tenant's administration."""
+
+import uuid
+from typing import Final
+
+from payymo.limits.model import TIERS, Tier, parse_limits
+from payymo.services import Services
+from payymo.web.console.admin_roles import AdminRolesDesk
+from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
+from payymo.web.console.admin_user import AdminUserDesk
+from payymo.web.console.admin_users import AdminUsersDesk
+
+ADMIN_DESKS: Final[tuple[type, ...]] = (AdminUsersDesk, AdminUserDesk, AdminRolesDesk, AdminSecurityDesk)
+
+
+WORDS: Final[dict[Tier, str]] = {
+    "login": "Signing in, and whatever else asks for a password or a link",
+    "refresh": "Programs that renew a token",
+    "verify": "Programs that ask whether a token is good",
+    "registration": "Registering",
+    "default": "Everything else",
+    "mail": "Letters to one address",
+    "service": "Services with a credential of their own",
+}
+"""What each class of requests is."""
+
+
+def build_admin_desks(services: Services) -> tuple[object, ...]:
+    """Each of them."""
+    return (
+        AdminUsersDesk(
+            directory=services.directory,
+            users=services.users,
+            invitations=services.invitations,
+            roles=services.roles,
+            limiter=services.limiter,
+        ),
+        AdminUserDesk(
+            users=services.users,
+            roles=services.roles,
+            sessions=services.sessions,
+            administration=services.administration,
+            personal=services.personal_data,
+            reader=services.audit_reader,
+        ),
+        AdminRolesDesk(roles=services.roles),
+        AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
+    )
+
+
+def _protection_of(services: Services) -> Protection:
+    settings = services.settings
+    lockout, tokens, console = settings.lockout, settings.tokens, settings.console
+    return Protection(
+        registration_is_open=settings.registration.enabled,
+        verification_is_required=settings.registration.verify_email == "required",
+        mail_is_on=services.outbox.is_on,
+        lockout=Lockout(lockout.failures, lockout.first_wait_seconds, lockout.longest_wait_seconds, lockout.stop)
+        if lockout.enabled
+        else None,
+        lifetimes=Lifetimes(
+            console.idle_seconds,
+            console.session_seconds,
+            tokens.access_ttl_seconds,
+            tokens.refresh_ttl_seconds,
+            tokens.session_ttl_seconds,
+        ),
+        limits_of=lambda tenant_id: _limits_of(services, tenant_id),
+        sender_of=lambda tenant_id: services.outbox.sender_of(tenant_id).address,
+    )
+
+
+def _limits_of(services: Services, tenant_id: uuid.UUID) -> dict[str, str]:
+    """As `payymo.limits.limiter` takes them: a tenant's own count where the class is limited at all."""
+    usual = services.settings.limits
+    found: dict[str, str] = {}
+    for tier in TIERS:
+        limits = parse_limits(getattr(usual, tier)) if usual.enabled else ()
+        own = services.limit_overrides.of_tenant(tenant_id, tier) if limits else None
+        found[WORDS[tier]] = ", ".join(map(str, limits if own is None else own))
+    return found
