@@ -18,6 +18,7 @@ from payymo.web.console.admin_users import USERS, RoleNames, offered_roles
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
 from payymo.web.models import Password
+from payymo.web.personal_api import ERASED_AT_ONCE
 from payymo.web.routing import Input
 
 USER: Final = f"{USERS}/<uuid:user_id>"
@@ -161,5 +162,7 @@ class AdminUserDesk:
         user, _ = self._users.get(visit.tenant_id, user_id)
         if form.username.strip().lower() != user.username.lower():
             raise InvalidInput([FieldError("/username", "This is not the name of this user.")])
-        self._personal.erase(visit.tenant_id, user_id, by=visit.caller.actor, trace=visit.caller.trace)
-        return Onward(USERS, "user-erased")
+        count = self._personal.erase(
+            visit.tenant_id, user_id, by=visit.caller.actor, trace=visit.caller.trace, at_most=ERASED_AT_ONCE
+        )
+        return Onward(USERS, "user-erased" if count < ERASED_AT_ONCE else "user-erased-soon")

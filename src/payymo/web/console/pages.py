@@ -34,6 +34,7 @@ NOTICES: Final[Mapping[str, str]] = {
     "user-password": "The password is changed, and the user signed out everywhere. Tell it to them.",
     "reset-mailed": "The password does not work any more. The user was sent a link to choose another.",
     "user-erased": "The user is erased.",
+    "user-erased-soon": "The account is gone. What is personal in its long history goes within a minute or so.",
     "role-removed": "The role is removed.",
     "policy-default": "The service's policy holds again.",
 }
