@@ -169,13 +169,16 @@ class Reception:
             return self._first(declared, visit, "sign_in.html", "/sign-in")
         if isinstance(refusal, LoginTooOld) and visit.visitor is not None and declared.is_dangerous:
             return self._first(declared, visit, "confirm.html", "/confirm")
-        if declared.refused is not None and row.status < 500 and _is_known(visit, declared):
-            visit.tried = forms.tried(visit.fields, refusal)
+        if declared.refused is not None and row.status < 500 and _may_see(visit, handlers[declared.refused][0]):
+            visit.tried = forms.tried(visit.fields if declared.method == "POST" else request.args, refusal)
             shown, show = handlers[declared.refused]
             query = {} if shown.query is None else {"query": shown.query()}
-            sheet = show(visit, **path, **query)
-            if isinstance(sheet, Sheet):
-                return Sheet(sheet.template, sheet.facts, row.status)
+            try:
+                sheet = show(visit, **path, **query)
+                if isinstance(sheet, Sheet):
+                    return Sheet(sheet.template, sheet.facts, row.status)
+            except PayymoError as other:  # its page is not there either, and says why
+                refusal, row = other, problems.row_of(other)
         detail = PayymoError.default_detail if row.status == 500 else refusal.detail
         return Sheet("refusal.html", {"title": row.title, "detail": detail}, row.status)
 
@@ -199,8 +202,11 @@ class Reception:
         return response
 
 
-def _is_known(visit: Visit, declared: Page) -> bool:
-    return declared.access == "anyone" or visit.visitor is not None
+def _may_see(visit: Visit, shown: Page) -> bool:
+    """Whether a refused form can come back on this page: it may tell more than the refusal."""
+    if visit.visitor is None:
+        return shown.access == "anyone"
+    return shown.permission is None or visit.may(shown.permission)
 
 
 def _go_on(answer: Onward) -> Response:
@@ -218,5 +224,5 @@ def _inputs(declared: Page, visit: Visit) -> dict[str, object]:
     if declared.form is not None:
         found["form"] = forms.read_form(declared.form, visit.fields)
     if declared.query is not None:
-        found["query"] = read_query(declared.query, but=OF_ALL)
+        found["query"] = read_query(declared.query, but=OF_ALL, is_of_form=True)
     return found
