@@ -1,6 +1,5 @@
 """Opens the console: which desks there are, and what each is built with."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint
@@ -8,33 +7,21 @@ from flask import Blueprint
 from payymo.services import Services
 from payymo.web.caller import Gate
 from payymo.web.console.account import AccountDesk
+from payymo.web.console.admin import AdminDesk
+from payymo.web.console.areas import ADMINISTRATION, AREAS, OPERATOR
 from payymo.web.console.assets import load_assets
+from payymo.web.console.audit import AuditDesk
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import EntryDesk
+from payymo.web.console.explorer import Explorer
 from payymo.web.console.links import LinksDesk
 from payymo.web.console.pages import Page, pages_of
 from payymo.web.console.reception import ActorOf, Reception
 from payymo.web.console.rendering import Renderer
-from payymo.web.console.visit import Visit
 from payymo.web.door import Door
 from payymo.web.routing import Mount
 
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A part of the console that not everybody sees. `permission`: of who does."""
-
-    path: str
-    title: str
-    permission: str
-
-    def is_open_to(self, visit: Visit) -> bool:
-        """Whether it is worth a link."""
-        return visit.may(self.permission)
-
-
-AREAS: Final[tuple[Area, ...]] = ()
-DESKS: Final[tuple[type, ...]] = (EntryDesk, LinksDesk, AccountDesk)
+DESKS: Final[tuple[type, ...]] = (EntryDesk, LinksDesk, AccountDesk, AdminDesk, AuditDesk)
 
 
 def list_pages() -> tuple[Page, ...]:
@@ -51,6 +38,8 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
         "registration_is_open": settings.registration.enabled,
         "mail_is_on": services.outbox.is_on,
         "areas": AREAS,
+        "administration": ADMINISTRATION,
+        "operator": OPERATOR,
     }
     reception = Reception(
         mount=mount,
@@ -90,5 +79,7 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
             door=door,
             limiter=services.limiter,
         ),
+        AdminDesk(),
+        AuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
     )
     return reception
