@@ -55,4 +55,4 @@ OPERATOR: Final = Area(
         Section("/operator/audit", "Audit log", "platform:read"),
     ),
 )
-AREAS: Final = (ADMINISTRATION,)
+AREAS: Final = (ADMINISTRATION, OPERATOR)

@@ -10,18 +10,28 @@ from payymo.web.console.account import AccountDesk
 from payymo.web.console.admin import AdminDesk
 from payymo.web.console.areas import ADMINISTRATION, AREAS, OPERATOR
 from payymo.web.console.assets import load_assets
-from payymo.web.console.audit import AuditDesk
+from payymo.web.console.audit import AuditDesk, PlatformAuditDesk
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import EntryDesk
 from payymo.web.console.explorer import Explorer
 from payymo.web.console.links import LinksDesk
+from payymo.web.console.operator_certificates import CertificatesDesk
+from payymo.web.console.operator_guards import GuardsDesk
+from payymo.web.console.operator_keys import KeysDesk
+from payymo.web.console.operator_limits import LimitsDesk
+from payymo.web.console.operator_overview import OverviewDesk
+from payymo.web.console.operator_secrets import SecretsDesk
+from payymo.web.console.operator_tenants import TenantsDesk
 from payymo.web.console.pages import Page, pages_of
 from payymo.web.console.reception import ActorOf, Reception
 from payymo.web.console.rendering import Renderer
 from payymo.web.door import Door
 from payymo.web.routing import Mount
 
-DESKS: Final[tuple[type, ...]] = (EntryDesk, LinksDesk, AccountDesk, AdminDesk, AuditDesk)
+DESKS: Final[tuple[type, ...]] = (
+    *(EntryDesk, LinksDesk, AccountDesk, AdminDesk, AuditDesk),
+    *(OverviewDesk, TenantsDesk, KeysDesk, CertificatesDesk, SecretsDesk, GuardsDesk, LimitsDesk, PlatformAuditDesk),
+)
 
 
 def list_pages() -> tuple[Page, ...]:
@@ -81,5 +91,25 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
         ),
         AdminDesk(),
         AuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
+        *_operator_desks(services),
     )
     return reception
+
+
+def _operator_desks(services: Services) -> tuple[object, ...]:
+    administration, clock = services.administration, services.clock
+    return (
+        OverviewDesk(services=services),
+        TenantsDesk(tenants=services.tenants, administration=administration),
+        KeysDesk(
+            ring=services.ring,
+            administration=administration,
+            clock=clock,
+            rotates_automatically=services.settings.keys.rotate_automatically,
+        ),
+        CertificatesDesk(certificates=services.certificates, clock=clock),
+        SecretsDesk(secrets=services.secrets),
+        GuardsDesk(guards=services.guards, clock=clock),
+        LimitsDesk(usage=services.limit_usage, overrides=services.limit_overrides),
+        PlatformAuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
+    )
