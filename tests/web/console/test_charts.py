@@ -3,8 +3,10 @@
 import pytest
 
 from payymo.keys.model import SigningKey, State
+from payymo.limits.model import STEPS, Tally, UsageKey
 from payymo.web.console.charts import BARS_AT_MOST, Span, histogram, timeline
 from payymo.web.console.key_story import ENDED_SHOWN, lives_of, picture_of
+from payymo.web.console.limit_pictures import pictures_of
 
 
 @pytest.mark.parametrize("spread", [0, 1, 29, 30, 31, 3_599, 86_400, 400 * 86_400, 40 * 365 * 86_400])
@@ -62,3 +64,29 @@ def test_of_keys_that_are_over_the_newest_are_shown() -> None:
     over = [key(f"k{number}", "retired", number, number, number + 5) for number in range(50)]
     shown = [life.key.kid for life in lives_of([*over, key("now", "active", 60, 60, None)])]
     assert shown == [*(f"k{number}" for number in range(50 - ENDED_SHOWN, 50)), "now"]
+
+
+def tally(passed: int, refused: int) -> Tally:
+    """So many tries let through, and so many refused."""
+    return Tally(refused=refused, steps=[passed, *[0] * (STEPS - 1)])
+
+
+def test_a_try_is_one_try_however_many_limits_it_met() -> None:
+    """An hour is a bar; what another limit has counted again is not added; what is older than a day is left out."""
+    now = 1_800_000_000
+    hour = now // 3600
+    usage = {
+        UsageKey(hour, "login", "address", 20, 60): tally(7, 2),
+        UsageKey(hour, "login", "account", 5, 60): tally(6, 1),
+        UsageKey(hour - 23, "login", "address", 20, 60): tally(4, 0),
+        UsageKey(hour - 24, "login", "address", 20, 60): tally(100, 100),
+        UsageKey(hour - 1, "refresh", "address", 60, 60): tally(3, 0),
+        UsageKey(hour - 1, "default", "address", 300, 60): tally(5, 1),
+    }
+    proofs, others = pictures_of(usage, now)
+    assert proofs is not None
+    assert others is not None
+    assert [(bar.good, bar.bad) for bar in (proofs.bars[0], proofs.bars[-1])] == [(4, 0), (7, 3)]
+    assert sum(bar.good + bar.bad for bar in proofs.bars) == 14
+    assert [(bar.good, bar.bad) for bar in others.bars if bar.good] == [(8, 1)]
+    assert pictures_of({}, now) == (None, None)

@@ -241,11 +241,17 @@ def test_the_report_of_limits_says_what_was_counted(sqlite_house: House) -> None
     shown = re.sub(r"<[^>]+>", " ", text_of(root.open("GET", "/operator/limits?days=1")))
     assert re.search(r"login\s+address\s+20 a minute\s+1\s+2\s+1\s", shown)
     assert root.open("GET", "/operator/limits?days=0").status_code == 422
+    overview = re.sub(r"<[^>]+>", " ", text_of(root.open("GET", "/operator")))
+    assert re.search(r"15 Jan 2027, 08:00:00 UTC\s+2\s+1\s", overview)
 
 
-def test_a_tenant_that_is_unknown_is_not_found(sqlite_house: House) -> None:
-    """Nothing is said, and nothing done."""
-    sqlite_house.user("root", roles=("platform-administrator",))
-    root = signed_in(sqlite_house, "root")
-    for act in ("suspend", "resume"):
-        assert root.force(f"/operator/tenants/{uuid.UUID(int=7)}/{act}").status_code == 404
+def test_what_is_unknown_is_not_found(house: House, root: Surfer) -> None:
+    """As a page, also where its form would have come back, and whatever stands in the address."""
+    unknown = [f"/operator/tenants/{uuid.UUID(int=7)}/{act}" for act in ("suspend", "resume")]
+    for name in ("x", "%00", "%27", "%f0%9f%98%80"):
+        unknown += [f"/operator/keys/{name}/revoke", f"/operator/keys/{name}/rotate", f"/operator/guards/{name}/revoke"]
+    for path in unknown:
+        fields = {"compromised": "yes"} if re.fullmatch("/operator/keys/.*/revoke", path) else {}
+        answer = root.force(path, **fields)
+        assert (path, answer.status_code, answer.mimetype) == (path, 404, "text/html")
+    assert house.services.ring.list_keys()

@@ -55,21 +55,28 @@ def histogram(moments: Sequence[tuple[float, bool]]) -> Histogram | None:
     good, bad = [0] * count, [0] * count
     for at, is_good in moments:
         (good if is_good else bad)[int(at // step) - begin] += 1
-    unit, width = _UP / (max(good) + max(bad)), WIDTH / max(count, 8)
+    return columns(begin * step, step, list(zip(good, bad, strict=True)))
+
+
+def columns(begins_at: int, step_seconds: int, counts: Sequence[tuple[int, int]]) -> Histogram | None:
+    """Good and bad things of each step of time, one after the other. None: there were none."""
+    most_good, most_bad = max(good for good, _ in counts), max(bad for _, bad in counts)
+    if not most_good + most_bad:
+        return None
+    unit, width = _UP / (most_good + most_bad), WIDTH / max(len(counts), 8)
     bars = tuple(
         Bar(
-            (begin + number) * step,
-            good[number],
-            bad[number],
+            begins_at + number * step_seconds,
+            good,
+            bad,
             x=round(number * width, 1),
             width=round(width * (1 - _GAP), 1),
-            up=round(good[number] * unit, 1),
-            down=round(bad[number] * unit, 1),
+            up=round(good * unit, 1),
+            down=round(bad * unit, 1),
         )
-        for number in range(count)
+        for number, (good, bad) in enumerate(counts)
     )
-    axis = _TOP + max(good) * unit
-    return Histogram(bars, step, round(axis, 1), _TOP + _UP + 20)
+    return Histogram(bars, step_seconds, round(_TOP + most_good * unit, 1), _TOP + _UP + 20)
 
 
 @dataclass(frozen=True, slots=True)

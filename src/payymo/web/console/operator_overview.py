@@ -12,6 +12,7 @@ from payymo.keys.model import PURPOSES, due_at, find_one
 from payymo.production import warnings_about
 from payymo.secrets.rotation import MasterInUse
 from payymo.services import Services
+from payymo.web.console.limit_pictures import HOURS, pictures_of
 from payymo.web.console.operator_certificates import warning_about
 from payymo.web.console.pages import Answer, Sheet, page
 from payymo.web.console.visit import Visit
@@ -34,8 +35,11 @@ class OverviewDesk:
         settings, now, health = services.settings, services.clock(), services.health.health()
         lags, masters = services.guards.list_lags(), services.master_rotation.list_known()
         lease = find_lease(services.work, DUTIES)
+        proofs, others = pictures_of(services.limit_usage.read_hours(hours=HOURS), now)
         facts = {
             "health": health,
+            "proofs": proofs,
+            "others": others,
             "wrong": [*self._warn_of_keys(now), *self._warn_of_certificates(int(now)), *_warn_of_sealing(masters)],
             "version": __version__,
             "python": platform.python_version(),
