@@ -56,7 +56,6 @@ from payymo.webhooks.courier import Courier as WebhookCourier
 from payymo.webhooks.service import Webhooks
 from payymo.webhooks.signing import SEALED as WEBHOOK_SECRETS
 from payymo.webhooks.signing import Signing
-from payymo_guard import Claims, Verifier
 
 TOKEN_CACHE = 10_000
 """Verified access tokens that a process remembers. What is remembered is the proof, not the permission to come in:
@@ -205,7 +204,7 @@ def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, 
         limit_overrides=keeping.overrides,
         counters=keeping.counters,
         minter=owners.minter,
-        verifier=_verifier(ground, owners),
+        verifier=access_verifier(owners.minter.policy, owners.ring, ground.clock, cache_size=TOKEN_CACHE),
         health=Monitor(_checks(ground, owners, accounts, trail.sequencer), ground.clock, ground.log),
     )
 
@@ -213,10 +212,6 @@ def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, 
 def _user_import(ground: Ground, owners: Owners) -> UserImport:
     parts = (ground.work, ground.clock, ground.entropy)
     return UserImport(*parts, passwords=ground.passwords, roles=owners.roles, audit=ground.audit)
-
-
-def _verifier(ground: Ground, owners: Owners) -> Verifier[Claims]:
-    return access_verifier(owners.minter.policy, owners.ring, ground.clock, cache_size=TOKEN_CACHE)
 
 
 def _checks(ground: Ground, owners: Owners, accounts: Accounts, sequencer: Sequencer) -> tuple[Check, ...]:

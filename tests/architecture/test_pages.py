@@ -87,3 +87,23 @@ def test_a_refused_form_is_shown_again(page: Page) -> None:
     assert (shown[page.refused].access, shown[page.refused].permission) == (page.access, page.permission) or re.search(
         ":write$", page.permission or ""
     )
+
+
+GUIDES = {("GET", "/admin")}
+"""Leads on to the first page that somebody may see, and shows nothing itself."""
+
+
+def test_pages_for_administrators_name_their_permission() -> None:
+    """What is read needs a permission to read, what changes something one to write."""
+    actions = {"GET": "read", "POST": "write"}
+    inner = [page for page in PAGES if re.match("/(admin|operator)(/|$)", page.path)]
+    assert {(page.method, page.path) for page in inner if page.permission is None} == GUIDES
+    named = [page for page in inner if page.permission is not None]
+    assert [label(page) for page in named if (page.permission or "").split(":")[1] != actions[page.method]] == []
+
+
+def test_the_page_before_a_dangerous_act_asks_for_the_password_already() -> None:
+    """Nobody fills in a form to be stopped then."""
+    asked = {page.path for page in PAGES if page.method == "GET" and page.is_dangerous}
+    acts = [page for page in PAGES if page.method == "POST" and page.is_dangerous]
+    assert [label(page) for page in acts if page.path not in asked] == []

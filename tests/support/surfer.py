@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -72,6 +73,11 @@ class Surfer:
         """Send fields, with what a browser says of where they come from."""
         return self._read(self.open("POST", path, data=fields, headers=self.ours if headers is None else headers))
 
+    def force(self, path: str, **fields: str | list[str]) -> TestResponse:
+        """Send a form that is not on the present page, with the token of one that is."""
+        token = next(value for form in self.forms for name, value in form.fields if name == "csrf")
+        return self.open("POST", path, data={"csrf": token, **fields}, headers=self.ours)
+
     def open(self, method: str, path: str, **given: Any) -> TestResponse:
         """One request."""
         if isinstance(data := given.pop("data", None), list):
@@ -109,3 +115,15 @@ class Surfer:
             reader.feed(response.text)
             self.forms = reader.forms
         return response
+
+
+def signed_in(house: House, name: str, *, tenant: str | None = None) -> Surfer:
+    """A browser of an existing user, who is signed in."""
+    surfer = Surfer(house, tenant=tenant)
+    assert surfer.sign_in(name).status_code == 200
+    return surfer
+
+
+def text_of(answer: TestResponse) -> str:
+    """A page as it is written, with its characters as people read them."""
+    return unescape(answer.text)

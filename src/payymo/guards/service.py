@@ -14,6 +14,7 @@ from types import MappingProxyType
 from payymo import opaque
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
+from payymo.db.permit import Permit, permit_operator
 from payymo.db.work import Work
 from payymo.entropy import Entropy
 from payymo.errors import (
@@ -125,7 +126,15 @@ class Guards:
             raise InsufficientScope(private=f"service credential {found.name}: lacks {scope}")
         return found
 
-    def create(self, name: str, *, scopes: Iterable[Scope], days: int = DEFAULT_DAYS, trace: Trace) -> NewCredential:
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Iterable[Scope],
+        days: int = DEFAULT_DAYS,
+        permit: Permit = permit_operator,
+        trace: Trace,
+    ) -> NewCredential:
         """A new credential. Its text is nowhere else. Raises InvalidInput, Conflict: the name is in use."""
         wanted = tuple(scope for scope in SCOPES if scope in set(scopes))
         _require_sound(name, wanted, days)
@@ -134,6 +143,7 @@ class Guards:
             made.id, name, opaque.digest(made.secret), wanted, created_at=now, expires_at=now + days * DAY_SECONDS
         )
         with self._work.platform() as tx:
+            permit(tx)
             if not store.add_credential(tx, credential):
                 raise Conflict(f"There is a service credential {name!r} already: revoke it, or take another name.")
             new: dict[str, Fact] = {"scopes": wanted, "expires_at": credential.expires_at}
@@ -141,9 +151,10 @@ class Guards:
         self._known = _NOTHING
         return NewCredential(credential, made.text)
 
-    def revoke(self, name: str, *, trace: Trace) -> None:
+    def revoke(self, name: str, *, permit: Permit = permit_operator, trace: Trace) -> None:
         """Refuse a credential: within a second, everywhere. Forgets who followed with it. Raises NotFound."""
         with self._work.platform() as tx:
+            permit(tx)
             if not store.revoke_credential(tx, name, int(self._clock())):
                 raise NotFound(f"There is no service credential {name!r}.")
             self._audit.record(tx, Event("service.revoked", trace=trace, service=name))

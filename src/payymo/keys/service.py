@@ -13,6 +13,7 @@ import msgspec
 
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
+from payymo.db.permit import Permit, permit_operator
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
 from payymo.feed.service import Feed
@@ -164,7 +165,14 @@ class KeyRing:
                 new = {"purpose": purpose, "token_ttl_seconds": ttl}
                 self._audit.record(tx, Event("keys.lengthened", trace=BY_ITSELF, new=new))
 
-    def rotate(self, purpose: Purpose = "access", *, at_once: bool = False, trace: Trace = BY_ITSELF) -> str:
+    def rotate(
+        self,
+        purpose: Purpose = "access",
+        *,
+        at_once: bool = False,
+        permit: Permit = permit_operator,
+        trace: Trace = BY_ITSELF,
+    ) -> str:
         """Let the next key sign from now on, and the one before it verify until its last token has expired.
 
         Answers the kid that signs now. Raises Conflict while verifiers may not know the next key, unless `at_once`.
@@ -180,7 +188,7 @@ class KeyRing:
                 raise Conflict(f"Some verifiers may not know the next key yet. They will in {wait} seconds.")
             return True
 
-        if not self._advance(purpose, is_known, trace, reason="command"):
+        if not self._advance(purpose, is_known, trace, reason="command", permit=permit):
             raise Conflict("The next key can't be used: another one has been made. Try again when verifiers know it.")
         return self._known.read().active_kid(purpose)
 
@@ -206,7 +214,7 @@ class KeyRing:
         ]
         return tuple(self._known.read().active_kid(purpose) for purpose in turned)
 
-    def revoke(self, kid: str, *, trace: Trace = BY_ITSELF) -> bool:
+    def revoke(self, kid: str, *, permit: Permit = permit_operator, trace: Trace = BY_ITSELF) -> bool:
         """Refuse from now on whatever this key has signed, and destroy it.
 
         When it was the active key, the next one signs, whether verifiers know it yet or not. Revoking again answers
@@ -220,6 +228,7 @@ class KeyRing:
                 with suppress(Unavailable, Misconfigured):
                     heirs = stack.enter_context(self._keeper.made(found.purpose, "next"))
             tx = stack.enter_context(self._work.platform())
+            permit(tx)
             store.lock(tx)
             now = int(self._clock())
             revoked = store.revoke(tx, kid, now)
@@ -273,7 +282,13 @@ class KeyRing:
         self._known.read()
 
     def _advance(
-        self, purpose: Purpose, is_wanted: Callable[[tuple[SigningKey, ...]], bool], trace: Trace, *, reason: str
+        self,
+        purpose: Purpose,
+        is_wanted: Callable[[tuple[SigningKey, ...]], bool],
+        trace: Trace,
+        *,
+        reason: str,
+        permit: Permit = permit_operator,
     ) -> bool:
         """One step of the life cycle, in one transaction: there is one active key before it and after it.
 
@@ -287,6 +302,7 @@ class KeyRing:
             return False
         states: tuple[State, ...] = ("next",) if candidate else ("next", "active")
         with self._keeper.made(purpose, *states) as [fresh, *spare], self._work.platform() as tx:
+            permit(tx)
             store.lock(tx)
             keys = store.list_keys(tx)
             if not is_wanted(keys):

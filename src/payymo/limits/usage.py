@@ -56,14 +56,17 @@ class Usage:
 
     def read(self, *, days: int) -> dict[UsageKey, Tally]:
         """How each limit was used in the last `days` days, all hours together (hour 0)."""
-        since = int(self._clock()) // HOUR_SECONDS - days * 24
         whole: dict[UsageKey, Tally] = {}
-        with self._work.platform(writes=False) as tx:
-            found = store.read_usage(tx, since_hour=since)
-        for key, tally in found.items():
+        for key, tally in self.read_hours(hours=days * 24).items():
             together = UsageKey(0, key.tier, key.scope, key.amount, key.window_seconds)
             whole.setdefault(together, Tally()).add(tally)
         return whole
+
+    def read_hours(self, *, hours: int) -> dict[UsageKey, Tally]:
+        """How each limit was used in each of the last hours, and in the present one."""
+        since = int(self._clock()) // HOUR_SECONDS - hours
+        with self._work.platform(writes=False) as tx:
+            return store.read_usage(tx, since_hour=since)
 
     def prune(self) -> int:
         """Forget what is older than 35 days. Answers how many rows."""

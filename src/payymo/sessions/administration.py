@@ -6,6 +6,7 @@ The change and the end of what it covers commit together, so that nothing slips 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from payymo.audit.log import AuditLog
 from payymo.db.work import Transaction, Work
@@ -250,13 +251,13 @@ class Administration:
             self._audit.record(tx, Event("tenant.deleted", trace=trace, tenant_id=tenant_id))
         self._tenants.delete_rows(tenant_id, progress=progress, trace=trace)
 
-    def revoke_key(self, kid: str, *, keep_sessions: bool, trace: Trace) -> int:
+    def revoke_key(self, kid: str, *, keep_sessions: bool, by: Actor | None = None, trace: Trace) -> int:
         """Refuse whatever a signing key has signed, because somebody else may have it. Answers how many sessions ended.
 
         Whoever had the key could act as anybody, so all sessions of all tenants end, unless they are to live on by
-        refresh. A run that was killed is finished by the next one. Raises NotFound.
+        refresh. A run that was killed is finished by the next one. Raises NotFound, InsufficientScope.
         """
-        self._ring.revoke(kid, trace=trace)
+        self._ring.revoke(kid, permit=partial(authority_of, by), trace=trace)
         if keep_sessions:
             return 0
         ended, after = 0, ""

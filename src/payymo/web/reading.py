@@ -47,13 +47,15 @@ def read_body(shape: type[Shape], *, is_optional: bool) -> Shape:
     return validate(shape.model_validate, _read_json(data), strict=True)
 
 
-def read_query(shape: type[Shape], *, but: Container[str] = ()) -> Shape:
-    """The query, but for some parameters. Raises MalformedRequest, InvalidInput with each problem."""
+def read_query(shape: type[Shape], *, but: Container[str] = (), is_of_form: bool = False) -> Shape:
+    """The query, but for some parameters. Raises MalformedRequest, InvalidInput with each problem.
+
+    `is_of_form`: browsers send fields that nobody has filled in, too; they are absent.
+    """
     if any(len(request.args.getlist(name)) > 1 for name in request.args):
         raise MalformedRequest("A parameter is repeated in the query.")
-    return validate(
-        shape.model_validate_strings, {name: value for name, value in request.args.items() if name not in but}
-    )
+    given = {name: value for name, value in request.args.items() if name not in but and (value or not is_of_form)}
+    return validate(shape.model_validate_strings, given)
 
 
 def _read_octets() -> bytes:

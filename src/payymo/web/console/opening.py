@@ -1,6 +1,5 @@
 """Opens the console: which desks there are, and what each is built with."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint
@@ -8,39 +7,32 @@ from flask import Blueprint
 from payymo.services import Services
 from payymo.web.caller import Gate
 from payymo.web.console.account import AccountDesk
+from payymo.web.console.admin import AdminDesk
 from payymo.web.console.admin_desks import ADMIN_DESKS, build_admin_desks
-from payymo.web.console.admin_home import AdminHomeDesk
+from payymo.web.console.areas import ADMINISTRATION, AREAS, OPERATOR
 from payymo.web.console.assets import load_assets
+from payymo.web.console.audit import AuditDesk, PlatformAuditDesk
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import EntryDesk
+from payymo.web.console.explorer import Explorer
 from payymo.web.console.links import LinksDesk
+from payymo.web.console.operator_certificates import CertificatesDesk
+from payymo.web.console.operator_guards import GuardsDesk
+from payymo.web.console.operator_keys import KeysDesk
+from payymo.web.console.operator_limits import LimitsDesk
+from payymo.web.console.operator_overview import OverviewDesk
+from payymo.web.console.operator_secrets import SecretsDesk
+from payymo.web.console.operator_tenants import TenantsDesk
 from payymo.web.console.pages import Page, pages_of
 from payymo.web.console.reception import ActorOf, Reception
 from payymo.web.console.rendering import Renderer
-from payymo.web.console.visit import Visit
 from payymo.web.door import Door
 from payymo.web.routing import Mount
 
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A part of the console that not everybody sees. `permission`: of who does."""
-
-    path: str
-    title: str
-    permission: str
-
-    def is_open_to(self, visit: Visit) -> bool:
-        """Whether it is worth a link."""
-        return visit.may(self.permission)
-
-
-AREAS: Final[tuple[Area, ...]] = (
-    Area("/admin/users", "Users", "users:read"),
-    Area("/admin/roles", "Roles", "roles:read"),
-    Area("/admin/security", "Security", "policies:read"),
+DESKS: Final[tuple[type, ...]] = (
+    *(EntryDesk, LinksDesk, AccountDesk, AdminDesk, *ADMIN_DESKS, AuditDesk),
+    *(OverviewDesk, TenantsDesk, KeysDesk, CertificatesDesk, SecretsDesk, GuardsDesk, LimitsDesk, PlatformAuditDesk),
 )
-DESKS: Final[tuple[type, ...]] = (EntryDesk, LinksDesk, AccountDesk, AdminHomeDesk, *ADMIN_DESKS)
 
 
 def list_pages() -> tuple[Page, ...]:
@@ -57,6 +49,8 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
         "registration_is_open": settings.registration.enabled,
         "mail_is_on": services.outbox.is_on,
         "areas": AREAS,
+        "administration": ADMINISTRATION,
+        "operator": OPERATOR,
     }
     reception = Reception(
         mount=mount,
@@ -96,7 +90,28 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
             door=door,
             limiter=services.limiter,
         ),
-        AdminHomeDesk([(area.path, area.permission) for area in AREAS if area.path.startswith("/admin/")]),
+        AdminDesk(),
         *build_admin_desks(services),
+        AuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
+        *_operator_desks(services),
     )
     return reception
+
+
+def _operator_desks(services: Services) -> tuple[object, ...]:
+    administration, clock = services.administration, services.clock
+    return (
+        OverviewDesk(services=services),
+        TenantsDesk(tenants=services.tenants, administration=administration),
+        KeysDesk(
+            ring=services.ring,
+            administration=administration,
+            clock=clock,
+            rotates_automatically=services.settings.keys.rotate_automatically,
+        ),
+        CertificatesDesk(certificates=services.certificates, clock=clock),
+        SecretsDesk(secrets=services.secrets),
+        GuardsDesk(guards=services.guards, clock=clock),
+        LimitsDesk(usage=services.limit_usage, overrides=services.limit_overrides),
+        PlatformAuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
+    )

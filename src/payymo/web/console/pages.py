@@ -37,6 +37,12 @@ NOTICES: Final[Mapping[str, str]] = {
     "user-erased-soon": "The account is gone. What is personal in its long history goes within a minute or so.",
     "role-removed": "The role is removed.",
     "policy-default": "The service's policy holds again.",
+    "tenant-created": "The tenant is created.",
+    "tenant-suspended": "The tenant is suspended. Its sessions have ended.",
+    "tenant-resumed": "The tenant's users can sign in again.",
+    "key-rotated": "The next key signs from now on.",
+    "key-revoked": "The key is revoked. Whatever it has signed is refused.",
+    "credential-revoked": "The credential is refused from now on.",
 }
 """What a page may say first, because of what was done on another one. Nothing of an address gets into a page."""
 

@@ -190,7 +190,7 @@ class Reception:
         """The page of a refused form, with what was typed; None: they may not see it. Raises what the page does."""
         if not self._may_see(shown, visit):
             return None
-        visit.tried = forms.tried(visit.fields, refusal)
+        visit.tried = forms.tried(visit.fields if request.method == "POST" else request.args, refusal)
         query = {} if shown.query is None else {"query": shown.query()}
         return show(visit, **path, **query)
 
@@ -236,5 +236,5 @@ def _inputs(declared: Page, visit: Visit) -> dict[str, object]:
     if declared.form is not None:
         found["form"] = forms.read_form(declared.form, visit.fields)
     if declared.query is not None:
-        found["query"] = read_query(declared.query, but=OF_ALL)
+        found["query"] = read_query(declared.query, but=OF_ALL, is_of_form=True)
     return found

@@ -88,13 +88,18 @@ def _templates() -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     found.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
-    found.filters.update(moment=moment, machine_time=machine_time, device=device)
+    found.filters.update(moment=moment, exact_moment=exact_moment, machine_time=machine_time, device=device)
     return found
 
 
 def moment(seconds: float) -> str:
     """A time for people, in UTC."""
     return time.strftime("%-d %b %Y, %H:%M UTC", time.gmtime(seconds))
+
+
+def exact_moment(seconds: float) -> str:
+    """The same to the second."""
+    return time.strftime("%-d %b %Y, %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def machine_time(seconds: float) -> str:
