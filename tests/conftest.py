@@ -16,7 +16,7 @@ from payymo.compose import compose
 from payymo.db import migrate
 from payymo.db.work import connect
 from payymo.logs import SecurityLog
-from tests.support import services
+from tests.support import once, services
 from tests.support.house import Client, Database, FakeClock, House, fresh_name, settings_for
 from tests.support.softhsm import SoftHsm, softhsm
 from tests.support.vault import FakeVault
@@ -28,10 +28,14 @@ TEMPLATE = "payymo_template"
 Copied = Callable[[str, Path], AbstractContextManager[Database]]
 
 
+once.compile_once()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What was given more time than others begins first: else one worker is left with it in the end."""
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+    once.leave_alone_what_is_here()
 
 
 @pytest.fixture(scope="session")

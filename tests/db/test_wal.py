@@ -10,16 +10,24 @@ import pytest
 
 from payymo.db.wal import use_write_ahead_log
 
-WAIT = "import sys\n{imports}\nprint(flush=True)\nsys.stdin.read(1)\n"
+FILES = 3
+PROGRAM = """
+import sys
+{imports}
+for path in sys.argv[1:]:
+    print(flush=True)
+    sys.stdin.read(1)
+    {opening}
+"""
 OPENERS = {
-    "the database": ("from payymo.db.work import connect", "connect('sqlite:///' + sys.argv[1]).connect().close()"),
+    "the database": ("from payymo.db.work import connect", "connect('sqlite:///' + path).connect().close()"),
     "the counters": (
         "from payymo.limits.storage import counters_engine",
-        "counters_engine('sqlite:///' + sys.argv[1])",
+        "counters_engine('sqlite:///' + path)",
     ),
     "the receiver's memory": (
         "from pathlib import Path; from payymo_guard.webhooks import Memory",
-        "Memory(Path(sys.argv[1])).is_first(b'1', now=1, until=2)",
+        "Memory(Path(path)).is_first(b'1', now=1, until=2)",
     ),
 }
 
@@ -60,14 +68,13 @@ def test_a_file_that_somebody_keeps_is_refused_in_the_end(path: Path) -> None:
 def test_processes_that_make_the_file_at_once_all_get_it(what: str, tmp_path: Path) -> None:
     """They start together, as the workers of a server and the receivers of a machine do."""
     imports, opening = OPENERS[what]
-    for number in range(3):
-        arguments = [sys.executable, "-c", WAIT.format(imports=imports) + opening, str(tmp_path / f"{number}.db")]
-        started = [
-            subprocess.Popen(
-                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            for _ in range(6)
-        ]
+    paths = [str(tmp_path / f"{number}.db") for number in range(FILES)]
+    arguments = [sys.executable, "-c", PROGRAM.format(imports=imports, opening=opening), *paths]
+    started = [
+        subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    for _ in paths:
         for one in started:
             assert one.stdout is not None
             one.stdout.readline()
@@ -75,4 +82,4 @@ def test_processes_that_make_the_file_at_once_all_get_it(what: str, tmp_path: Pa
             assert one.stdin is not None
             one.stdin.write("g")
             one.stdin.flush()
-        assert [one.communicate(timeout=60)[1] for one in started] == [""] * 6
+    assert [one.communicate(timeout=60)[1] for one in started] == [""] * 6

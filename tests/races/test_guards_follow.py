@@ -86,6 +86,7 @@ def test_a_logout_is_refused_by_every_guard(database: Database) -> None:
         assert {verdict(guard, again) for guard in found} == {"accepted"}
 
 
+@ON_ONE
 def test_what_was_taken_away_is_refused_until_the_client_refreshes(database: Database) -> None:
     """Invariant 11: a token of before says more than its user may do."""
     with servers(database, 1) as nodes, guards(*nodes) as found, nodes[0].client() as client:
@@ -98,6 +99,7 @@ def test_what_was_taken_away_is_refused_until_the_client_refreshes(database: Dat
         assert {one.permissions for one in claims} == {("account:read",)}
 
 
+@ON_ONE
 def test_a_compromised_key_is_forgotten_by_every_guard(database: Database) -> None:
     """Invariant 12: long before the key set that they hold has expired; its successor is known at once."""
     with servers(database, 2) as nodes, guards(*nodes) as found, nodes[1].client() as client:

@@ -312,6 +312,7 @@ def test_by_command_to_vault_and_back_again(shell: Shell) -> None:
         assert shell.run("secret", "get", "one").stdout == "VALUE"
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_server_with_workers_serves_with_a_key_in_vault_and_does_not_start_without(
     moved: Database, vault: VaultServer
 ) -> None:

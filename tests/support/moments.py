@@ -32,12 +32,13 @@ def before(house: House, is_the_moment: Callable[[str], bool], act: Callable[[],
 
 
 class Dying:
-    """Within it the process dies right before its `number`-th statement, if it gets so far."""
+    """Within it the process dies right before its `number`-th statement, if it gets so far. 0: it lives."""
 
     def __init__(self, house: House, number: int) -> None:
         self.survived = False
         self._engine = house.services.engine
-        self._left = number
+        self.statements = 0
+        self._number = number
 
     def __enter__(self) -> None:
         event.listen(self._engine, "before_cursor_execute", self._look)
@@ -50,9 +51,24 @@ class Dying:
         return kind is Killed
 
     def _look(self, *_: object) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.statements += 1
+        if self.statements == self._number:
             raise Killed
+
+
+def sampled_kill_points(house: House, about: int) -> Iterator[Dying]:
+    """`about` so many attempts, of which each has to begin anew: for what takes long, and has many statements.
+
+    The first one reaches its end, and its statements are counted. The others die at the first one, at the last one, and
+    evenly between: on SQLite at other ones than on PostgreSQL.
+    """
+    whole = Dying(house, 0)
+    yield whole
+    assert whole.survived
+    step = max(1, whole.statements // about)
+    begin = 1 + step // 2 if house.database.is_postgres else 1
+    for number in sorted({1, *range(begin, whole.statements, step), whole.statements}):
+        yield Dying(house, number)
 
 
 def kill_points(house: House, at_most: int = 60) -> Iterator[Dying]:

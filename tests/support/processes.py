@@ -19,6 +19,8 @@ from tests.support.house import MASTER_KEY, PASSWORD, Database
 PAYYMO = Path(sys.executable).parent / "payymo"
 ISSUER = "http://127.0.0.1:5999"
 START_SECONDS = 30
+_NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain HTTP. Each would read the system's authorities otherwise, which takes longer than a request."""
 
 
 def environment(database: Database, **more: str) -> dict[str, str]:
@@ -47,7 +49,7 @@ class Server:
     """One `payymo serve`."""
 
     def __init__(self, database: Database, environ: Mapping[str, str], *, authority: Path | None = None) -> None:
-        self._verify = ssl.create_default_context(cafile=authority) if authority else True
+        self._verify = ssl.create_default_context(cafile=authority) if authority else _NO_AUTHORITIES
         self._environ = dict(environ)
         self.log_path = database.data / f"server-{time.monotonic_ns()}.log"
         self.port = _free_port()

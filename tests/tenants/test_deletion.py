@@ -13,9 +13,11 @@ from payymo.tenants import service as tenants_service
 from payymo.tenants.model import Tenant
 from tests.support.crew import Crew
 from tests.support.house import House
-from tests.support.moments import kill_points
+from tests.support.moments import sampled_kill_points
 from tests.support.two_tenants import build_sides
 from tests.web.scene import contents
+
+KILLS = 12
 
 
 def delete(house: House, tenant: Tenant) -> None:
@@ -71,7 +73,7 @@ def test_only_a_suspended_tenant_is_deleted_and_never_the_default_one(house: Hou
 def test_a_deletion_that_dies_at_any_statement_leaves_a_tenant_that_nobody_brings_back(house: House) -> None:
     """Crypto-shredding: once it has begun, what was sealed opens no more, and the next run finishes it."""
     admin, secrets = house.services.administration, house.services.secrets
-    for number, dying in enumerate(kill_points(house, at_most=200)):
+    for number, dying in enumerate(sampled_kill_points(house, KILLS)):
         acme = house.tenant(f"acme{number}")
         house.user("alice", tenant=acme)
         secrets.put("card", b"4242", tenant_id=acme.id, trace=Trace())

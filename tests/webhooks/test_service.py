@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from payymo.audit.model import decode
 from payymo.cli import payymo
 from payymo.db import schema
-from payymo.errors import Conflict, InsufficientScope, InvalidInput, NotFound, Overloaded
+from payymo.errors import Conflict, InsufficientScope, InvalidInput, Misconfigured, NotFound, Overloaded
 from payymo.logs import Trace
 from payymo.webhooks.model import ENDPOINTS_AT_MOST, Draft
 from payymo_guard.fake_authority import CLIENT
@@ -244,3 +244,9 @@ def test_an_operator_manages_endpoints_by_command(sqlite_house: House, there: Re
     assert "Aborted" in run("delete", made["id"], "--platform", exits=1)
     assert run("delete", made["id"], "--platform", "--yes") == {"deleted": made["id"]}
     assert "one or the other" in run("list", "--platform", "--tenant", "default", exits=2)
+
+
+def test_an_authority_that_can_not_be_read_is_a_reason_not_to_begin(sqlite_database: Database, tmp_path: Path) -> None:
+    """Said at the start, and not with the first message."""
+    with pytest.raises(Misconfigured, match="PAYYMO_WEBHOOKS__CA_FILE"):
+        House(sqlite_database, webhooks={"ca_file": tmp_path / "nowhere.pem"})

@@ -69,7 +69,9 @@ class Sender:
         self._clock = clock
         self._entropy = entropy
         self._ca_file = ca_file
-        self._contexts: dict[Identity | None, ssl.SSLContext] = {None: self._new_context(None)}
+        self._contexts: dict[Identity | None, ssl.SSLContext] = {}
+        if ca_file is not None:
+            self._context(None)  # what can't be read is a reason not to begin
 
     def send(
         self, url: str, message: Message, secrets: Sequence[bytes], *, identity: Identity | None = None
@@ -137,12 +139,12 @@ class Sender:
             sock.close()
 
     def _context(self, identity: Identity | None) -> ssl.SSLContext:
-        """Made once for each: reading the authorities takes longer than sending."""
+        """Made once for each, when it is first asked for: reading the authorities takes longer than sending."""
         found = self._contexts.get(identity)
         if found is None:
             found = self._new_context(identity)
             if len(self._contexts) > IDENTITIES_AT_MOST:
-                self._contexts = {None: self._contexts[None]}
+                self._contexts = {}
             self._contexts[identity] = found
         return found
 
