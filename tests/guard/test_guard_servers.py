@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+BIN = Path(sys.executable).parent
 START_SECONDS = 30
 SECRET = b"the secret"
 
@@ -87,7 +88,7 @@ def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     environ = os.environ | {"PYTHONPATH": str(tmp_path)}
     with (
         log.open("wb") as lines,
-        subprocess.Popen([sys.executable, "-m", name, *words], cwd=tmp_path, env=environ, stderr=lines) as server,
+        subprocess.Popen([BIN / name, *words], cwd=tmp_path, env=environ, stderr=lines) as server,
     ):
         try:
             deadline = time.monotonic() + START_SECONDS
