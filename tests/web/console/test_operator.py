@@ -54,7 +54,7 @@ def test_only_who_runs_the_platform_sees_its_pages(sqlite_house: House) -> None:
     assert {path: root.open("GET", path).status_code for path in PATHS} == dict.fromkeys(PATHS, 200)
     assert 'href="/operator"' in text_of(root.open("GET", "/account"))
     assert 'href="/operator"' not in text_of(boss.open("GET", "/account"))
-    assert boss.open("GET", "/admin").headers["Location"] == "/admin/audit"
+    assert boss.open("GET", "/admin").headers["Location"] == "/admin/users"
 
 
 def test_a_tenant_is_created_suspended_and_resumed(house: House, root: Surfer) -> None:
