@@ -4,7 +4,7 @@ import os
 import statistics
 from collections.abc import Callable
 
-from bench import audit, counting, feed, floors, guard, hardware, recording, rotation, sealing, timing
+from bench import audit, counting, feed, floors, guard, hardware, pages, recording, rotation, sealing, timing
 from bench.filling import fill
 from bench.measure import (
     Act,
@@ -193,6 +193,7 @@ SUBJECTS: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "verifying": audit.verifying,
     "proving": audit.proving,
     "tampering": audit.tampering,
+    "pages": pages.pages,
 }
 
 
