@@ -19,7 +19,11 @@ from payymo.web.console.assets import load_assets
 from tests.support.house import PASSWORD
 
 TENANT_USERS: Final = 10_000
-PAGES: Final = ("/account", "/account/sessions", "/account/activity", "/admin/users", "/admin/roles", "/admin/audit")
+PAGES: Final = (
+    *("/account", "/account/sessions", "/account/activity"),
+    *("/admin/users", "/admin/roles", "/admin/security", "/admin/audit"),
+    *("/operator", "/operator/tenants", "/operator/keys", "/operator/guards", "/operator/limits"),
+)
 LIST: Final = "/admin/users"
 BATCH: Final = 50_000
 BOSS: Final = "boss@example.com"
@@ -81,7 +85,7 @@ class Browser:
             email=BOSS,
             username="boss",
             password=PASSWORD,
-            roles=("tenant-administrator",),
+            roles=("platform-administrator",),
             by=None,
             trace=Trace(),
         )
