@@ -8,6 +8,7 @@ import pytest
 
 from payymo.audit.entries import Filters
 from payymo.logs import Trace
+from payymo.sessions.browser import FRESH_SECONDS
 from payymo.users.service import UNVERIFIED_SECONDS
 from tests.support.house import PASSWORD, Database, House
 from tests.support.mail import MailServer, deliver, mail_server, text_of
@@ -173,7 +174,9 @@ def test_an_administrator_changes_a_user(house: House) -> None:
     assert house.client().log_in("carl@example.com").status_code == 401
     assert "The user can sign in again." in _submit(boss, page, "status", status="active")
     assert "give them another one" in _submit(boss, page, "force-reset")
-    assert "Tell it to them." in _submit(boss, page, "password", password=BETTER)
+    boss.get(f"{page}/password")
+    boss.submit(f"{page}/password", password=BETTER)
+    assert "Tell it to them." in boss.text
     assert house.client().log_in("carl@example.com", BETTER).status_code == 200
     assert [name for name in events_of(house, user.id) if name not in {"user.created", "session.login"}] == [
         "session.ended",
@@ -266,3 +269,18 @@ def test_a_user_is_erased_by_who_types_the_name_and_has_just_given_their_passwor
     assert boss.get(f"{USERS}/{user.id}").status_code == 404
     assert house.client().log_in("carl@example.com").status_code == 401
     assert events_of(house, user.id)[-1] == "user.erased"
+
+
+def test_roles_that_were_chosen_survive_the_password_that_is_asked_for(house: House) -> None:
+    """Not fresh any more: the password, one button, and the user has them."""
+    boss = surfer_of(house)
+    user = house.user("carl")
+    page = f"{USERS}/{user.id}"
+    boss.get(page)
+    house.clock.advance(FRESH_SECONDS + 1)
+    assert boss.send(f"{page}/roles", roles="read-only").status_code == 401
+    assert house.services.users.get(house.default.id, user.id)[1].roles == ("member",)
+    boss.submit("/confirm", password=PASSWORD)
+    assert "read-only" in boss.text
+    boss.submit(f"{page}/roles")
+    assert house.services.users.get(house.default.id, user.id)[1].roles == ("read-only",)

@@ -91,12 +91,12 @@ class AdminRolesDesk:
         }
         return Sheet("admin_roles.html", facts)
 
-    @page("GET", f"{ROLES}/new", permission="roles:write")
+    @page("GET", f"{ROLES}/new", permission="roles:write", is_dangerous=True)
     def show_new(self, visit: Visit) -> Answer:
         """Ask for a name and permissions."""
         return Sheet("admin_role_new.html", {"known": _offered(visit, ())})
 
-    @page("POST", f"{ROLES}/new", permission="roles:write", refused="show_new")
+    @page("POST", f"{ROLES}/new", permission="roles:write", is_dangerous=True, refused="show_new")
     def create(self, visit: Visit, form: NewRoleForm) -> Answer:
         """Create a role from permissions that one has oneself."""
         with _at_fields():
@@ -112,7 +112,7 @@ class AdminRolesDesk:
         others = [permission for permission in role.permissions if permission not in known]
         return Sheet("admin_role.html", {"role": role, "known": known, "others": others, "may_write": may_write})
 
-    @page("POST", ROLE, permission="roles:write", refused="show_role")
+    @page("POST", ROLE, permission="roles:write", is_dangerous=True, refused="show_role")
     def change(self, visit: Visit, name: str, form: PermissionsForm) -> Answer:
         """Replace its permissions. Whoever holds it has others at once."""
         with _at_fields():

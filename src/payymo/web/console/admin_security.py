@@ -110,13 +110,13 @@ class AdminSecurityDesk:
         }
         return Sheet("admin_security.html", facts)
 
-    @page("POST", POLICY, permission="policies:write", refused="show")
+    @page("POST", POLICY, permission="policies:write", is_dangerous=True, refused="show")
     def set_policy(self, visit: Visit, form: PasswordPolicyForm) -> Answer:
         """Ask this of new passwords. Those that exist stay as they are."""
         self._policies.set(visit.tenant_id, form.policy(), by=visit.caller.actor, trace=visit.caller.trace)
         return Onward(SECURITY, "saved")
 
-    @page("POST", f"{POLICY}/default", permission="policies:write", refused="show")
+    @page("POST", f"{POLICY}/default", permission="policies:write", is_dangerous=True, refused="show")
     def reset_policy(self, visit: Visit) -> Answer:
         """Ask what the service does."""
         self._policies.set(visit.tenant_id, None, by=visit.caller.actor, trace=visit.caller.trace)

@@ -105,7 +105,7 @@ class AdminUserDesk:
         self._administration.change_user(visit.tenant_id, user_id, status=form.status, by=who.actor, trace=who.trace)
         return Onward(f"{USERS}/{user_id}", "user-enabled" if form.status == "active" else "user-disabled")
 
-    @page("POST", f"{USER}/roles", permission="users:write", refused="show")
+    @page("POST", f"{USER}/roles", permission="users:write", is_dangerous=True, refused="show")
     def change_roles(self, visit: Visit, user_id: uuid.UUID, form: RolesForm) -> Answer:
         """Give them these roles, and no others."""
         who = visit.caller
@@ -119,14 +119,21 @@ class AdminUserDesk:
         self._administration.unlock_user(visit.tenant_id, user_id, by=who.actor, trace=who.trace)
         return Onward(f"{USERS}/{user_id}", "user-unlocked")
 
-    @page("POST", f"{USER}/force-reset", permission="users:write", refused="show")
+    @page("POST", f"{USER}/force-reset", permission="users:write", is_dangerous=True, refused="show")
     def force_reset(self, visit: Visit, user_id: uuid.UUID) -> Answer:
         """Make their password worthless, and send them a link for another one."""
         who = visit.caller
         is_sent = self._administration.force_reset(visit.tenant_id, user_id, by=who.actor, trace=who.trace)
         return Onward(f"{USERS}/{user_id}", "reset-mailed" if is_sent else "reset-forced")
 
-    @page("POST", f"{USER}/password", permission="users:write", refused="show")
+    @page("GET", f"{USER}/password", permission="users:write", is_dangerous=True)
+    def show_password(self, visit: Visit, user_id: uuid.UUID) -> Answer:
+        """Ask for the password that they are to have."""
+        user, grants = self._users.get(visit.tenant_id, user_id)
+        is_stronger = not covers(visit.who.grants.permissions, grants.permissions)
+        return Sheet("admin_user_password.html", {"user": user, "is_stronger": is_stronger})
+
+    @page("POST", f"{USER}/password", permission="users:write", is_dangerous=True, refused="show_password")
     def set_password(self, visit: Visit, user_id: uuid.UUID, form: PasswordForm) -> Answer:
         """Give them another password, where none can be chosen by mail. They are signed out everywhere."""
         who = visit.caller

@@ -72,12 +72,12 @@ class AdminUsersDesk:
         }
         return Sheet("admin_users.html", facts)
 
-    @page("GET", f"{USERS}/new", permission="users:write")
+    @page("GET", f"{USERS}/new", permission="users:write", is_dangerous=True)
     def show_new(self, visit: Visit) -> Answer:
         """Ask who it is."""
         return Sheet("admin_user_new.html", {"offered": offered_roles(self._roles, visit)})
 
-    @page("POST", f"{USERS}/new", permission="users:write", refused="show_new")
+    @page("POST", f"{USERS}/new", permission="users:write", is_dangerous=True, refused="show_new")
     def create(self, visit: Visit, form: NewUserForm) -> Answer:
         """Create a user: with a password that one tells them, or with a link that is sent to them."""
         try:
