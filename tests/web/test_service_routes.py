@@ -42,7 +42,7 @@ class Stand:
         self.house = House(database, **settings)
         self.app = Flask("probe")
         blueprint = Blueprint("probe", "probe")
-        self.mount = mount_services(self.house.services, blueprint)
+        self.mount = mount_services(self.house.services, blueprint, has_pages=False)
         self.mount.mount(blueprint, ProbeApi())
         self.app.register_blueprint(blueprint)
         self.app.after_request(self.mount.add_request_id)
