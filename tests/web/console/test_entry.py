@@ -166,6 +166,21 @@ def test_a_link_of_nobody_is_one_sentence(house: House, path: str, kind: LinkKin
     assert surfer.submit(path, token="https://x.example/#token=a&tenant=nowhere").status_code == 404
 
 
+def test_who_tries_too_often_is_told_when_to_come_again(sqlite_database: Database) -> None:
+    """429, as a page with what was typed, and for programs in Retry-After; the right password does not help."""
+    house = House(sqlite_database, limits={"enabled": True, "login": "2/minute"})
+    house.user("alice")
+    surfer = Surfer(house)
+    for status in (401, 401, 429):
+        surfer.get("/sign-in")
+        answer = surfer.submit("/sign-in", email="alice@example.com", password="wrong")
+        assert answer.status_code == status
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert 'value="alice@example.com"' in answer.text
+    assert surfer.submit("/sign-in", email="alice@example.com", password=PASSWORD).status_code == 429
+    house.close()
+
+
 def test_where_no_mail_is_sent_one_is_told(sqlite_house: House) -> None:
     """An error that says what to do, on the page."""
     surfer = Surfer(sqlite_house)

@@ -169,6 +169,8 @@ def test_a_cookie_counts_in_its_own_tenant_only(house: House) -> None:
     stranger = Surfer(house, host="other.test")
     stranger.http.set_cookie("payymo-session", text, domain="other.test")
     assert stranger.open("GET", "/account").status_code == 303
+    answer = stranger.open("GET", "/sign-in?tenant=acme")
+    assert (answer.status_code, "Other" in answer.text) == (200, True)
 
 
 def test_an_identifier_without_its_secret_is_nobody(house: House) -> None:

@@ -13,7 +13,16 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 
 from payymo.clock import Clock
-from payymo.errors import InsufficientScope, LoginTooOld, MissingToken, NotFound, Overloaded, PayymoError
+from payymo.errors import (
+    InsufficientScope,
+    LoginTooOld,
+    MissingToken,
+    NotFound,
+    Overloaded,
+    PayymoError,
+    TooManyRequests,
+    Unavailable,
+)
 from payymo.logs import Event
 from payymo.roles.service import Actor
 from payymo.sessions.browsers import Browsers
@@ -142,8 +151,8 @@ class Reception:
         visitor = None if text is None else self._browsers.find(text)
         if visitor is None:
             return
-        named = visit.caller.named_tenant_id
-        if named is not None and named != visitor.browser.tenant_id and visit.caller.slug is None:
+        by_host = self._gate.meet(request, self._mount.request_id).named_tenant_id  # whatever the page's address says
+        if by_host not in {None, visitor.browser.tenant_id}:
             return
         browser = visitor.browser
         visit.visitor = visitor
@@ -165,6 +174,9 @@ class Reception:
     ) -> Answer:
         """What is shown instead. What was typed is not lost, whatever was wrong."""
         row = problems.row_of(refusal)
+        if isinstance(refusal, TooManyRequests | Overloaded | Unavailable):
+            wait = str(refusal.retry_after)
+            visit.after.append(lambda response: response.headers.set("Retry-After", wait))
         if isinstance(refusal, MissingToken) and visit.visitor is None:
             return self._first(declared, visit, "sign_in.html", "/sign-in")
         if isinstance(refusal, LoginTooOld) and visit.visitor is not None and declared.is_dangerous:
