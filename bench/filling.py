@@ -1,6 +1,6 @@
-"""Live revocations by the million, past everything that would make them one by one."""
+"""Rows by the million, past everything that would make them one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import sqlalchemy as sa
@@ -22,30 +22,37 @@ _COLUMNS = (
     "revoked_at",
     "expires_at",
 )
-_NAMES = ", ".join(_COLUMNS)
 Row = tuple[str, int, str, str, str, str, str, str, int, int]
 
 
 def fill(scene: Scene, count: int) -> None:
     """Add them, and let the feed end with them. On an empty feed alone."""
-    rows = _revocations(scene, count)
+    put(scene, "token_revocations", _COLUMNS, _revocations(scene, count))
     engine = sa.create_engine(scene.database.owner_url)
+    with engine.begin() as connection:
+        values = f"last_seq = {count}, nonce = '{NONCE}', previous = '{NONCE}'"
+        connection.execute(sa.text(f"UPDATE revocation_counter SET {values}"))
+    engine.dispose()
+
+
+def put(scene: Scene, table: str, columns: Sequence[str], rows: Iterator[tuple[object, ...]]) -> None:
+    """Rows into a table, as fast as the database takes them; and what the server would get to in a minute."""
+    names, engine = ", ".join(columns), sa.create_engine(scene.database.owner_url)
     connection = engine.raw_connection()
     cursor = connection.cursor()
     if scene.database.is_postgres:
-        with cursor.copy(f"COPY token_revocations ({_NAMES}) FROM STDIN") as copy:
+        with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
     else:
-        marks = ", ".join("?" * len(_COLUMNS))
+        marks = ", ".join("?" * len(columns))
         while batch := list(islice(rows, BATCH)):
-            cursor.executemany(f"INSERT INTO token_revocations ({_NAMES}) VALUES ({marks})", batch)
-    cursor.execute(f"UPDATE revocation_counter SET last_seq = {count}, nonce = '{NONCE}', previous = '{NONCE}'")
+            cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", batch)
     connection.commit()
     connection.close()
-    if scene.database.is_postgres:  # what the server would get to in a minute, and then in the middle of our rounds
+    if scene.database.is_postgres:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as own:
-            for chore in ("VACUUM ANALYZE token_revocations", "CHECKPOINT"):
+            for chore in (f"VACUUM ANALYZE {table}", "CHECKPOINT"):
                 own.execute(sa.text(chore))
     engine.dispose()
 

@@ -3,13 +3,12 @@
 import gzip
 import statistics
 from functools import partial
-from itertools import islice
 from typing import Final
 
-import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import Client
 
+from bench.filling import put
 from bench.measure import Effort, Figure, interleave, timed
 from bench.scene import DATABASES, Scene, Stage
 from payymo.app import create_app
@@ -25,7 +24,6 @@ PAGES: Final = (
     *("/operator", "/operator/tenants", "/operator/keys", "/operator/guards", "/operator/limits"),
 )
 LIST: Final = "/admin/users"
-BATCH: Final = 50_000
 BOSS: Final = "boss@example.com"
 _NAMES: Final = (
     *("tenant_id", "id", "email", "email_key", "username", "username_key", "password_hash", "password_kind"),
@@ -115,21 +113,4 @@ def fill(scene: Scene, have: int, want: int) -> None:
         (tenant.hex, new_id().hex, *[f"u{n:07}@example.com"] * 2, *[f"u{n:07}"] * 2, "-", "-", "active", 0, 0)
         for n in range(have, want)
     )
-    names = ", ".join(_NAMES)
-    engine = sa.create_engine(scene.database.owner_url)
-    connection = engine.raw_connection()
-    cursor = connection.cursor()
-    if scene.database.is_postgres:
-        with cursor.copy(f"COPY users ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-    else:
-        marks = ", ".join("?" * len(_NAMES))
-        while batch := list(islice(rows, BATCH)):
-            cursor.executemany(f"INSERT INTO users ({names}) VALUES ({marks})", batch)
-    connection.commit()
-    connection.close()
-    if scene.database.is_postgres:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as own:
-            own.execute(sa.text("VACUUM ANALYZE users"))
-    engine.dispose()
+    put(scene, "users", _NAMES, rows)

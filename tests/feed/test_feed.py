@@ -446,3 +446,21 @@ def test_a_login_that_a_suspension_overtakes_brings_no_token(
     answer = client.log_in() if path == "login" else client.register("bob")
     house.close()
     assert answer.status_code in {401, 403}
+
+
+@pytest.mark.parametrize(
+    "statement", [feed_store.IS_REFUSED, feed_store.IS_REFUSED_ELSEWHERE], ids=["here", "elsewhere"]
+)
+def test_whether_a_token_is_refused_is_looked_up_and_not_searched_for(
+    sqlite_database: Database, statement: sa.Select[tuple[object, ...]]
+) -> None:
+    """SQLite has no statistics before somebody collects them, and must not go through a tenant's revocations then."""
+    engine = sqlite_database.owner()
+    compiled = statement.compile(engine)
+    given = tuple(compiled.params[name] for name in compiled.positiontup or ())
+    with engine.connect() as connection:
+        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", given)]
+    engine.dispose()
+    found = [line for line in plan if "token_revocations" in line]
+    assert found
+    assert all("tenant_id=? AND subject_id=?" in line for line in found), plan
