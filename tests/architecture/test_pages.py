@@ -97,7 +97,6 @@ def test_a_refused_form_is_shown_again(desk: type) -> None:
 HARMLESS = {
     "/admin/users/<uuid:user_id>/sessions/<uuid:session_id>/end",
     "/admin/users/<uuid:user_id>/sessions/end",
-    "/admin/users/<uuid:user_id>/status",
     "/admin/users/<uuid:user_id>/unlock",
     "/operator/tenants",
     "/operator/tenants/<uuid:tenant_id>/resume",

@@ -76,7 +76,8 @@ class Administration:
         """Change what is given; all of it or nothing.
 
         Disabling and a new password end the user's sessions. Nobody changes a user who may do more than they may:
-        taking over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope.
+        taking over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope,
+        Conflict: the status of somebody whose address is not verified yet.
         """
         if status is None and roles is None and password is None:
             raise InvalidInput([FieldError("", "give at least one of status, roles, password")])

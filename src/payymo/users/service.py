@@ -8,7 +8,7 @@ from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import InvalidInput, NotFound, Overloaded, TenantSuspended
+from payymo.errors import Conflict, InvalidInput, NotFound, Overloaded, TenantSuspended
 from payymo.logs import BY_ITSELF, Event, Trace
 from payymo.roles.model import MEMBER
 from payymo.roles.service import Actor, Grants, Roles, authority_of
@@ -142,10 +142,7 @@ class Users:
         roles: Sequence[str] = (MEMBER,),
         by: Actor | None = None,
     ) -> Account:
-        """Step: a new user, who does not log in before the address is verified.
-
-        Raises InvalidInput, AlreadyTaken, InsufficientScope.
-        """
+        """Step: a new user, who logs in once the address is verified. Raises what `create` does of names and roles."""
         user = User(self._entropy.uuid(), tenant_id, email, username, "unverified", int(self._clock()))
         self._add_in(tx, user, password_hash, roles, authority_of(by, tx))
         return Account(user, canonical_email(email) or "", password_hash, is_in_active_tenant=True)
@@ -241,7 +238,9 @@ class Users:
         return user
 
     def change_status(self, tx: Transaction, user_id: uuid.UUID, status: UserStatus) -> None:
-        """Step: disable or enable."""
+        """Step: disable or enable. Raises Conflict: that is not to stand in for verifying an address."""
+        if self.get_in(tx, user_id).status == "unverified":
+            raise Conflict("This user has yet to verify their address, and can't log in before. Erase them instead.")
         store.set_status(tx, user_id, status)
 
     def change_password(self, tx: Transaction, user_id: uuid.UUID, password_hash: str) -> None:

@@ -43,10 +43,17 @@ def require_own_origin(request: Request) -> None:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site not in {None, "same-origin", "none"}:
         raise ForeignRequest
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and _host_of(origin) != request.host:
         raise ForeignRequest
     if site is None and origin is None:
         raise ForeignRequest
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # brackets that are no address
+        return None
 
 
 def make_token(secret: bytes, entropy: Entropy) -> str:

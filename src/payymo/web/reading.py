@@ -41,7 +41,7 @@ def refuse_unreadable() -> None:
 
 def read_body(shape: type[Shape], *, is_optional: bool) -> Shape:
     """The body. Raises MalformedRequest, PayloadTooLarge, UnsupportedMediaType, InvalidInput with each problem."""
-    data = _read_octets()
+    data = read_octets()
     if is_optional and not data:
         return shape()
     return validate(shape.model_validate, _read_json(data), strict=True)
@@ -58,8 +58,8 @@ def read_query(shape: type[Shape], *, but: Container[str] = (), is_of_form: bool
     return validate(shape.model_validate_strings, given)
 
 
-def _read_octets() -> bytes:
-    """The octets of the body.
+def read_octets() -> bytes:
+    """The octets of the body. Raises MalformedRequest, PayloadTooLarge.
 
     A body that comes in chunks announces no length, and Werkzeug cuts off what is over the limit: we would believe
     something that nobody wrote. Other transfer codings are not undone by anybody (RFC 9112 §6.1).

@@ -9,6 +9,7 @@ import pytest
 from payymo.audit.entries import Filters
 from payymo.logs import Trace
 from payymo.sessions.browser import FRESH_SECONDS
+from payymo.users.passwords import Passwords
 from payymo.users.service import UNVERIFIED_SECONDS
 from tests.support.house import PASSWORD, Database, House
 from tests.support.mail import MailServer, deliver, mail_server, text_of
@@ -269,6 +270,35 @@ def test_a_user_is_erased_by_who_types_the_name_and_has_just_given_their_passwor
     assert boss.get(f"{USERS}/{user.id}").status_code == 404
     assert house.client().log_in("carl@example.com").status_code == 401
     assert events_of(house, user.id)[-1] == "user.erased"
+
+
+def test_enabling_does_not_stand_in_for_verifying(house: House) -> None:
+    """Who has not shown that the address is theirs is neither disabled nor enabled, and still can't sign in."""
+    boss = surfer_of(house)
+    with house.by_hand(house.default.id) as tx:
+        account = house.services.users.add_unverified(
+            tx, house.default.id, email="carl@example.com", username="carl", password_hash=Passwords().hash(PASSWORD)
+        )
+    page = f"{USERS}/{account.user.id}"
+    boss.get(page)
+    assert f"{page}/status" not in [form.action for form in boss.forms]
+    token = dict(boss.forms[0].fields)["csrf"]
+    for status in ("disabled", "active"):
+        assert boss.post(f"{page}/status", {"csrf": token, "status": status}).status_code == 409
+    assert house.services.users.get(house.default.id, account.user.id)[0].status == "unverified"
+    assert house.client().log_in("carl@example.com").status_code == 401
+
+
+def test_ones_own_password_is_changed_with_the_present_one_alone(house: House) -> None:
+    """Not by the page for others, which asks for none."""
+    boss = surfer_of(house)
+    [own] = [user for user, _ in house.services.users.list_users(house.default.id, after="", count=10)]
+    page = f"{USERS}/{own.id}/password"
+    boss.get("/account")
+    assert boss.get(page).status_code == 403
+    token = dict(boss.forms[0].fields)["csrf"]
+    assert boss.post(page, {"csrf": token, "password": BETTER}).status_code == 403
+    assert house.client().log_in(own.email).status_code == 200
 
 
 def test_roles_that_were_chosen_survive_the_password_that_is_asked_for(house: House) -> None:

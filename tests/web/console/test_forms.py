@@ -1,15 +1,19 @@
 """What changes something: from where it may come, what it has to bring, and what becomes of what was typed."""
 
+import io
 import re
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from payymo.audit.entries import Filters
 from payymo.sessions.browser import FRESH_SECONDS
 from payymo.web.console.entry import HOME, within
 from payymo.web.console.opening import list_pages
 from payymo.web.csrf import StaleForm, make_token, require_token
+from payymo.web.pacing import HOLD
 from tests.support.house import PASSWORD, House
 from tests.support.surfer import OURS, Surfer
 
@@ -245,3 +249,69 @@ def test_a_field_too_many_or_twice_is_refused(sqlite_house: House) -> None:
     twice = [("csrf", token), *both.items(), ("new_password", NEW)]
     assert surfer.post("/account/password", twice).status_code == 400
     assert surfer.submit("/account/password", **both).status_code == 200
+
+
+def test_a_part_of_a_form_is_no_form(sqlite_house: House) -> None:
+    """Cut short, or longer than what is read of chunks: with what is left roles would go, and passwords be shorter."""
+    surfer = signed_in(sqlite_house)
+    surfer.get("/account/password")
+    token = dict(surfer.forms[-1].fields)["csrf"]
+    whole = f"csrf={quote(token)}&current_password={quote(PASSWORD)}&new_password={quote(NEW)}".encode()
+    chunked = whole + b"&" * 20_000 + b"x"
+    for sent, environ, status in (
+        (whole[:-4], {"CONTENT_LENGTH": str(len(whole))}, 400),
+        (chunked, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}, 413),
+    ):
+        given = {"wsgi.input": io.BytesIO(sent), "wsgi.input_terminated": True, HOLD: lambda _moment: None} | environ
+        kind = "application/x-www-form-urlencoded"
+        answer = surfer.http.post("/account/password", headers=OURS, content_type=kind, environ_overrides=given)
+        assert answer.status_code == status
+    assert sqlite_house.client().log_in().status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "[", "http://[x]"])
+def test_an_origin_that_is_none_is_foreign(sqlite_house: House, origin: str) -> None:
+    """Not an error of ours."""
+    surfer = signed_in(sqlite_house)
+    surfer.get("/account")
+    assert surfer.send("/sign-out", headers={"Origin": origin}).status_code == 403
+
+
+def test_what_nobody_can_read_is_no_error_of_ours(sqlite_house: House) -> None:
+    """Octets in a query that should have been written as %C3%A4; half a character in a form that was kept."""
+    stranger = Surfer(sqlite_house)
+    octets = {"QUERY_STRING": "a=\xc3\xa4", HOLD: lambda _moment: None}
+    answer = stranger.http.get("/account", environ_overrides=octets)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?next=/account%3Fa%3D")
+    surfer = signed_in(sqlite_house)
+    surfer.get("/confirm")
+    answer = surfer.send("/confirm", password=PASSWORD, next="/account/email", kept='[["a","\\ud800"]]')
+    assert answer.status_code == 200
+    assert surfer.get("/account").status_code == 200
+
+
+def test_a_long_way_back_is_no_reason_to_be_kept_out(sqlite_house: House) -> None:
+    """One lands on one's account then."""
+    sqlite_house.user("alice")
+    surfer = Surfer(sqlite_house)
+    surfer.get("/account/activity?cursor=" + "x" * 2000)
+    assert surfer.submit("/sign-in", email="alice@example.com", password=PASSWORD).status_code == 200
+    assert "My account" in surfer.text
+
+
+def test_who_tries_another_account_is_not_who_is_signed_in(sqlite_house: House) -> None:
+    """In the log it is nobody until it is proven, in whichever tenant: else one person's record tells of another."""
+    acme = sqlite_house.tenant("acme")
+    bob = sqlite_house.user("bob", tenant=acme)
+    surfer = signed_in(sqlite_house)
+    surfer.get("/account")
+    token = dict(surfer.forms[0].fields)["csrf"]
+    for password in ("wrong", PASSWORD):
+        fields = {"csrf": token, "tenant": "acme", "email": "bob@example.com", "password": password}
+        assert surfer.post("/sign-in", fields).status_code in {303, 401}
+    sqlite_house.services.sequencer.integrate_all()
+    page = sqlite_house.services.audit_reader.page(
+        acme.id, Filters(user_id=bob.id), cursor=None, count=50, newest_first=True
+    )
+    actors = {(entry.record.type, entry.record.actor) for entry in page.entries if entry.record.type == "session.login"}
+    assert {actor for _, actor in actors} == {"anonymous"}

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from payymo.audit.entries import Filters
 from payymo.audit.reader import AuditReader
-from payymo.errors import FieldError, InvalidInput
+from payymo.errors import FieldError, InsufficientScope, InvalidInput
 from payymo.roles.model import covers
 from payymo.roles.service import Roles
 from payymo.sessions.administration import Administration
@@ -98,7 +98,7 @@ class AdminUserDesk:
         filters = Filters(user_id=user_id, without_quiet=True)
         return self._reader.page(visit.tenant_id, filters, cursor=None, count=EVENTS_SHOWN, newest_first=True).entries
 
-    @page("POST", f"{USER}/status", permission="users:write", refused="show")
+    @page("POST", f"{USER}/status", permission="users:write", is_dangerous=True, refused="show")
     def change_status(self, visit: Visit, user_id: uuid.UUID, form: StatusForm) -> Answer:
         """Disable or enable. Whoever is disabled is signed out everywhere."""
         who = visit.caller
@@ -129,6 +129,7 @@ class AdminUserDesk:
     @page("GET", f"{USER}/password", permission="users:write", is_dangerous=True)
     def show_password(self, visit: Visit, user_id: uuid.UUID) -> Answer:
         """Ask for the password that they are to have."""
+        _require_another(visit, user_id)
         user, grants = self._users.get(visit.tenant_id, user_id)
         is_stronger = not covers(visit.who.grants.permissions, grants.permissions)
         return Sheet("admin_user_password.html", {"user": user, "is_stronger": is_stronger})
@@ -136,6 +137,7 @@ class AdminUserDesk:
     @page("POST", f"{USER}/password", permission="users:write", is_dangerous=True, refused="show_password")
     def set_password(self, visit: Visit, user_id: uuid.UUID, form: PasswordForm) -> Answer:
         """Give them another password, where none can be chosen by mail. They are signed out everywhere."""
+        _require_another(visit, user_id)
         who = visit.caller
         self._administration.change_user(
             visit.tenant_id, user_id, password=form.password, by=who.actor, trace=who.trace
@@ -173,3 +175,9 @@ class AdminUserDesk:
             visit.tenant_id, user_id, by=visit.caller.actor, trace=visit.caller.trace, at_most=ERASED_AT_ONCE
         )
         return Onward(USERS, "user-erased" if count < ERASED_AT_ONCE else "user-erased-soon")
+
+
+def _require_another(visit: Visit, user_id: uuid.UUID) -> None:
+    """Raise InsufficientScope for oneself: one's own password is changed with the present one."""
+    if user_id == visit.user.id:
+        raise InsufficientScope("Change your own password on the pages of your account.")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
 
@@ -24,7 +25,7 @@ HOME: Final = "/account"
 _WITHIN: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}", re.ASCII)
 """A path of this site: no other host (`//`), no backslash that browsers take for a slash, no spaces or controls."""
 
-Next = Annotated[str, Field(max_length=1001)]
+Next = Annotated[str, Field(max_length=16_384)]
 
 
 class NextQuery(Input):
@@ -113,9 +114,8 @@ class EntryDesk:
     def _welcome(self, visit: Visit, done: SignedIn, device: str | None) -> None:
         if visit.visitor is not None:
             end = visit.visitor.browser
-            self._sessions.log_out(
-                end.tenant_id, end.user_id, end.session_id, everywhere=False, trace=visit.caller.trace
-            )
+            trace = replace(visit.caller.trace, actor_id=end.user_id)
+            self._sessions.log_out(end.tenant_id, end.user_id, end.session_id, everywhere=False, trace=trace)
         visit.visitor = None
         visit.carry(done.cookie)
         visit.after.append(partial(self._door.keep, tenant_id=done.user.tenant_id, cookie=device))
@@ -190,9 +190,14 @@ def go_on(path: str, kept: str) -> Answer:
     """What somebody wanted when they had to prove themselves: a page; or a form, which they send off once more."""
     target = within(path)
     try:
-        typed = [(str(name), str(value)) for name, value in json.loads(kept)] if kept else []
+        typed = [(_readable(name), _readable(value)) for name, value in json.loads(kept)] if kept else []
     except (ValueError, TypeError, RecursionError):
         typed = []
     if not kept:
         return Onward(target)
     return Sheet("resume.html", {"target": target, "typed": typed})
+
+
+def _readable(part: object) -> str:
+    """A text that can be written: JSON has names for halves of characters."""
+    return str(part).encode("utf-8", "replace").decode()

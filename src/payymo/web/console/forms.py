@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
 from payymo.errors import FieldError, InvalidInput, MalformedRequest, PayymoError, UnsupportedMediaType
-from payymo.web.reading import MAX_BODY, Shape, validate
+from payymo.web.reading import MAX_BODY, Shape, read_octets, validate
 
 TOKEN_FIELD: Final = "csrf"  # noqa: S105 - the name of a field
 KEPT_FIELD: Final = "kept"
@@ -39,7 +39,8 @@ def read_fields(request: Request) -> MultiDict[str, str]:
     """What a form has sent. Raises UnsupportedMediaType, PayloadTooLarge, MalformedRequest."""
     if request.mimetype != "application/x-www-form-urlencoded" or request.content_encoding:
         raise UnsupportedMediaType("Send this form as browsers do: application/x-www-form-urlencoded.")
-    request.max_content_length = request.max_form_memory_size = MAX_BODY
+    request.max_form_memory_size = MAX_BODY
+    read_octets()  # all of them, or it is no form: a part of a form would be another one
     return request.form
 
 

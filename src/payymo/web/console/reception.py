@@ -25,6 +25,7 @@ from payymo.errors import (
 )
 from payymo.logs import Event
 from payymo.roles.service import Actor
+from payymo.sessions.browser import Visitor
 from payymo.sessions.browsers import Browsers
 from payymo.web import problems
 from payymo.web.caller import Gate, Principal
@@ -36,11 +37,12 @@ from payymo.web.console.rendering import Renderer
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import require_own_origin, require_token
 from payymo.web.pacing import SHED
-from payymo.web.reading import read_query
+from payymo.web.reading import MAX_BODY, read_query
 from payymo.web.routing import Mount
 
 ActorOf = Callable[[Principal, str], Actor]
 Handlers = Mapping[str, tuple[Page, Callable[..., Answer]]]
+KEPT_BYTES: Final = MAX_BODY - 4096
 FORMS_OF_REFUSALS: Final = (problems.CONTENT_TYPE, "text/html")
 """Who takes everything gets the first one."""
 ASSETS: Final = f"{PREFIX}<path:name>"
@@ -115,10 +117,10 @@ class Reception:
             visit = Visit(caller, self._cookies, None, self._cookies.visit(request))
             try:
                 self._enter(declared, visit)
-                answer = handler(visit, **path, **_inputs(declared, visit))
+                response = self._respond(handler(visit, **path, **_inputs(declared, visit)), visit)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes a page
-                answer = self._refuse(declared, handlers, visit, self._mount.note(error), path)
-            response = self._respond(answer, visit)
+                refusal = self._mount.note(error)
+                response = self._respond(self._refuse(declared, handlers, visit, refusal, path), visit)
             pacer.hold(declared.pace, response.status_code, caller, began=began)
             return response
 
@@ -134,6 +136,8 @@ class Reception:
             visit.caller.name_tenant(visit.fields.get("tenant") or request.args.get("tenant") or None)
         self._mount.spend(visit.caller, declared.limit)
         self._recognise(visit)
+        if declared.access == "signed-in" and visit.visitor is not None:  # elsewhere it is not on their word
+            visit.caller.user = _principal_of(visit.visitor)
         if visit.visitor is None:
             if declared.access == "signed-in":
                 raise MissingToken
@@ -154,11 +158,8 @@ class Reception:
         by_host = self._gate.meet(request, self._mount.request_id).named_tenant_id  # whatever the page's address says
         if by_host not in {None, visitor.browser.tenant_id}:
             return
-        browser = visitor.browser
         visit.visitor = visitor
         visit.secret = visitor.secret
-        permissions = visitor.grants.permissions
-        visit.caller.user = Principal(browser.tenant_id, browser.user_id, browser.session_id, permissions)
 
     def _require(self, visit: Visit, permission: str) -> None:
         """The permission has to be granted now. The transaction that acts on it asks again."""
@@ -216,10 +217,12 @@ class Reception:
     def _first(self, declared: Page, visit: Visit, template: str, page: str) -> Answer:
         """Have them prove themselves, and then go on where they were."""
         if declared.method == "GET":
-            whole = request.full_path.rstrip("?")
-            return Onward(f"{page}?next={quote(whole, safe='/')}")
+            query = request.query_string.decode("ascii", "ignore")
+            return Onward(f"{page}?next={quote(request.path + (f'?{query}' if query else ''), safe='/')}")
         typed = [[name, value] for name, values in forms.keep(visit.fields).items() for value in values]
-        return Sheet(template, {"next": request.path, "kept": json.dumps(typed)}, 401)
+        kept = json.dumps(typed, ensure_ascii=False)
+        fits = len(quote(kept)) <= KEPT_BYTES  # what is sent along has to pass again, encoded once more
+        return Sheet(template, {"next": request.path, "kept": kept if fits else ""}, 401)
 
     def _respond(self, answer: Answer, visit: Visit) -> Response:
         if isinstance(answer, Sheet):
@@ -231,6 +234,11 @@ class Reception:
         for act in visit.after:
             act(response)
         return response
+
+
+def _principal_of(visitor: Visitor) -> Principal:
+    browser = visitor.browser
+    return Principal(browser.tenant_id, browser.user_id, browser.session_id, visitor.grants.permissions)
 
 
 def _go_on(answer: Onward) -> Response:
