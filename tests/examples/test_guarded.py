@@ -21,8 +21,9 @@ from payymo.compose import compose
 from payymo.logs import Trace
 from payymo_guard.testing import FakeIssuer
 from payymo_guard.verify import inspect
+from tests.guard.ports import free_port
 from tests.support.house import PASSWORD, Database, settings_for
-from tests.support.processes import Server, _free_port, bearer, environment
+from tests.support.processes import Server, bearer, environment
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -73,7 +74,7 @@ EXAMPLES = {"flask": FLASK, "fastapi": FASTAPI, "django": DJANGO, "granian": GRA
 @contextmanager
 def running(example: Example, folder: Path, **environ: str) -> Iterator[httpx.Client]:
     """The example as a process, ended afterwards."""
-    port, log = _free_port(), folder / "example.log"
+    port, log = free_port(), folder / "example.log"
     words = [word.format(port=port) for word in example.words]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PAYYMO_")} | environ
     with log.open("wb") as lines, subprocess.Popen(words, cwd=ROOT, env=clean, stdout=lines, stderr=lines) as process:

@@ -3,7 +3,6 @@
 import http.client
 import http.server
 import json
-import socket
 import ssl
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from payymo_guard.client_cert import write_certificate
 from payymo_guard.fake_authority import SERVER, FakeAuthority, FakeCertificate
 from payymo_guard.flask import PeerGuard, certificate, require_client_certificate, require_signature, webhook
 from payymo_guard.webhooks import Memory, WebhookVerifier, sign
+from tests.guard.ports import free_port
 
 system_clock = time.time  # noqa: TID251 - OpenSSL looks at the same clock, and at no other
 NOW = system_clock()
@@ -378,8 +378,7 @@ def gunicorn(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "receiver.py").write_text(RECEIVER)
     (tmp_path / "roots.pem").write_bytes(ROOT.pem)
     (tmp_path / "server.pem").write_bytes(LISTENER.pem + LISTENER.key_pem)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     words = [sys.executable, "-m", "gunicorn", "receiver:app", "-b", f"127.0.0.1:{port}", "-k", "gthread", "-w", "2"]
     words += ["--certfile", "server.pem", "--ca-certs", "roots.pem", "--cert-reqs", str(ssl.CERT_OPTIONAL.value)]
     log = tmp_path / "gunicorn.log"

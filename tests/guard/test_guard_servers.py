@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.guard.ports import free_port
+
 BIN = Path(sys.executable).parent
 START_SECONDS = 30
 SECRET = b"the secret"
@@ -81,8 +83,7 @@ TARGETS = [
 def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     """One of the servers, with the guarded program."""
     (tmp_path / "program.py").write_text(PROGRAM)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        found = int(probe.getsockname()[1])
+    found = free_port()
     name, *words = SERVERS[request.param].format(port=found).split()
     log = tmp_path / "server.log"
     environ = os.environ | {"PYTHONPATH": str(tmp_path)}

@@ -7,8 +7,9 @@ import time
 
 import httpx
 
+from tests.guard.ports import free_port
 from tests.support.house import Database
-from tests.support.processes import Server, _free_port, servers
+from tests.support.processes import Server, servers
 
 JWKS = 'payymo_http_requests_total{method="GET",route="/.well-known/jwks.json",status="2xx"}'
 
@@ -25,7 +26,7 @@ def workers(server: Server) -> set[int]:
 
 def test_counters_go_on_when_a_worker_is_killed(sqlite_database: Database) -> None:
     """Each answered request counts once, before and after; who is gone is no worker; nothing is on the public port."""
-    port = _free_port()
+    port = free_port()
     more = {"PAYYMO_METRICS__BIND": f"127.0.0.1:{port}", "PAYYMO_SERVER__WORKERS": "2"}
     with servers(sqlite_database, 1, **more) as [server]:
         for number in range(3):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from tests.guard.ports import free_port
 from tests.support.house import MASTER_KEY, PASSWORD, Database
 
 PAYYMO = Path(sys.executable).parent / "payymo"
@@ -52,7 +52,7 @@ class Server:
         self._verify = ssl.create_default_context(cafile=authority) if authority else _NO_AUTHORITIES
         self._environ = dict(environ)
         self.log_path = database.data / f"server-{time.monotonic_ns()}.log"
-        self.port = _free_port()
+        self.port = free_port()
         self.base = f"{'https' if authority else 'http'}://localhost:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -141,10 +141,3 @@ def log_in(client: httpx.Client, email: str = "alice@example.com") -> dict[str, 
 def bearer(token: str) -> dict[str, str]:
     """The header that presents an access token."""
     return {"Authorization": f"Bearer {token}"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

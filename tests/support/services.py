@@ -23,6 +23,8 @@ from typing import TypeVar
 import psycopg
 from psycopg import sql
 
+from tests.guard.ports import free_port
+
 HOST = "127.0.0.1"
 READY_SECONDS = 30
 STOP_SECONDS = 10
@@ -245,12 +247,6 @@ class _Process:
                 leash.communicate(b"done\n", timeout=STOP_SECONDS)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
@@ -471,7 +467,7 @@ def valkey() -> Iterator[Valkey]:
 def _started(build: Callable[[int], Server]) -> Server:
     """Start on a free port; on the next one, if another process took the port between our look and the start."""
     for attempt in range(1, PORTS_TO_TRY + 1):
-        server = build(_free_port())
+        server = build(free_port())
         try:
             server.start()
         except RuntimeError:
