@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from limits.storage import Storage
 
 from payymo.audit.log import PAYLOADS, AuditLog
 from payymo.audit.sequencer import Sequencer
@@ -109,7 +108,8 @@ class _Keeping:
     limiter: RateLimiter
     usage: Usage
     overrides: Overrides
-    counters: Storage | None
+    webhooks: Webhooks
+    webhook_courier: WebhookCourier
 
 
 def _build(
@@ -131,22 +131,24 @@ def _keeping(ground: Ground, trail: Trail) -> _Keeping:
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = open_counters(settings, ground.engine, clock)
     usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
+    certificates = Certificates(work, lifecycle, clock, audit)
+    webhooks, courier = _webhooks(ground, certificates)
     return _Keeping(
         secrets=Secrets(Places(work, envelope, clock, entropy, access_of(settings)), audit),
         master_rotation=MasterRotation(work, envelope, clock, audit),
         reencryption=Reencryption(work, envelope, clock, SEALED_COLUMNS, audit, before=before),
-        certificates=Certificates(work, lifecycle, clock, audit),
+        certificates=certificates,
         certificate_rotation=CertificateRotation(work, lifecycle, clock, audit),
         development_authority=DevelopmentAuthority(work, lifecycle, clock, entropy, audit),
         limiter=RateLimiter(counters, limit_policy(settings.limits), clock, overrides=overrides, usage=usage),
         usage=usage,
         overrides=overrides,
-        counters=counters,
+        webhooks=webhooks,
+        webhook_courier=courier,
     )
 
 
 def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, keeping: _Keeping) -> Services:
-    webhooks, webhook_courier = _webhooks(ground, keeping.certificates)
     return Services(
         settings=ground.settings,
         engine=ground.engine,
@@ -195,14 +197,13 @@ def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, 
         links=accounts.links,
         outbox=accounts.outbox,
         courier=accounts.courier,
-        webhooks=webhooks,
-        webhook_courier=webhook_courier,
+        webhooks=keeping.webhooks,
+        webhook_courier=keeping.webhook_courier,
         attempts=accounts.attempts,
         lockouts=accounts.lockouts,
         limiter=keeping.limiter,
         limit_usage=keeping.usage,
         limit_overrides=keeping.overrides,
-        counters=keeping.counters,
         minter=owners.minter,
         verifier=access_verifier(owners.minter.policy, owners.ring, ground.clock, cache_size=TOKEN_CACHE),
         health=Monitor(_checks(ground, owners, accounts, trail.sequencer), ground.clock, ground.log),

@@ -24,28 +24,30 @@ from pydantic_settings import (
 
 from payymo.errors import Misconfigured
 from payymo.files import require_private, require_private_folder
+from payymo.people_sections import (
+    Console,
+    Links,
+    Lockout,
+    Mail,
+    Passwords,
+    Registration,
+    Webhooks,
+)
 from payymo.sections import (
     Audit,
     Certificates,
-    Console,
     Database,
     Feed,
     Keys,
     Limits,
-    Links,
-    Lockout,
-    Mail,
     Metrics,
     Network,
-    Passwords,
     Pkcs11,
     Redis,
-    Registration,
     Server,
     Tokens,
     Tracing,
     Vault,
-    Webhooks,
 )
 
 PREFIX = "PAYYMO_"

@@ -26,7 +26,8 @@ from payymo.mail.transports import (
     SmtpTransport,
     Transport,
 )
-from payymo.sections import Limits, Lockout, Mail
+from payymo.people_sections import Lockout, Mail
+from payymo.sections import Limits
 from payymo.sessions.browser import BrowserPolicy
 from payymo.sessions.model import RefreshPolicy
 from payymo.spans import TracingPolicy

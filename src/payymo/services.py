@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from limits.storage import Storage
 
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import Checkpoints
@@ -35,7 +34,6 @@ from payymo.keys.keeper import KeyKeeper
 from payymo.keys.service import KeyRing
 from payymo.limits.limiter import RateLimiter
 from payymo.limits.overrides import Overrides
-from payymo.limits.storage import SqlStorage
 from payymo.limits.usage import Usage
 from payymo.links.service import Links
 from payymo.logs import SecurityLog, Trace
@@ -126,7 +124,6 @@ class Services:
     limiter: RateLimiter
     limit_usage: Usage
     limit_overrides: Overrides
-    counters: Storage | None
     minter: TokenMinter
     verifier: Verifier[Claims]
     health: Monitor
@@ -136,9 +133,7 @@ class Services:
         total = 0
         while pruned := self.revocations.prune():
             total += pruned
-        if isinstance(self.counters, SqlStorage):
-            total += self.counters.prune()
-        total += self.attempts.prune() + self.limit_usage.prune()
+        total += self.limiter.prune() + self.attempts.prune() + self.limit_usage.prune()
         for forget in (self.outbox.prune, self.links.prune, self.users.prune_unverified, self.webhooks.prune):
             total += sum(iter(forget, 0))
         return total + self.guards.prune() + self.keeper.retire_expired()
@@ -169,5 +164,4 @@ class Services:
         with suppress(PayymoError):
             self.limit_usage.flush()
         self.work.close()
-        if isinstance(self.counters, SqlStorage):
-            self.counters.close()
+        self.limiter.close()

@@ -12,9 +12,11 @@ from limits.storage import RedisStorage, Storage
 
 from payymo.clock import system_clock
 from payymo.compose import compose
+from payymo.connections import open_counters
 from payymo.errors import TooManyRequests
 from payymo.limits.limiter import LimitPolicy, RateLimiter, account_key, address_key
 from payymo.limits.model import Tier, parse_limits
+from payymo.limits.storage import SqlStorage
 from tests.support import services
 from tests.support.crew import Crew
 from tests.support.house import PASSWORD, Database, FakeClock, House, fresh_name, settings_for
@@ -51,7 +53,10 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage | None]:
         case name:
             database = request.getfixturevalue({"sqlite": "sqlite_database", "postgresql": "postgres_database"}[name])
             opened = compose(settings_for(database))
-            yield opened.counters
+            counters = open_counters(opened.settings, opened.engine, opened.clock)
+            yield counters
+            if isinstance(counters, SqlStorage):
+                counters.close()
             opened.close()
 
 
@@ -95,7 +100,7 @@ def test_a_window_slides_with_the_clock(house: House) -> None:
     """After two windows everything is allowed again; a clock that goes back gives nothing away for free."""
     clock = FakeClock()
     counters = compose(settings_for(house.database), clock=clock)
-    limiter = RateLimiter(counters.counters, policy(login="4/minute"), clock)
+    limiter = RateLimiter(open_counters(counters.settings, counters.engine, clock), policy(login="4/minute"), clock)
     who = fresh_name()
     assert passed(limiter, who, 6) == 4
     clock.advance(120)
@@ -210,7 +215,7 @@ def test_a_clock_that_goes_back_gives_no_second_helping(house: House) -> None:
     """Invariant 18, for counts: who used up a window has used it up, whichever way the clock goes."""
     clock = FakeClock()
     counters = compose(settings_for(house.database), clock=clock)
-    limiter = RateLimiter(counters.counters, policy(login="4/minute"), clock)
+    limiter = RateLimiter(open_counters(counters.settings, counters.engine, clock), policy(login="4/minute"), clock)
     who = fresh_name()
     assert pass_one_by_one(limiter, who, 6) == 4
     clock.advance(-3)

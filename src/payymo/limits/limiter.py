@@ -22,6 +22,7 @@ from payymo.clock import Clock
 from payymo.errors import TooManyRequests
 from payymo.limits.model import Counted, Tier
 from payymo.limits.overrides import Overrides
+from payymo.limits.storage import SqlStorage
 from payymo.limits.usage import Usage
 
 Strategy = SlidingWindowCounterRateLimiter
@@ -93,6 +94,7 @@ class RateLimiter:
         usage: Usage | None = None,
     ) -> None:
         self._shared = None if storage is None else Strategy(storage)
+        self._rows = storage if isinstance(storage, SqlStorage) else None
         self._failures: tuple[type[Exception], ...] = (OSError, ValueError)
         """A counter that somebody else wrote over can't be read as a number: no reason to answer 500, or to count."""
         if storage is not None:
@@ -111,6 +113,15 @@ class RateLimiter:
     def is_degraded(self) -> bool:
         """Whether the shared counters did not answer a moment ago."""
         return 0 < self._away_until - self._clock() <= RETRY_STORAGE_SECONDS  # also when the clock goes back
+
+    def prune(self) -> int:
+        """Forget counters that expired, where nobody else does. Answers how many rows went."""
+        return 0 if self._rows is None else self._rows.prune()
+
+    def close(self) -> None:
+        """Give back what the counters hold on to."""
+        if self._rows is not None:
+            self._rows.close()
 
     def observe(self, observe: Observe) -> None:
         """Let somebody hear of every refusal from now on."""
