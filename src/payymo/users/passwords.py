@@ -17,6 +17,7 @@ from payymo.errors import Overloaded
 from payymo.spans import Span, untraced
 from payymo.users import hashes
 from payymo.users.hash_times import HashTimes
+from payymo.users.hashers import Hashers
 from payymo.users.hashes import Argon2Cost, kind_of
 
 
@@ -44,6 +45,7 @@ class Passwords:
         self.cost = cost or Argon2Cost()
         self.parallel = parallel or max(1, (os.cpu_count() or 1) // processes)
         self.times = HashTimes()
+        self._hashers = Hashers(self.parallel)
         self._running = threading.BoundedSemaphore(self.parallel)
         self._queue = threading.BoundedSemaphore(waiting)
         self._patience = patience_seconds
@@ -58,13 +60,13 @@ class Passwords:
     def hash(self, password: str) -> str:
         """The PHC string of a new hash. Raises Overloaded."""
         with self._turn():
-            return self.cost.hash(password)
+            return self._hashers.run(lambda: self.cost.hash(password))
 
     def verify(self, password: str, stored: str) -> bool:
         """Whether this is the password behind `stored`. Raises Overloaded. A hash that we can't read is a no."""
         with self._turn():
             began = time.monotonic()
-            is_right = hashes.verify(password, stored)
+            is_right = self._hashers.run(lambda: hashes.verify(password, stored))
             self.times.note(kind_of(stored), time.monotonic() - began)
             return is_right
 
