@@ -1,6 +1,7 @@
 """An invoice API in a Flask application of one's own, with Payymo mounted inside it.
 
 Run it: `PAYYMO_DATA=var .venv/bin/payymo db upgrade && PAYYMO_DATA=var .venv/bin/flask --app examples/invoices.py run`
+Beside it, so that logs grow and mail is sent: `PAYYMO_DATA=var .venv/bin/payymo work`
 """
 
 from flask import Flask, jsonify, request

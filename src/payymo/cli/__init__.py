@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "token": "payymo.cli.token:token",
     "user": "payymo.cli.user:user",
     "webhook": "payymo.cli.webhook:webhook",
+    "work": "payymo.cli.work:work",
 }
 
 

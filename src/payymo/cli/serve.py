@@ -19,7 +19,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from payymo.app import TRACING, create_app
-from payymo.auditing import Auditor, Sender
+from payymo.background import Background
 from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, find_hashing
 from payymo.cli.bridge import Bridge
@@ -41,7 +41,6 @@ from payymo.db.revision import is_current
 from payymo.errors import Misconfigured
 from payymo.files import make_private_folder
 from payymo.logs import SecurityLog
-from payymo.maintenance import Maintenance
 from payymo.metrics.meter import Meter
 from payymo.metrics.node import Node, open_node
 from payymo.production import warnings_about
@@ -124,26 +123,25 @@ class _Loader:
         source = _tls_source(self.settings, lambda: nullcontext(services.certificates))
         if self.tls is not None and source is not None:
             watch(source, self.tls.mark)
-        services.courier.start()
-        services.webhook_courier.start()
-        Auditor(services).start()
-        Sender(services).start()
-        every = self.settings.server.maintenance_seconds
         # One thread never hashes, and verifies tokens whatever is asked.
         admission = Admission(max(1, min(services.passwords.parallel, self.settings.server.threads - 1)))
         bridge = partial(self._bridge, services, leaving=leaving, admission=admission)
         if self.node is None or meter is None:
-            Maintenance(services, every_seconds=every).start()
+            Background(services).start()
             return bridge(create_app(self.settings, services=services))
+        self._count(services, admission, meter)
+        self.node.serve(services, meter)
+        Background(services, observe=meter.round).start()
+        return bridge(create_app(self.settings, services=services, observe=meter.request))
+
+    def _count(self, services: Services, admission: Admission, meter: Meter) -> None:
         services.limiter.observe(meter.refusal)
         services.attempts.observe(meter.lockout)
         services.watch.observe(meter.delivery)
         services.webhook_courier.observe(meter.webhook)
         meter.watch(admission.line)
+        every = self.settings.server.maintenance_seconds
         meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
-        self.node.serve(services, meter)
-        Maintenance(services, every_seconds=every, observe=meter.round).start()
-        return bridge(create_app(self.settings, services=services, observe=meter.request))
 
     def _bridge(self, services: Services, app: Flask, *, leaving: Leaving, admission: Admission) -> Bridge:
         return Bridge(
