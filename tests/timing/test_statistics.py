@@ -2,15 +2,19 @@
 
 import random  # noqa: TID251 - tests may roll dice
 from collections.abc import Callable
+from math import sin
+from statistics import median
 
 import pytest
 
 from payymo.timing.gathering import gather
 from payymo.timing.model import ALARM, ENOUGH, EVIDENCE, FEWEST, Finding, judge
-from payymo.timing.statistics import Interval, Score, rank_sum, shift, welch
+from payymo.timing.statistics import Interval, Score, paired_shift, rank_sum, shift, signed_rank, welch
 
 PERMEABILITY = [80, 83, 189, 104, 145, 138, 191, 164, 73, 146], [115, 88, 90, 74, 121]
 """Hollander and Wolfe, table 4.1, in hundredths: the example of R's `wilcox.test`."""
+DEPRESSION = [1830, 500, 1620, 2480, 1680, 1880, 1550, 3060, 1300], [878, 647, 598, 2050, 1060, 1290, 1060, 3140, 1290]
+"""Hollander and Wolfe, table 3.1, in thousandths: nine patients before and after."""
 US = 1000
 MANY = 4_000
 BOUND = 250 * US
@@ -42,6 +46,16 @@ def test_ranks_and_shift_are_as_published() -> None:
     assert (found.low, found.high) == (-15, 76)
 
 
+def test_ranks_and_shift_of_pairs_are_as_published() -> None:
+    """Hollander and Wolfe 3.1 to 3.3: T+ = 5, shift -0.46, the exact interval of 96 % from -0.786 to -0.010."""
+    before, after = DEPRESSION
+    ranks, score = signed_rank(before, after)
+    assert ranks == 5
+    assert score == pytest.approx((5 - 22.5) / (9 * 10 * 19 / 24) ** 0.5)
+    found = paired_shift(before, after, z=1.959964)
+    assert (found.estimate, found.low, found.high) == (-460, -786, -10)
+
+
 def test_ties_are_corrected_for() -> None:
     """Two samples of two values each: mid-ranks, and the variance that is left of n·m·(N+1)/12."""
     u, score = rank_sum([1, 1, 1, 2], [1, 2, 2, 2])
@@ -49,6 +63,9 @@ def test_ties_are_corrected_for() -> None:
     assert u == 12
     assert score == pytest.approx(4 / (16 / 12 * (9 - 120 / 56)) ** 0.5)
     assert rank_sum([7, 7], [7, 7])[1] == 0.0
+    # Differences 2, -2, 2 and 0: ranks of 2 each, the last one is left out; variance 3*4*7/24 less (27-3)/48
+    assert signed_rank([1, 3, 1, 4], [3, 1, 3, 4]) == (4.0, pytest.approx((4 - 3) / (84 / 24 - 24 / 48) ** 0.5))
+    assert signed_rank([7, 7], [7, 7])[1] == 0.0
 
 
 def test_the_shift_is_the_median_of_all_differences() -> None:
@@ -60,6 +77,30 @@ def test_the_shift_is_the_median_of_all_differences() -> None:
     assert found.estimate == (every[41 * 30 - 1] + every[41 * 30]) / 2
     assert {found.low, found.high} <= set(every)
     assert found.low < found.estimate < found.high
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+def test_the_shift_of_pairs_is_the_median_of_all_means_of_two(count: int) -> None:
+    """As above, with a difference itself among these means."""
+    dice = random.Random(count)
+    first, second = noisy(dice, count), noisy(dice, count)
+    apart = [b - a for a, b in zip(first, second, strict=True)]
+    every = [(apart[i] + apart[j]) / 2 for i in range(count) for j in range(i, count)]
+    found = paired_shift(first, second)
+    assert found.estimate == median(every)
+    assert {found.low, found.high} <= set(every)
+
+
+@pytest.mark.parametrize(("shift_ns", "verdict"), [(0, "no leak within the bound"), (400 * US, "leak")])
+def test_what_drifts_for_both_hides_nothing(shift_ns: float, verdict: str) -> None:
+    """Another program takes a core for minutes: everything gets slower and quicker by far more than the bound."""
+    dice = random.Random(11)
+    drift = [round(20_000_000 * (1 + sin(number / 500))) for number in range(MANY)]
+    first, second = (
+        [a + b for a, b in zip(drift, noisy(dice, MANY, shift_ns=by), strict=True)] for by in (0, shift_ns)
+    )
+    assert judge(first, second, bound=BOUND).verdict == verdict
+    assert not shift(first, second).is_within(BOUND)
 
 
 def test_no_difference_is_no_leak() -> None:

@@ -2,13 +2,15 @@
 
 Welch's t finds what shifts the mean, on cropped samples also below the noise of the slowest, on squares what changes
 the spread (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?", 2017). The rank test asks nothing of the
-shape. The estimate by Hodges and Lehmann says how large a shift is, and between which bounds it lies.
+shape. The estimates by Hodges and Lehmann say how large a shift is, and between which bounds it lies; the one of pairs
+does not see what drifts for both classes.
 """
 
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 Z_99: Final = 2.5758293035489004
@@ -85,8 +87,39 @@ def shift(first: Sequence[int], second: Sequence[int], *, z: float = Z_99) -> In
     return Interval(sum(middle) / 2, _nth_difference(a, b, lower), _nth_difference(a, b, upper))
 
 
+def signed_rank(first: Sequence[int], second: Sequence[int]) -> tuple[float, float]:
+    """Wilcoxon's T+ of the pairs, and its standard score with the correction for ties; positive: the second is greater.
+
+    Pairs without a difference are left out. (Hollander and Wolfe §3.1, large samples.)
+    """
+    apart = sorted((b - a for a, b in zip(first, second, strict=True) if a != b), key=abs)
+    ranks, ties, start = 0.0, 0, 0
+    for _, equals in groupby(apart, key=abs):
+        group = list(equals)
+        ranks += sum(value > 0 for value in group) * (2 * start + 1 + len(group)) / 2
+        ties += len(group) ** 3 - len(group)
+        start += len(group)
+    n = len(apart)
+    variance = (n * (n + 1) * (2 * n + 1) - ties / 2) / 24
+    return ranks, 0.0 if variance == 0 else (ranks - n * (n + 1) / 4) / math.sqrt(variance)
+
+
+def paired_shift(first: Sequence[int], second: Sequence[int], *, z: float = Z_99) -> Interval:
+    """How much slower the second of a pair is: the median of the means of any two differences, with its interval.
+
+    (Hollander and Wolfe §3.2 and §3.3, large samples.)
+    """
+    apart = sorted(b - a for a, b in zip(first, second, strict=True))
+    n = len(apart)
+    count = n * (n + 1) // 2
+    aside = round(n * (n + 1) / 4 - z * math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
+    middle = _nth_sum(apart, (count + 1) // 2), _nth_sum(apart, count // 2 + 1)
+    lower, upper = max(aside, 1), min(count - aside + 1, count)
+    return Interval(sum(middle) / 4, _nth_sum(apart, lower) / 2, _nth_sum(apart, upper) / 2)
+
+
 def examine(first: Sequence[int], second: Sequence[int]) -> tuple[Score, ...]:
-    """Every test of two classes: of means, raw and cropped; of the spread, raw and cropped; of ranks."""
+    """Every test of two classes: of means and of the spread, raw and cropped; of ranks; and last, of pairs."""
     pooled = sorted([*first, *second])
     found = [_means("mean", first, second)]
     for percent in CUT_OFFS:
@@ -98,7 +131,12 @@ def examine(first: Sequence[int], second: Sequence[int]) -> tuple[Score, ...]:
     if cropped is not None:
         found.append(_spreads(f"spread below {SPREAD_CUT_OFF} %", *cropped))
     _, score = rank_sum(first, second)
-    return (*found, Score("ranks", score, shift(first, second)))
+    _, paired = signed_rank(first, second)
+    return (
+        *found,
+        Score("ranks", score, shift(first, second)),
+        Score("pairs", paired, paired_shift(first, second)),
+    )
 
 
 def _means(name: str, first: Sequence[float], second: Sequence[float]) -> Score:
@@ -137,6 +175,23 @@ def _nth_difference(a: Sequence[int], b: Sequence[int], number: int) -> int:
 def _count_differences(a: Sequence[int], b: Sequence[int], limit: int) -> int:
     """How many b - a are not greater than `limit`."""
     return sum(bisect_right(b, value + limit) for value in a)
+
+
+def _nth_sum(values: Sequence[int], number: int) -> int:
+    """The `number`-th smallest of all sums of two of them, a value with itself among these. They are sorted."""
+    return _least(2 * values[0], 2 * values[-1], lambda limit: _count_sums(values, limit) >= number)
+
+
+def _count_sums(values: Sequence[int], limit: int) -> int:
+    """How many sums of two are not greater than `limit`: the larger one falls while the smaller one rises."""
+    found, last = 0, len(values) - 1
+    for first, value in enumerate(values):
+        while last >= first and value + values[last] > limit:
+            last -= 1
+        if last < first:
+            break
+        found += last - first + 1
+    return found
 
 
 def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:
