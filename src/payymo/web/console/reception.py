@@ -159,6 +159,8 @@ class Reception:
         text = self._cookies.session(request)
         visitor = None if text is None else self._browsers.find(text)
         if visitor is None:
+            if self._cookies.acting(request) is not None:
+                visit.act_no_more()
             return
         by_host = self._gate.meet(request, self._mount.request_id).named_tenant_id  # whatever the page's address says
         if by_host not in {None, visitor.browser.tenant_id}:
