@@ -48,7 +48,7 @@ INJECTIONS = (
     "$argon2id$v=19$m=19456,t=2,p=1$",
 )
 PROSE = {"password", "current_password", "new_password", "words", "description", "why"}
-"""Members in which any printable text is a legitimate value: passwords, what is not to be in them, descriptions, reasons."""
+"""Members in which any printable text is legitimate: passwords, what is not to be in them, descriptions, reasons."""
 NULLABLE = {
     *((body, "current_password") for body in ("ChangeEmailBody", "ChangePasswordBody", "ImpersonateBody")),
     *(("ChangeUserBody", name) for name in ("status", "roles", "password")),
