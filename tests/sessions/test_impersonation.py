@@ -4,6 +4,9 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import default
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +122,24 @@ def test_whatever_happens_in_it_is_on_record_of_who_did_it(house: House) -> None
     assert all(entry.user_id == uuid.UUID(alice) for entry in entries[:3])
     assert (entries[2].personal or {})["why"] == WHY
     assert WHY not in house.log_lines.getvalue()
+
+
+def test_the_person_gets_a_letter_that_says_who_and_for_how_long(sqlite_database: Database, tmp_path: Path) -> None:
+    """Where mail is sent. The reason stays out of it: it would be a text of somebody else's choice."""
+    folder = tmp_path / "mails"
+    house = House(sqlite_database, mail={"transport": f"file:{folder}", "sender": "no-reply@payymo.example"})
+    furnish(house)
+    acting(house, house.logged_in("boss"))
+    while house.services.courier.deliver_due():
+        pass
+    letters = [message_from_bytes(path.read_bytes(), policy=default) for path in folder.iterdir()]
+    [letter] = [found for found in letters if found["Subject"] == "An administrator acts as you"]
+    body = letter.get_body(("plain",))
+    assert letter["To"] == "alice@example.com"
+    assert body is not None
+    assert "boss, an administrator of" in body.get_content()
+    assert "4711" not in letter.as_string()
+    house.close()
 
 
 def refuse_weaker(house: House) -> None:
