@@ -24,15 +24,14 @@ from payymo.keys.keeper import PRIVATE_KEYS
 from payymo.limits.limiter import RateLimiter
 from payymo.limits.overrides import Overrides
 from payymo.limits.usage import Usage
+from payymo.logins import logins_of
 from payymo.logs import SecurityLog
 from payymo.mail.outbox import SEALED as MAILS
 from payymo.parts import Accounts, Ground, Owners, accounts_of, owners_of
 from payymo.policies import (
-    browser_policy,
     certificate_policy,
     limit_policy,
     password_cost,
-    refresh_policy,
     webhook_sender,
 )
 from payymo.secrets.envelope import Column
@@ -41,12 +40,9 @@ from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
 from payymo.services import Services
 from payymo.sessions.administration import Administration
-from payymo.sessions.beginning import Beginning
-from payymo.sessions.browsers import Browsers
 from payymo.sessions.personal import PersonalData
-from payymo.sessions.service import Sessions
 from payymo.start import access_of, find_next_master_key, open_envelope, require_master_key
-from payymo.tokens import access_verifier, refresh_verifier
+from payymo.tokens import access_verifier
 from payymo.trail import Trail, delivery_of, trail_of
 from payymo.users.budget import Budgets
 from payymo.users.imports import UserImport
@@ -149,6 +145,7 @@ def _keeping(ground: Ground, trail: Trail) -> _Keeping:
 
 
 def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, keeping: _Keeping) -> Services:
+    logins = logins_of(ground, owners, accounts)
     return Services(
         settings=ground.settings,
         engine=ground.engine,
@@ -185,8 +182,10 @@ def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, 
         directory=owners.directory,
         password_policies=owners.policies,
         user_import=_user_import(ground, owners),
-        sessions=_sessions(ground, owners, accounts.beginning),
-        browsers=_browsers(ground, owners, accounts.beginning),
+        sessions=logins.sessions,
+        browsers=logins.browsers,
+        impersonation=logins.impersonation,
+        acting=logins.acting,
         revocations=owners.revocations,
         feed=owners.feed,
         watch=Watch(owners.feed),
@@ -251,33 +250,6 @@ def _webhooks(ground: Ground, certificates: Certificates) -> tuple[Webhooks, Web
     signing = Signing(ground.envelope, clock, entropy, certificates=certificates)
     webhooks = Webhooks(work, clock, entropy, sender=sender, signing=signing, certificates=certificates, audit=audit)
     return webhooks, WebhookCourier(*parts, webhooks=webhooks, signing=signing, sender=sender, audit=audit, log=log)
-
-
-def _sessions(ground: Ground, owners: Owners, beginning: Beginning) -> Sessions:
-    return Sessions(
-        ground.work,
-        ground.clock,
-        beginning=beginning,
-        roles=owners.roles,
-        minter=owners.minter,
-        refresh_verifier=refresh_verifier(owners.minter.policy, owners.ring, ground.clock),
-        revocations=owners.revocations,
-        policy=refresh_policy(ground.settings),
-        audit=ground.audit,
-    )
-
-
-def _browsers(ground: Ground, owners: Owners, beginning: Beginning) -> Browsers:
-    return Browsers(
-        ground.work,
-        ground.clock,
-        ground.entropy,
-        beginning=beginning,
-        users=owners.users,
-        roles=owners.roles,
-        policy=browser_policy(ground.settings),
-        audit=ground.audit,
-    )
 
 
 def _administration(ground: Ground, owners: Owners, accounts: Accounts) -> Administration:

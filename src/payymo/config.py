@@ -26,6 +26,7 @@ from payymo.errors import Misconfigured
 from payymo.files import require_private, require_private_folder
 from payymo.people_sections import (
     Console,
+    Impersonation,
     Links,
     Lockout,
     Mail,
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     mail: Mail = Mail()
     links: Links = Links()
     console: Console = Console()
+    impersonation: Impersonation = Impersonation()
     webhooks: Webhooks = Webhooks()
 
     @classmethod

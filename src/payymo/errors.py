@@ -114,6 +114,13 @@ class InsufficientScope(PayymoError):
     default_detail = "This needs a permission that you don't have."
 
 
+class Impersonated(PayymoError):
+    """An administrator acts as somebody else, and tried what only the person themselves may do."""
+
+    code = "impersonated"
+    default_detail = "You act as somebody else. This is only for them, or for you in your own name."
+
+
 class NotFound(PayymoError):
     """There is no such thing, or none in this tenant."""
 

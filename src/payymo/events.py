@@ -95,6 +95,13 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "sessions.ended": _recorded("every session of a tenant: tenant-suspended, key-compromised", "count", "reason"),
     "sessions.pruned": _recorded("sessions that ended long ago are forgotten", "count"),
     "links.pruned": _recorded("links that nobody used in time are forgotten", "count"),
+    "session.impersonated": _recorded(
+        "an administrator began to act as a user; refused: reason says why",
+        *(*SESSION, "reason", "new.expires_at", "personal.why"),
+    ),
+    "session.impersonation-ended": _recorded(
+        "an administrator acts as a user no more, before the time was over; reason says why", *SESSION, "reason"
+    ),
     "role.created": _recorded("a tenant's own role", "role", "new.permissions"),
     "role.changed": _recorded("other permissions", "role", "old.permissions", "new.permissions"),
     "role.removed": _recorded("also from those who held it", "role", "old.permissions"),

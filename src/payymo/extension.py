@@ -49,13 +49,16 @@ class Payymo:
         self._mount = mount
         return services
 
-    def require(self, *permissions: str) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
+    def require(
+        self, *permissions: str, impersonated: bool = True
+    ) -> Callable[[Callable[P, R]], Callable[P, R | Response]]:
         """Let a view's callers in only with a valid access token that has every one of `permissions`.
 
-        Without permissions any valid token will do. The view finds the caller in `payymo.caller`. Refusals are Payymo's
+        Without permissions any valid token will do. Not `impersonated`: only the person themselves, and no
+        administrator who acts as them. The view finds the caller in `payymo.caller`. Refusals are Payymo's
         problem documents (RFC 6750, RFC 9457).
         """
-        guarded = Guarded(permissions)
+        guarded = Guarded(permissions, is_for_actors=impersonated)
 
         def guard(view: Callable[P, R]) -> Callable[P, R | Response]:
             @functools.wraps(view)

@@ -25,7 +25,8 @@ class Trace:
     """Where an event comes from: the request that caused it, the address behind it, and who is known by then.
 
     `request_id` is `console` for what the operator does at the command line, under the name of `operator`; and the name
-    of a duty for what the service does by itself. `service`: the name of a service credential.
+    of a duty for what the service does by itself. `service`: the name of a service credential. `on_behalf_of`: as whom
+    the actor, an administrator, acts.
     """
 
     request_id: str = "-"
@@ -33,6 +34,7 @@ class Trace:
     actor_id: uuid.UUID | None = None
     service: str | None = None
     operator: str | None = None
+    on_behalf_of: uuid.UUID | None = None
 
 
 BY_ITSELF: Final = Trace(request_id="maintenance")
@@ -94,6 +96,8 @@ NAMED: Final = (
 def _origin(trace: Trace) -> Iterator[tuple[str, object]]:
     if trace.actor_id is not None:
         yield "actor_id", trace.actor_id
+    if trace.on_behalf_of is not None:
+        yield "on_behalf_of", trace.on_behalf_of
     yield "request_id", trace.request_id
     yield "address", trace.address
 

@@ -68,6 +68,13 @@ class Console(Section):
         return self
 
 
+class Impersonation(Section):
+    """Administrators who may, act as somebody else."""
+
+    seconds: int = Field(default=900, ge=60, le=3_600)
+    """For how long at most, from the start."""
+
+
 class Registration(Section):
     """Who may register."""
 

@@ -29,6 +29,7 @@ from payymo.mail.transports import (
 from payymo.people_sections import Lockout, Mail
 from payymo.sections import Limits
 from payymo.sessions.browser import BrowserPolicy
+from payymo.sessions.impersonation import ImpersonationPolicy
 from payymo.sessions.model import RefreshPolicy
 from payymo.spans import TracingPolicy
 from payymo.tokens import TokenPolicy
@@ -132,6 +133,11 @@ def tracing_policy(settings: Settings) -> TracingPolicy | None:
 def browser_policy(settings: Settings) -> BrowserPolicy:
     """How long somebody stays signed in in a browser."""
     return BrowserPolicy(settings.console.session_seconds, settings.console.idle_seconds)
+
+
+def impersonation_policy(settings: Settings) -> ImpersonationPolicy:
+    """For how long an administrator acts as somebody else."""
+    return ImpersonationPolicy(settings.impersonation.seconds, settings.tokens.access_ttl_seconds)
 
 
 def link_policy(settings: Settings) -> LinkPolicy:

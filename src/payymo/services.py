@@ -44,10 +44,12 @@ from payymo.secrets.envelope import Envelope
 from payymo.secrets.model import MasterKey
 from payymo.secrets.rotation import MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
+from payymo.sessions.acting import Acting
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.administration import Administration
 from payymo.sessions.browsers import Browsers
 from payymo.sessions.credentials import Credentials
+from payymo.sessions.impersonation import Impersonation
 from payymo.sessions.invitations import Invitations
 from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.personal import PersonalData
@@ -107,6 +109,8 @@ class Services:
     user_import: UserImport
     sessions: Sessions
     browsers: Browsers
+    impersonation: Impersonation
+    acting: Acting
     revocations: Revocations
     feed: Feed
     watch: Watch

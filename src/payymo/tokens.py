@@ -42,6 +42,8 @@ class Subject:
     permissions: tuple[str, ...] = ()
     position: int = 0
     """The number in the revocation feed up to which roles and permissions know of every change."""
+    actor_id: uuid.UUID | None = None
+    """Who acts as them."""
 
 
 class TokenMinter:
@@ -58,7 +60,7 @@ class TokenMinter:
 
         A key that is revoked while it was about to sign is followed by the next one. Raises KeyGone after that.
         """
-        claims = {
+        claims: dict[str, Any] = {
             "iss": self.policy.issuer,
             "aud": self.policy.audience,
             "sub": str(subject.user_id),
@@ -73,6 +75,8 @@ class TokenMinter:
             "roles": subject.roles,
             "rev": subject.position,
         }
+        if subject.actor_id is not None:
+            claims["act"] = {"sub": str(subject.actor_id)}  # RFC 8693 §4.1
         try:
             return self._mint(ACCESS_TYPE, "access", kid, claims)
         except KeyGone:

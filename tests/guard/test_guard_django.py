@@ -57,6 +57,18 @@ async def asynchronous(request: HttpRequest) -> HttpResponse:
     return HttpResponse(claims(request).tenant_id)
 
 
+@require("invoices:read", impersonated=False)
+def own(_: HttpRequest) -> HttpResponse:
+    """A view for the person alone."""
+    return HttpResponse("own")
+
+
+@require("invoices:read", impersonated=False)
+async def own_async(_: HttpRequest) -> HttpResponse:
+    """The same on the event loop."""
+    return HttpResponse("own")
+
+
 @require(tenant="tenant_id")
 def of_tenant(_: HttpRequest, tenant_id: str) -> HttpResponse:
     """A view of one tenant."""
@@ -128,6 +140,8 @@ SITE = ModuleType("site_of_these_tests")
 SITE.urlpatterns = [
     path("sync", sync),
     path("async", asynchronous),
+    path("own", own),
+    path("own-async", own_async),
     path("t/<tenant_id>/", of_tenant),
     path("misspelled/<tenant>/", require(tenant="tenant_id")(plain)),
     path("by-name", by_name),
@@ -169,6 +183,14 @@ def test_who_has_the_permission_comes_in(where: str) -> None:
     """And the view knows who it is: sync or async, function or class, by WSGI or ASGI."""
     answer = get(where, bearer("invoices:*"))
     assert (answer.status_code, answer.content) == (200, b"acme")
+
+
+@pytest.mark.parametrize("where", ["own", "own-async"])
+def test_what_is_for_the_person_alone_refuses_who_acts_as_them(where: str) -> None:
+    """By the same word as elsewhere."""
+    acted = ISSUER.mint(permissions=("invoices:read",), actor="boss-1")
+    assert get(where, bearer("invoices:read")).status_code == 200
+    assert get(where, {"Authorization": f"Bearer {acted}"}).status_code == 403
 
 
 @pytest.mark.parametrize("where", [*GUARDED, "t/acme/", "by-name"])

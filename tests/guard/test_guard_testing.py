@@ -136,6 +136,7 @@ def test_public_names_are_there() -> None:
     """The package exports what it promises."""
     assert set(payymo_guard.__all__) == {
         "UNAVAILABLE",
+        "Act",
         "Claims",
         "Guard",
         "GuardStatus",

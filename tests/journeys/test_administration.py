@@ -89,6 +89,11 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
             None,
             "session.ended",
         ),
+        ("POST", "/api/admin/users/<uuid:user_id>/impersonate"): (
+            f"{user}/impersonate",
+            {"why": "ticket 4711", "current_password": PASSWORD},
+            "session.impersonated",
+        ),
         ("PATCH", "/api/admin/users/<uuid:user_id>"): (user, {"status": "disabled"}, "user.status-changed"),
         ("POST", "/api/admin/users/<uuid:user_id>/unlock"): (f"{user}/unlock", None, "user.unlocked"),
         ("POST", "/api/admin/users/<uuid:user_id>/force-reset"): (f"{user}/force-reset", None, "user.reset-forced"),

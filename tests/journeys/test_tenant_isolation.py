@@ -25,6 +25,7 @@ BODIES: dict[str, Any] = {
     "ChangeUserBody": {"status": "disabled", "password": "another fine Passw0rd"},
     "RoleBody": {"permissions": ["users:write"]},
     "ChangeWebhookBody": {"enabled": False},
+    "ImpersonateBody": {"why": "ticket 4711"},
 }
 """A good body for each route with an identifier in its path; one that is missing here fails the tests."""
 MILDEST_FIRST = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -13,6 +13,8 @@ FACTS = {
     "link": "https://auth.example.com/x#token=t&tenant=default",
     "life": "1 hour",
     "when": "noon",
+    "until": "one",
+    "administrator": "boss",
     "address": "192.0.2.1",
     "username": "alice",
 }

@@ -60,7 +60,8 @@ def _side(house: House, slug: str) -> Side:
     with services.work(tenant.id) as tx:
         outbox.put(tx, Message("test", f"{slug}@example.com"))
     house.services.password_policies.set(tenant.id, PasswordPolicy(words=(role,)), by=None, trace=Trace())
-    boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator",))
+    house.services.roles.create(tenant.id, "actor", ["impersonation:write"], by=None, trace=Trace())
+    boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator", "actor"))
     alice_user = house.user("alice", tenant=tenant, roles=("member", role))
     boss = house.logged_in("boss", tenant=tenant)
     here = Device("192.0.2.1", "a browser")

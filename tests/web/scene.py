@@ -86,6 +86,7 @@ class Scene:
             "ChangeWebhookBody": {"description": "changed"},
             "RotateSecretBody": {"overlap_seconds": 0},
             "PollBody": {"maxEvents": 1, "returnImmediately": True},
+            "ImpersonateBody": {"why": "ticket 4711", "current_password": PASSWORD},
             "NewTenantBody": {"slug": "third", "name": "Third", "host": "third.example"},
         }
         assert route.body is not None

@@ -47,10 +47,10 @@ INJECTIONS = (
     "<script>alert(1)</script>",
     "$argon2id$v=19$m=19456,t=2,p=1$",
 )
-PROSE = {"password", "current_password", "new_password", "words", "description"}
-"""Members in which any printable text is a legitimate value: passwords, what is not to be in them, descriptions."""
+PROSE = {"password", "current_password", "new_password", "words", "description", "why"}
+"""Members in which any printable text is legitimate: passwords, what is not to be in them, descriptions, reasons."""
 NULLABLE = {
-    *((body, "current_password") for body in ("ChangeEmailBody", "ChangePasswordBody")),
+    *((body, "current_password") for body in ("ChangeEmailBody", "ChangePasswordBody", "ImpersonateBody")),
     *(("ChangeUserBody", name) for name in ("status", "roles", "password")),
     *(("ChangeWebhookBody", name) for name in ("url", "events", "description", "personal", "enabled")),
     ("NewTenantBody", "host"),

@@ -103,7 +103,8 @@ def test_removed_role_grants_nothing_to_those_who_held_it(house: House) -> None:
 def _two_tenants(house: House) -> tuple[Client, Client, dict[str, str]]:
     """An administrator of each of two tenants, and identifiers of things in the second one."""
     other = house.tenant("other")
-    house.user("alice", roles=("tenant-administrator",))
+    house.services.roles.create(house.default.id, "actor", ["impersonation:write"], by=None, trace=Trace())
+    house.user("alice", roles=("tenant-administrator", "actor"))
     victim = house.user("bob", tenant=other, roles=("tenant-administrator",))
     alice, bob = house.logged_in(), house.logged_in("bob", tenant=other)
     bob.post("/api/admin/roles", {"name": "theirs", "permissions": ["users:read"]})
@@ -119,6 +120,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "RoleBody": {"permissions": ["users:read"]},
     "ChangeWebhookBody": {"enabled": False},
     "RotateSecretBody": {},
+    "ImpersonateBody": {"why": "ticket 4711"},
 }
 
 
@@ -234,6 +236,9 @@ ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("DELETE", "/api/admin/roles/member", {}),
     ("POST", "/api/admin/tenants", {"slug": "mine", "name": "Mine"}),
     ("GET", "/api/admin/tenants", {}),
+    ("POST", "/api/admin/users/{root}/impersonate", {"why": "to be more", "current_password": PASSWORD}),
+    ("POST", "/api/admin/users/{member}/impersonate", {"why": "not mine to do", "current_password": PASSWORD}),
+    ("POST", "/api/admin/roles", {"name": "everybody", "permissions": ["impersonation:write"]}),
     ("GET", "/api/admin/platform/audit/events", {}),
 ]
 

@@ -41,6 +41,8 @@ class Rule:
     methods: frozenset[str] | None
     """None: all of them, and WebSockets."""
     tenant: str | None
+    impersonated: bool = True
+    """Whether administrators are let in who act as somebody else."""
     _pattern: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,17 +66,24 @@ class Rule:
         return len(mine) == len(others) and all(map(_covers, mine, others))
 
 
-def protect(path: str, *permissions: str, methods: Iterable[str] | None = None, tenant: str | None = None) -> Rule:
+def protect(
+    path: str,
+    *permissions: str,
+    methods: Iterable[str] | None = None,
+    tenant: str | None = None,
+    impersonated: bool = True,
+) -> Rule:
     """Require a valid access token that has every one of `permissions`.
 
     In `path`, `{name}` is any one segment, and a last `*` is all that is below. Without `methods` it is about all of
     them and about WebSockets; GET brings HEAD with it, and "WEBSOCKET" names what is none. `tenant` is the name of the
-    segment that has to be the token's tenant. Raises ValueError.
+    segment that has to be the token's tenant. Not `impersonated`: only the person themselves, and no administrator who
+    acts as them. Raises ValueError.
     """
     required = concrete(permissions)
     if tenant is not None and f"{{{tenant}}}" not in path.split("/"):
         raise ValueError(f"{path}: no segment is {{{tenant}}}")
-    return Rule(path, required, _methods(methods), tenant)
+    return Rule(path, required, _methods(methods), tenant, impersonated)
 
 
 def public(path: str, *, methods: Iterable[str] | None = None) -> Rule:
@@ -124,7 +133,8 @@ class ASGIGuard:
         if rule.permissions is None:
             return None
         pinned: Tenant | None = None if rule.tenant is None else (lambda: parameters[str(rule.tenant)])
-        return await admit_async(self._core, authorization(scope), rule.permissions, tenant=pinned)
+        sent = authorization(scope)
+        return await admit_async(self._core, sent, rule.permissions, tenant=pinned, impersonated=rule.impersonated)
 
     async def _deny(self, scope: Scope) -> Answer:
         """Strangers are asked for a token, as everywhere: they can't tell which paths there are."""

@@ -40,6 +40,10 @@ class _Missing(Exception):
     """Nobody has presented a bearer token."""
 
 
+class _Impersonated(Exception):
+    """The token counts, and somebody else acts by it where that is not wanted."""
+
+
 class _Lacking(Exception):
     """The token counts, and lacks one of these permissions."""
 
@@ -75,23 +79,37 @@ def read_token(authorization: Sequence[str]) -> str | None:
 
 
 def admit(
-    core: Verifies, authorization: Sequence[str], permissions: Sequence[str] = (), *, tenant: Tenant | None = None
+    core: Verifies,
+    authorization: Sequence[str],
+    permissions: Sequence[str] = (),
+    *,
+    tenant: Tenant | None = None,
+    impersonated: bool = True,
 ) -> Claims | Answer:
-    """The claims of the caller, or the answer that refuses. Never raises an Exception: what fails lets nobody in."""
+    """The claims of the caller, or the answer that refuses. Never raises an Exception: what fails lets nobody in.
+
+    `impersonated`: whether an administrator who acts as the user is let in, too.
+    """
     try:
         token, tenant_id = _presented(authorization, tenant)
-        return _allowed(core.verify(token, tenant_id=tenant_id), permissions)
+        return _allowed(core.verify(token, tenant_id=tenant_id), permissions, impersonated=impersonated)
     except Exception as error:  # noqa: BLE001 - whatever this was, the caller has not passed every check
         return _answer_to(error)
 
 
 async def admit_async(
-    core: Verifies, authorization: Sequence[str], permissions: Sequence[str] = (), *, tenant: Tenant | None = None
+    core: Verifies,
+    authorization: Sequence[str],
+    permissions: Sequence[str] = (),
+    *,
+    tenant: Tenant | None = None,
+    impersonated: bool = True,
 ) -> Claims | Answer:
     """The same on an event loop, which is never held up."""
     try:
         token, tenant_id = _presented(authorization, tenant)
-        return _allowed(await off_loop.verify(core, token, tenant_id=tenant_id), permissions)
+        found = await off_loop.verify(core, token, tenant_id=tenant_id)
+        return _allowed(found, permissions, impersonated=impersonated)
     except Exception as error:  # noqa: BLE001 - as above
         return _answer_to(error)
 
@@ -111,9 +129,11 @@ def _presented(authorization: Sequence[str], tenant: Tenant | None) -> tuple[str
     return token, tenant_id
 
 
-def _allowed(claims: object, permissions: Sequence[str]) -> Claims:
+def _allowed(claims: object, permissions: Sequence[str], *, impersonated: bool) -> Claims:
     if not isinstance(claims, Claims):
         raise TypeError(f"verify() answered {type(claims).__name__}")
+    if not impersonated and claims.actor is not None:
+        raise _Impersonated
     if not all(claims.allows(permission) for permission in permissions):
         raise _Lacking(permissions)
     return claims
@@ -123,6 +143,8 @@ def _answer_to(error: Exception) -> Answer:
     match error:
         case _Missing():
             return _answer(401, "missing_token", "Authentication required", _challenge())
+        case _Impersonated():
+            return IMPERSONATED
         case _Lacking(permissions=permissions):
             scope = " ".join(permissions)
             return _answer(403, "insufficient_scope", "Permission required", _challenge("insufficient_scope", scope))
@@ -149,6 +171,7 @@ _DETAILS: Final = {
     "missing_token": "Send an access token: Authorization: Bearer …",  # nosec B105
     "invalid_token": "The token is not valid. Log in again, or refresh.",  # nosec B105
     "insufficient_scope": "This needs a permission that you don't have.",
+    "impersonated": "Only the person themselves can do this, and nobody who acts as them.",
     "not_permitted": "There is nothing here for you.",
     "malformed_request": "The request's path or method can be read in more than one way.",
     "unavailable": "Nobody can be let in right now. Try again.",
@@ -164,5 +187,6 @@ def _answer(status: int, code: str, title: str, *more: tuple[str, str]) -> Answe
 
 
 NOT_NOW: Final = _answer(503, "unavailable", "Unavailable", ("Retry-After", "1"))
+IMPERSONATED: Final = _answer(403, "impersonated", "Impersonated")
 NOT_PERMITTED: Final = _answer(403, "not_permitted", "Not permitted")
 MALFORMED: Final = _answer(400, "malformed_request", "Malformed request")

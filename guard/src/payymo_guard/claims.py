@@ -50,6 +50,12 @@ class TokenClaims(Protocol):
         """The tenant that the token belongs to."""
 
 
+class Act(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Who acts as the subject (RFC 8693 §4.1). Chains, and whatever else could stand here, are refused."""
+
+    sub: Identifier
+
+
 class Claims(msgspec.Struct, frozen=True, gc=False):
     """An access token's claims (RFC 9068 §2.2). Further claims in the payload are tolerated and dropped."""
 
@@ -67,6 +73,13 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     roles: tuple[Identifier, ...]
     rev: Sequence = 0
     """The last entry of the feed of revocations that the issuer knew when it wrote this. Without it, none."""
+    act: Act | msgspec.UnsetType = msgspec.UNSET
+    """An administrator acts as the subject. Unset, and not None, in nearly all tokens: so they are read as written."""
+
+    @property
+    def actor(self) -> str | None:
+        """Who acts as the subject; None: the subject themselves."""
+        return None if isinstance(self.act, msgspec.UnsetType) else self.act.sub
 
     def allows(self, permission: str) -> bool:
         """Whether the permissions cover `permission`, a concrete "resource:action"."""

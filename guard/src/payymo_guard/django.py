@@ -52,21 +52,21 @@ TenantOf: TypeAlias = Callable[[HttpRequest], object]
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-def require(*permissions: str, tenant: str | TenantOf | None = None) -> Callable[[V], V]:
+def require(*permissions: str, tenant: str | TenantOf | None = None, impersonated: bool = True) -> Callable[[V], V]:
     """Let a view's callers in only with a valid access token that has every one of `permissions`.
 
     Without permissions any valid token will do. `tenant` pins: only tokens of the tenant count whose id is the view's
-    argument of this name, or what this function answers. The view finds the claims in `request.payymo`. Cross-site
-    forgery is no danger to what needs this header, so Django's own check is left out.
+    argument of this name, or what this function answers. Not `impersonated`: only the person themselves, and no
+    administrator who acts as them. The view finds the claims in `request.payymo`. Cross-site forgery is no danger to
+    what needs this header, so Django's own check is left out.
     """
     required = concrete(permissions)
 
     def guard(view: V) -> V:
         async def enter_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            refusal = _settle(
-                request,
-                await admit_async(core(), _authorization(request), required, tenant=_pin(tenant, request, kwargs)),
-            )
+            sent, pinned = _authorization(request), _pin(tenant, request, kwargs)
+            outcome = await admit_async(core(), sent, required, tenant=pinned, impersonated=impersonated)
+            refusal = _settle(request, outcome)
             if refusal is not None:
                 return refusal
             response = view(request, *args, **kwargs)
@@ -75,7 +75,8 @@ def require(*permissions: str, tenant: str | TenantOf | None = None) -> Callable
         def enter(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             if _is_on_event_loop():  # `dispatch` of a class of async views is no coroutine function, and answers one
                 return enter_async(request, *args, **kwargs)
-            outcome = admit(core(), _authorization(request), required, tenant=_pin(tenant, request, kwargs))
+            sent, pinned = _authorization(request), _pin(tenant, request, kwargs)
+            outcome = admit(core(), sent, required, tenant=pinned, impersonated=impersonated)
             refusal = _settle(request, outcome)
             return view(request, *args, **kwargs) if refusal is None else refusal
 

@@ -47,14 +47,17 @@ class FastAPIGuard:
         getattr(app.state, GUARDS)[self] = found
         app.add_exception_handler(RequestRefused, _render)
 
-    def require(self, *permissions: str, tenant: str | TenantOf | None = None) -> "Requirement":
+    def require(
+        self, *permissions: str, tenant: str | TenantOf | None = None, impersonated: bool = True
+    ) -> "Requirement":
         """What `Depends` takes: gives the claims of callers whose valid access token has every one of `permissions`.
 
         Without permissions any valid token will do. `tenant` pins: only tokens of the tenant count whose id is the path
-        parameter of this name, or what this function answers. For WebSockets, too: they are refused before they are
-        accepted. `Security(guard.require(), scopes=[...])` requires these scopes as permissions, in addition.
+        parameter of this name, or what this function answers. Not `impersonated`: only the person themselves, and no
+        administrator who acts as them. For WebSockets, too: they are refused before they are accepted.
+        `Security(guard.require(), scopes=[...])` requires these scopes as permissions, in addition.
         """
-        return Requirement(self, concrete(permissions), tenant)
+        return Requirement(self, concrete(permissions), tenant, impersonated=impersonated)
 
     def core_of(self, connection: HTTPConnection) -> Verifies:
         """What decides in the application that the request came to."""
@@ -77,18 +80,27 @@ class RequestRefused(HTTPException):
 class Requirement(SecurityBase):
     """A dependency: what a route requires of its callers."""
 
-    def __init__(self, guard: FastAPIGuard, permissions: tuple[str, ...], tenant: str | TenantOf | None) -> None:
+    def __init__(
+        self,
+        guard: FastAPIGuard,
+        permissions: tuple[str, ...],
+        tenant: str | TenantOf | None,
+        *,
+        impersonated: bool = True,
+    ) -> None:
         self.model = HTTPBearer(bearerFormat="JWT", description="An access token of Payymo")
         self.scheme_name = SCHEME
         self._guard = guard
         self._permissions = permissions
         self._tenant = tenant
+        self._impersonated = impersonated
 
     async def __call__(self, connection: HTTPConnection, scopes: SecurityScopes = _NO_SCOPES) -> Claims:
         """The claims of the caller. Raises RequestRefused."""
         core = self._guard.core_of(connection)
         required = (*self._permissions, *scopes.scopes)  # of all the `Security` that leads here
-        outcome = await admit_async(core, authorization(connection.scope), required, tenant=self._pinned(connection))
+        sent, pinned = authorization(connection.scope), self._pinned(connection)
+        outcome = await admit_async(core, sent, required, tenant=pinned, impersonated=self._impersonated)
         if isinstance(outcome, Answer):
             raise RequestRefused(outcome)
         return outcome

@@ -62,13 +62,16 @@ class FlaskGuard:
             raise ValueError("payymo_guard: give FlaskGuard or init_app a Guard")
         app.extensions.setdefault(GUARDS, {})[self] = found
 
-    def require(self, *permissions: str, tenant: str | Tenant | None = None) -> Callable[[V], V]:
+    def require(
+        self, *permissions: str, tenant: str | Tenant | None = None, impersonated: bool = True
+    ) -> Callable[[V], V]:
         """Let a view's callers in only with a valid access token that has every one of `permissions`.
 
         Without permissions any valid token will do. `tenant` pins: only tokens of the tenant count whose id is the
-        view's argument of this name, or what this function answers. Stands under the route's decorator.
+        view's argument of this name, or what this function answers. Not `impersonated`: only the person themselves, and
+        no administrator who acts as them. Stands under the route's decorator.
         """
-        put_behind = behind(self._check(permissions, tenant))
+        put_behind = behind(self._check(permissions, tenant, impersonated=impersonated))
 
         def guard(view: V) -> V:
             with contextlib.suppress(TypeError):  # there are callables that can't be weakly referred to
@@ -77,12 +80,18 @@ class FlaskGuard:
 
         return guard
 
-    def protect(self, scaffold: Flask | Blueprint, *permissions: str, tenant: str | Tenant | None = None) -> None:
+    def protect(
+        self,
+        scaffold: Flask | Blueprint,
+        *permissions: str,
+        tenant: str | Tenant | None = None,
+        impersonated: bool = True,
+    ) -> None:
         """Require it of every request to this blueprint or application, except for views marked as `public`.
 
         Of an application: also of requests that lead nowhere, so that strangers can't tell which routes there are.
         """
-        check = self._check(permissions, tenant)
+        check = self._check(permissions, tenant, impersonated=impersonated)
 
         def enter() -> Response | None:
             return None if _is_nobodys_business() else check(request.view_args or {})
@@ -100,14 +109,15 @@ class FlaskGuard:
         return claims()
 
     def _check(
-        self, permissions: tuple[str, ...], tenant: str | Tenant | None
+        self, permissions: tuple[str, ...], tenant: str | Tenant | None, *, impersonated: bool
     ) -> Callable[[Mapping[str, Any]], Response | None]:
         required = concrete(permissions)
 
         def check(arguments: Mapping[str, Any]) -> Response | None:
             pinned = (lambda: arguments[tenant]) if isinstance(tenant, str) else tenant
             environ = request.environ
-            outcome = admit(self._verifier(), _authorization(environ), required, tenant=pinned)
+            core, sent = self._verifier(), _authorization(environ)
+            outcome = admit(core, sent, required, tenant=pinned, impersonated=impersonated)
             if isinstance(outcome, Answer):
                 return Response(outcome.body, outcome.status, headers=list(outcome.headers))
             environ[_CLAIMS] = outcome  # of this request alone; `g` may be shared by several in tests

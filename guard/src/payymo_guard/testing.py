@@ -163,10 +163,12 @@ class FakeIssuer:
         ttl_seconds: int = 900,
         session_id: str = "session-1",
         rev: int | None = None,
+        actor: str | None = None,
     ) -> dict[str, object]:
         """Return a complete payload, to be changed before `sign`.
 
-        `rev`: the last revocation that the token knows of; the last one that there is, if it is not given.
+        `rev`: the last revocation that the token knows of; the last one that there is, if it is not given. `actor`: the
+        administrator who acts as the subject.
         """
         now = int(self.clock())
         return {
@@ -183,6 +185,7 @@ class FakeIssuer:
             "permissions": permissions,
             "roles": roles,
             "rev": self._feed.rev if rev is None else rev,
+            **({} if actor is None else {"act": {"sub": actor}}),
         }
 
     def mint(
@@ -195,6 +198,7 @@ class FakeIssuer:
         ttl_seconds: int = 900,
         session_id: str = "session-1",
         rev: int | None = None,
+        actor: str | None = None,
     ) -> str:
         """Return a valid access token. A `ttl_seconds` of zero or less makes one that is refused."""
         return self.sign(
@@ -206,6 +210,7 @@ class FakeIssuer:
                 ttl_seconds=ttl_seconds,
                 session_id=session_id,
                 rev=rev,
+                actor=actor,
             )
         )
 

@@ -136,6 +136,8 @@ _AUTHENTICATIONS: Final = {
     "session.ended": _LOGOFF,
     "session.all-ended": _LOGOFF,
     "session.refresh": _OTHER,
+    "session.impersonated": _LOGON,
+    "session.impersonation-ended": _LOGOFF,
 }
 _ACCOUNT_CHANGES: Final = {
     "user.registered": 1,

@@ -37,7 +37,8 @@ class Record:
     request_id: str
     outcome: str
     about: Mapping[str, Fact]
-    """Whom and what it is about: `user_id`, `session_id`, `role`, `kid`, … and `reason`."""
+    """Whom and what it is about: `user_id`, `session_id`, `role`, `kid`, … and `reason`. `on_behalf_of`: as whom the
+    actor acted."""
     old: Mapping[str, Fact] | None
     new: Mapping[str, Fact] | None
     personal: str | None
@@ -159,6 +160,8 @@ def actor_of(trace: Trace) -> str:
 def about(event: Event, log: uuid.UUID | None) -> dict[str, Fact]:
     """What an event names, without the tenant whose log it stands in."""
     found = {name: str(value) if isinstance(value, uuid.UUID) else value for name, value in event.named()}
+    if event.trace.on_behalf_of is not None:
+        found["on_behalf_of"] = str(event.trace.on_behalf_of)
     if log is not None:
         found.pop("tenant_id", None)
     return found

@@ -144,11 +144,22 @@ sessions = sa.Table(
     sa.Column("refresh_expires_at", sa.BigInteger(), nullable=False),
     sa.Column("consumed_id", sa.Uuid()),
     sa.Column("replays", sa.Integer(), nullable=False, server_default="0"),
+    # Who acts as the user, and in which session of theirs they began to. Sessions of one's own have neither.
+    sa.Column("actor_user_id", sa.Uuid()),
+    sa.Column("actor_session_id", sa.Uuid()),
     sa.PrimaryKeyConstraint("tenant_id", "id"),
     sa.ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
 )
 sa.Index("ix_sessions_tenant_id_user_id", sessions.c.tenant_id, sessions.c.user_id)
 sa.Index("ix_sessions_expires_at", sessions.c.expires_at)
+_where = sa.text("actor_user_id is not null")
+sa.Index(
+    "ix_sessions_tenant_id_actor_user_id",
+    sessions.c.tenant_id,
+    sessions.c.actor_user_id,
+    postgresql_where=_where,
+    sqlite_where=_where,
+)
 
 browsers = sa.Table(
     "browsers",

@@ -17,6 +17,7 @@ Kind = Literal[
     "change-email",
     "choose-password",
     "email-changed",
+    "impersonated",
     "invitation",
     "new-sign-in",
     "password-changed",

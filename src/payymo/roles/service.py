@@ -9,7 +9,7 @@ from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import FieldError, InsufficientScope, InvalidInput, NotFound
-from payymo.feed.service import MANY_HOLDERS, Feed
+from payymo.feed.service import MANY_HOLDERS
 from payymo.logs import Event, Fact, Trace
 from payymo.roles import store
 from payymo.roles.model import BUILT_IN, Role, covers, is_role_name, new_role
@@ -33,6 +33,14 @@ class Actor(Protocol):
         ...
 
 
+class Revokes(Protocol):
+    """Who makes it count everywhere that permissions have changed."""
+
+    def permissions_changed(self, tx: Transaction, holders: Sequence[uuid.UUID]) -> None:
+        """Step: what these users may do has changed. More than `MANY_HOLDERS` stand for everybody."""
+        ...
+
+
 OPERATOR: Final = ("*:*",)
 """What the operator at the console may do."""
 
@@ -45,10 +53,10 @@ def authority_of(by: Actor | None, tx: Transaction) -> Sequence[str]:
 class Roles:
     """The roles of each tenant."""
 
-    def __init__(self, work: Work, clock: Clock, *, feed: Feed, audit: AuditLog) -> None:
+    def __init__(self, work: Work, clock: Clock, *, revokes: Revokes, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
-        self._feed = feed
+        self._revokes = revokes
         self._audit = audit
 
     def list_roles(self, tenant_id: uuid.UUID) -> tuple[Role, ...]:
@@ -79,7 +87,7 @@ class Roles:
             _require_covered(authority, old.permissions)
             _require_covered(authority, role.permissions)
             store.change_role(tx, role)
-            self._feed.permissions_changed(tx, store.list_holders(tx, name, count=MANY_HOLDERS + 1))
+            self._revokes.permissions_changed(tx, store.list_holders(tx, name, count=MANY_HOLDERS + 1))
             self._audit.record(tx, Event("role.changed", trace=trace, role=name, old=_facts(old), new=_facts(role)))
         return role
 
@@ -91,7 +99,7 @@ class Roles:
             _require_covered(authority_of(by, tx), old.permissions)
             holders = store.list_holders(tx, name, count=MANY_HOLDERS + 1)
             store.remove_role(tx, name)
-            self._feed.permissions_changed(tx, holders)
+            self._revokes.permissions_changed(tx, holders)
             self._audit.record(tx, Event("role.removed", trace=trace, role=name, old=_facts(old)))
 
     @staticmethod
@@ -109,6 +117,12 @@ class Roles:
             permission for name, own in held for permission in (BUILT_IN.get(name, ()) if own is None else own)
         }
         return Grants(tuple(name for name, _ in held), tuple(sorted(permissions)))
+
+    def lock_held(self, tx: Transaction, *user_ids: uuid.UUID) -> None:
+        """Step: the roles of these users, who are locked, stay what they are until this transaction ends."""
+        held = {name for user_id in user_ids for name, own in store.list_held(tx, user_id) if own is not None}
+        for name in sorted(held):
+            store.lock_role(tx, name, to_change=False)
 
     def names_held(self, tx: Transaction, user_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, tuple[str, ...]]:
         """Step: the role names of each of some users who holds any, in one query."""

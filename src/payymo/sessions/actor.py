@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction
-from payymo.errors import InsufficientScope, InvalidToken
+from payymo.errors import Impersonated, InsufficientScope, InvalidToken
 from payymo.roles.model import common
 from payymo.roles.service import Roles
 from payymo.sessions import store
@@ -45,7 +45,7 @@ class Administrator:
         """What they may hand out: in the token, and granted now. It stays so until the transaction ends.
 
         In platform work their own tenant is looked into. Raises InvalidToken when they, their session or their tenant
-        are no longer active, InsufficientScope.
+        are no longer active, InsufficientScope, Impersonated: they only act as this user.
         """
         if tx.tenant_id is not None:
             return self._authority_in(tx)
@@ -56,6 +56,8 @@ class Administrator:
         session = store.find_session(tx, self._session_id) if self._users.lock_active(tx, self.user_id) else None
         if session is None or not session.is_alive_at(int(self._clock())):
             raise InvalidToken(private="the actor's session ended meanwhile")
+        if session.actor_user_id is not None:
+            raise Impersonated
         authority = common(self._permissions, self._roles.grants_of(tx, self.user_id).permissions)
         if not permits(authority, self._needs):
             raise InsufficientScope

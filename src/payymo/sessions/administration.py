@@ -104,7 +104,7 @@ class Administration:
             elif new_hash is not None:
                 self._revocations.end_of_user(tx, user_id, reason="password-changed")
             if roles is not None:
-                self._feed.permissions_changed(tx, [user_id])
+                self._revocations.permissions_changed(tx, [user_id])
             after: dict[str, Fact] = {"status": status, "roles": None if roles is None else sorted(set(roles))}
             self._note_changes(tx, user_id, before, after, trace)
             if new_hash is not None:

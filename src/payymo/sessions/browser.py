@@ -38,6 +38,8 @@ class Browser:
     expires_at: int
     tenant_slug: str
     tenant_name: str
+    actor_session_id: uuid.UUID | None = None
+    """Of whoever acts as the user in it: the session that they do it from."""
 
     def is_alive_at(self, now: int, *, idle_seconds: int) -> bool:
         """Whether it has neither run out nor been left alone for too long."""
@@ -57,6 +59,8 @@ class Visitor:
     grants: Grants
     secret: bytes = field(repr=False)
     """The cookie's, which only the browser and this request know."""
+    actor: "Visitor | None" = None
+    """Who it really is that acts as the user, in the same browser. What both may do is held then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _FIND = (
         sessions.c.expires_at,
         tenants.c.slug,
         tenants.c.name,
+        sessions.c.actor_session_id,
     )
     .join(sessions, sa.and_(sessions.c.id == b.c.session_id, sessions.c.tenant_id == TENANT))
     .join(users, sa.and_(users.c.id == sessions.c.user_id, users.c.tenant_id == TENANT))
@@ -44,7 +45,7 @@ _RENEW = (
     .values(
         id=sa.bindparam("new_id"),
         digest=sa.bindparam("new_digest"),
-        proven_at=sa.bindparam("moment"),
+        proven_at=sa.bindparam("proof_at"),
         used_at=sa.bindparam("moment"),
     )
 )
@@ -69,9 +70,11 @@ def add(tx: Transaction, session_id: uuid.UUID, browser_id: uuid.UUID, digest: b
     tx.execute(_ADD, {"new_session_id": session_id, "new_id": browser_id, "new_digest": digest, "moment": now})
 
 
-def renew(tx: Transaction, browser_id: uuid.UUID, new_id: uuid.UUID, digest: bytes, *, now: int) -> bool:
+def renew(
+    tx: Transaction, browser_id: uuid.UUID, new_id: uuid.UUID, digest: bytes, *, proven_at: int, now: int
+) -> bool:
     """Know a browser by another secret from now on. Of parallel tries one does it. Answers whether this one has."""
-    values = {"of_id": browser_id, "new_id": new_id, "new_digest": digest, "moment": now}
+    values = {"of_id": browser_id, "new_id": new_id, "new_digest": digest, "proof_at": proven_at, "moment": now}
     return tx.execute(_RENEW, values).rowcount == 1
 
 

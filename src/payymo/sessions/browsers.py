@@ -5,7 +5,7 @@ another one after every proof of the password, so that who has planted or seen o
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from payymo import opaque
 from payymo.audit.log import AuditLog
@@ -14,6 +14,7 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken
 from payymo.logs import Event, Trace
+from payymo.roles.model import common
 from payymo.roles.service import Roles
 from payymo.sessions import browser_rows as rows
 from payymo.sessions.beginning import Beginning, Begun, Terms
@@ -66,7 +67,7 @@ class Browsers:
             password=password,
             device=device,
             terms=self._terms,
-            inside=self._add,
+            inside=self.add,
             trace=trace,
         )
         return SignedIn(begun.user, begun.session_id, cookie)
@@ -82,13 +83,16 @@ class Browsers:
             password=password,
             device=device,
             terms=self._terms,
-            inside=self._add,
+            inside=self.add,
             trace=trace,
         )
         return SignedIn(begun.user, begun.session_id, cookie)
 
-    def find(self, text: str) -> Visitor | None:
-        """Who is behind a cookie; None: nobody, or not any more. Raises Unavailable: then nobody gets in."""
+    def find(self, text: str, *, actor: Visitor | None = None) -> Visitor | None:
+        """Who is behind a cookie; None: nobody, or not any more. Raises Unavailable: then nobody gets in.
+
+        `actor`: who acts as them, from the session that this one was begun from. Such a cookie is worth nothing alone.
+        """
         given = read_cookie(text)
         if given is None:
             return None
@@ -98,11 +102,15 @@ class Browsers:
             is_theirs = opaque.matches(given.secret.secret, self._nobody if browser is None else browser.digest)
             if browser is None or not is_theirs or not browser.is_alive_at(now, idle_seconds=self._idle_seconds):
                 return None
+            if browser.actor_session_id != (None if actor is None else actor.browser.session_id):
+                return None
             user, grants = self._users.get_in(tx, browser.user_id), self._roles.grants_of(tx, browser.user_id)
         if now - browser.used_at >= min(TOUCH_SECONDS, self._idle_seconds // 10):
             with self._work(browser.tenant_id) as tx:
                 rows.touch(tx, browser, now=now)
-        return Visitor(browser, user, grants, given.secret.secret)
+        if actor is not None:
+            grants = replace(grants, permissions=common(grants.permissions, actor.grants.permissions))
+        return Visitor(browser, user, grants, given.secret.secret, actor)
 
     def confirm(self, browser: Browser, password: str, *, trace: Trace) -> Cookie:
         """The cookie that stands for the session from now on, for somebody who has given their password again.
@@ -124,7 +132,7 @@ class Browsers:
             raise InvalidCredentials("The password is wrong.")
         with self._work(browser.tenant_id) as tx:
             if self._users.lock_proven(tx, proof) is not None:
-                cookie = self._renew(tx, browser, trace)
+                cookie = self._confirmed(tx, browser, trace)
             else:
                 self._audit.record(tx, event)
         if cookie is None:
@@ -134,18 +142,25 @@ class Browsers:
     def renew(self, browser: Browser, *, trace: Trace) -> Cookie:
         """The same, after an act that has asked for the password itself. Raises InvalidToken."""
         with self._work(browser.tenant_id) as tx:
-            return self._renew(tx, browser, trace)
+            return self._confirmed(tx, browser, trace)
 
-    def _renew(self, tx: Transaction, browser: Browser, trace: Trace) -> Cookie:
-        cookie = Cookie(browser.tenant_id, opaque.make(self._entropy))
-        secret = cookie.secret
-        if not rows.renew(tx, browser.id, secret.id, opaque.digest(secret.secret), now=int(self._clock())):
-            raise InvalidToken(private="another request has renewed this browser's session, or it is gone")
+    def _confirmed(self, tx: Transaction, browser: Browser, trace: Trace) -> Cookie:
+        cookie = self.replace_cookie(tx, browser, proven_at=int(self._clock()))
         event = Event("session.confirmed", trace=trace, user_id=browser.user_id, session_id=browser.session_id)
         self._audit.record(tx, event)
         return cookie
 
-    def _add(self, tx: Transaction, begun: Begun) -> Cookie:
+    def replace_cookie(self, tx: Transaction, browser: Browser, *, proven_at: int) -> Cookie:
+        """Step: the cookie that stands for the session from now on. Raises InvalidToken."""
+        cookie, now = Cookie(browser.tenant_id, opaque.make(self._entropy)), int(self._clock())
+        secret = cookie.secret
+        digest = opaque.digest(secret.secret)
+        if not rows.renew(tx, browser.id, secret.id, digest, proven_at=proven_at, now=now):
+            raise InvalidToken(private="another request has renewed this browser's session, or it is gone")
+        return cookie
+
+    def add(self, tx: Transaction, begun: Begun) -> Cookie:
+        """Step: the cookie that stands for a session that begins."""
         cookie = Cookie(begun.user.tenant_id, opaque.make(self._entropy))
         secret = cookie.secret
         rows.add(tx, begun.session_id, secret.id, opaque.digest(secret.secret), now=int(self._clock()))

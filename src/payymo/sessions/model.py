@@ -11,9 +11,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
+from payymo.feed.model import Subject
+
 EndReason = Literal["logout", "logout-everywhere", "ended-by-user", "ended-by-administrator", "refresh-reuse"]
 MoreReasons = Literal["password-changed", "user-disabled", "user-erased", "tenant-suspended", "key-compromised"]
-Reason = EndReason | MoreReasons
+ReasonsOfActing = Literal["impersonation-stopped", "actor-ended", "permissions-changed"]
+Reason = EndReason | MoreReasons | ReasonsOfActing
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +93,25 @@ class Session:
     live: RefreshToken
     consumed_id: uuid.UUID | None
     replays: int
+    actor_user_id: uuid.UUID | None = None
+    """The administrator who acts as the user in it."""
+    actor_session_id: uuid.UUID | None = None
+    """Their own session, with which it ends."""
 
     def is_alive_at(self, now: int) -> bool:
         """Whether it has neither ended nor run out."""
         return self.ended_at is None and now < self.expires_at
 
     def is_recent_at(self, now: int) -> bool:
-        """Whether it began so lately that the password need not be asked for again."""
-        return self.is_alive_at(now) and 0 <= now - self.started_at <= RECENT_SECONDS
+        """Whether it began so lately that the password need not be asked for again: never one as another."""
+        return self.actor_user_id is None and self.is_alive_at(now) and 0 <= now - self.started_at <= RECENT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Subject):
+    """A session that was still running, and is now to be refused."""
+
+    actor_user_id: uuid.UUID | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 """Ends sessions, and tells the feed, in the same transaction: so that what is over is refused everywhere."""
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.feed.model import Subject
-from payymo.feed.service import Feed
-from payymo.logs import BY_ITSELF, Event
+from payymo.feed.service import MANY_HOLDERS, Feed
+from payymo.logs import BY_ITSELF, Event, Trace
 from payymo.sessions import store
-from payymo.sessions.model import Reason
+from payymo.sessions.model import Ended, Reason
 
 
 class Revocations:
@@ -22,27 +24,77 @@ class Revocations:
         self._ttl = access_ttl_seconds
         self._audit = audit
 
-    def end_one(self, tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, reason: Reason) -> int:
-        """Step: end one session of a user. Answers how many ended."""
-        ended = store.end_one(tx, session_id, of_user=of_user, now=int(self._clock()), reason=reason)
-        self._feed.add(tx, "session", ended, reason=reason)
+    def end_one(
+        self,
+        tx: Transaction,
+        session_id: uuid.UUID,
+        *,
+        of_user: uuid.UUID,
+        reason: Reason,
+        trace: Trace = BY_ITSELF,
+    ) -> int:
+        """Step: end one session of a user, and those in which they act as somebody since. Answers how many ended.
+
+        The session first: who is about to act from it has it locked, and is found afterwards.
+        """
+        now = int(self._clock())
+        ended = store.end_one(tx, session_id, of_user=of_user, now=now, reason=reason)
+        acted = store.end_acted(tx, of_user, session_id=session_id, now=now, reason="actor-ended")
+        self._note_acted(tx, ended, reason, trace)
+        self._note_acted(tx, acted, "actor-ended", BY_ITSELF)
+        self._feed.add(tx, "session", [*ended, *acted], reason=reason)
         return len(ended)
 
     def end_of_user(self, tx: Transaction, user_id: uuid.UUID, *, reason: Reason) -> int:
-        """Step: end every session of a user. Answers how many ended. One mark says it of several."""
-        ended = store.end_of_user(tx, user_id, now=int(self._clock()), reason=reason)
+        """Step: end every session of a user, and in which they act as somebody. Answers how many of theirs ended.
+
+        One mark says it of several.
+        """
+        now = int(self._clock())
+        ended = store.end_of_user(tx, user_id, now=now, reason=reason)
+        acted = self._end_acted(tx, user_id, now)
+        self._note_acted(tx, ended, reason, BY_ITSELF)
         if len(ended) > 1:
             until = max(session.live_until for session in ended)
             self._feed.add(tx, "user", [Subject(user_id, user_id, until)], reason=reason)
+            self._feed.add(tx, "session", acted, reason="actor-ended")
         else:
-            self._feed.add(tx, "session", ended, reason=reason)
+            self._feed.add(tx, "session", [*ended, *acted], reason=reason)
         return len(ended)
 
     def end_others(self, tx: Transaction, user_id: uuid.UUID, *, kept: uuid.UUID, reason: Reason) -> int:
-        """Step: end every session of a user but one. Answers how many ended."""
-        ended = store.end_others(tx, user_id, kept=kept, now=int(self._clock()), reason=reason)
-        self._feed.add(tx, "session", ended, reason=reason)
+        """Step: end every session of a user but one, and in which they act as somebody. Answers how many of theirs."""
+        now = int(self._clock())
+        ended = store.end_others(tx, user_id, kept=kept, now=now, reason=reason)
+        acted = self._end_acted(tx, user_id, now)
+        self._note_acted(tx, ended, reason, BY_ITSELF)
+        self._feed.add(tx, "session", [*ended, *acted], reason=reason)
         return len(ended)
+
+    def permissions_changed(self, tx: Transaction, holders: Sequence[uuid.UUID]) -> None:
+        """Step: what these users may do has changed: tokens that say otherwise count no more.
+
+        Whoever of them acts as somebody, or is acted as, might get more than the one who acts has: that ends.
+        """
+        everybody = len(holders) > MANY_HOLDERS
+        acted = store.end_acted_around(
+            tx, None if everybody else holders, now=int(self._clock()), reason="permissions-changed"
+        )
+        self._note_acted(tx, acted, "permissions-changed", BY_ITSELF)
+        self._feed.add(tx, "session", acted, reason="permissions-changed")
+        self._feed.permissions_changed(tx, holders)
+
+    def _end_acted(self, tx: Transaction, by: uuid.UUID, now: int) -> list[Ended]:
+        acted = store.end_acted(tx, by, now=now, reason="actor-ended")
+        self._note_acted(tx, acted, "actor-ended", BY_ITSELF)
+        return acted
+
+    def _note_acted(self, tx: Transaction, ended: Sequence[Ended], reason: Reason, trace: Trace) -> None:
+        """Step: put on record of each in which somebody acted as another one that it has ended."""
+        for one in ended:
+            if one.actor_user_id is not None:
+                event = Event("session.impersonation-ended", trace=trace, user_id=one.user_id, session_id=one.id)
+                self._audit.record(tx, replace(event, reason=reason))
 
     def end_all(self, tx: Transaction, *, reason: Reason) -> int:
         """Step: end every session of the tenant. Answers how many ended.

@@ -1,18 +1,17 @@
 """SQL for `sessions`."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from payymo.db.schema import TENANT, tenants
 from payymo.db.schema import sessions as s
 from payymo.db.work import Transaction
-from payymo.feed.model import Subject
 from payymo.feed.store import POSITION
-from payymo.sessions.model import Device, Live, Reason, RefreshToken, Session
+from payymo.sessions.model import Device, Ended, Live, Reason, RefreshToken, Session
 
 _OWN = s.c.tenant_id == TENANT
 _OF_ID = s.c.id == sa.bindparam("of_id")
@@ -36,16 +35,28 @@ _NAMES = (
     "refresh_expires_at",
     "consumed_id",
     "replays",
+    "actor_user_id",
+    "actor_session_id",
 )
 _SELECT = sa.select(*(s.c[name] for name in _NAMES))
 _FIND = _SELECT.where(_OWN, _OF_ID)
 _LOCK = _FIND.where(_IN_ACTIVE_TENANT).with_for_update(of=s)
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
-_FACTS = ("id", "started_at", "last_seen_at", "expires_at", "ended_at", "end_reason", "address", "user_agent")
+_FACTS = (
+    "id",
+    "started_at",
+    "last_seen_at",
+    "expires_at",
+    "ended_at",
+    "end_reason",
+    "address",
+    "user_agent",
+    "actor_user_id",
+)
 _LIST_FACTS = sa.select(*(s.c[name] for name in _FACTS)).where(_OWN, _OF_USER).order_by(s.c.started_at, s.c.id)
 _DEVICES = (
     sa.select(s.c.address, s.c.user_agent)
-    .where(_OWN, _OF_USER, s.c.id != sa.bindparam("but"))
+    .where(_OWN, _OF_USER, s.c.id != sa.bindparam("but"), s.c.actor_user_id.is_(None))
     .distinct()
     .limit(sa.bindparam("count"))
 )
@@ -91,7 +102,11 @@ _COUNT_REPLAY = (
     .values(replays=s.c.replays + 1, access_expires_at=_ACCESS_UNTIL)
     .returning(POSITION)
 )
-_RETURNING = (s.c.id, s.c.user_id, s.c.access_expires_at)
+_RETURNING = (s.c.id, s.c.user_id, s.c.access_expires_at, s.c.actor_user_id)
+_IS_ACTED = s.c.actor_user_id.is_not(None)
+"""Said each time: only then an index of these few is used."""
+_OF_ACTOR = sa.and_(_IS_ACTED, s.c.actor_user_id == sa.bindparam("of_user"))
+_OF_THESE: Final[sa.BindParameter[Any]] = sa.bindparam("of_users", expanding=True)
 
 
 def _ending(*conditions: sa.ColumnElement[bool]) -> sa.Update:
@@ -103,6 +118,12 @@ _END_ONE = _ending(_OF_ID, _OF_USER).returning(*_RETURNING)
 _END_OF_USER = _ending(_OF_USER).returning(*_RETURNING)
 _END_OTHERS = _ending(_OF_USER, s.c.id != sa.bindparam("kept")).returning(*_RETURNING)
 _END_ALL = _ending()
+_END_ACTED = _ending(_OF_ACTOR).returning(*_RETURNING)
+_END_ACTED_FROM = _ending(_OF_ACTOR, s.c.actor_session_id == sa.bindparam("of_id")).returning(*_RETURNING)
+_END_ACTED_AROUND = _ending(_IS_ACTED, sa.or_(s.c.actor_user_id.in_(_OF_THESE), s.c.user_id.in_(_OF_THESE))).returning(
+    *_RETURNING
+)
+_END_ALL_ACTED = _ending(_IS_ACTED).returning(*_RETURNING)
 _LIVE_UNTIL = sa.select(sa.func.max(s.c.access_expires_at)).where(_OWN, s.c.ended_at.is_(None))
 
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
@@ -153,6 +174,8 @@ def add_session(tx: Transaction, session: Session) -> int | None:
         "new_refresh_kid": session.live.kid,
         "new_refresh_issued_at": session.live.issued_at,
         "new_refresh_expires_at": session.live.expires_at,
+        "new_actor_user_id": session.actor_user_id,
+        "new_actor_session_id": session.actor_session_id,
     }
     row = tx.execute(_ADD, values).one()
     return row.position if row.is_welcome else None
@@ -188,21 +211,39 @@ def count_replay(tx: Transaction, session_id: uuid.UUID, *, access_expires_at: i
     return position
 
 
-def end_one(tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: int, reason: Reason) -> list[Subject]:
+def end_one(tx: Transaction, session_id: uuid.UUID, *, of_user: uuid.UUID, now: int, reason: Reason) -> list[Ended]:
     """End one session of a user. Answers each that was still running."""
-    rows = tx.execute(_END_ONE, {"of_id": session_id, "of_user": of_user, "moment": now, "why": reason})
-    return [Subject(*row) for row in rows]
+    return _end(tx, _END_ONE, now, reason, of_id=session_id, of_user=of_user)
 
 
-def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[Subject]:
+def end_of_user(tx: Transaction, user_id: uuid.UUID, *, now: int, reason: Reason) -> list[Ended]:
     """End every session of a user. Answers each that was still running."""
-    return [Subject(*row) for row in tx.execute(_END_OF_USER, {"of_user": user_id, "moment": now, "why": reason})]
+    return _end(tx, _END_OF_USER, now, reason, of_user=user_id)
 
 
-def end_others(tx: Transaction, user_id: uuid.UUID, *, kept: uuid.UUID, now: int, reason: Reason) -> list[Subject]:
+def end_others(tx: Transaction, user_id: uuid.UUID, *, kept: uuid.UUID, now: int, reason: Reason) -> list[Ended]:
     """End every session of a user but one. Answers each that was still running."""
-    values = {"of_user": user_id, "kept": kept, "moment": now, "why": reason}
-    return [Subject(*row) for row in tx.execute(_END_OTHERS, values)]
+    return _end(tx, _END_OTHERS, now, reason, of_user=user_id, kept=kept)
+
+
+def end_acted(
+    tx: Transaction, by: uuid.UUID, *, session_id: uuid.UUID | None = None, now: int, reason: Reason
+) -> list[Ended]:
+    """End every session in which somebody acts as another one; of those from one session of theirs, if it is given."""
+    if session_id is None:
+        return _end(tx, _END_ACTED, now, reason, of_user=by)
+    return _end(tx, _END_ACTED_FROM, now, reason, of_user=by, of_id=session_id)
+
+
+def end_acted_around(tx: Transaction, user_ids: Sequence[uuid.UUID] | None, *, now: int, reason: Reason) -> list[Ended]:
+    """End every session in which one of these acts, or is acted as; None: whoever it is."""
+    if user_ids is None:
+        return _end(tx, _END_ALL_ACTED, now, reason)
+    return _end(tx, _END_ACTED_AROUND, now, reason, of_users=user_ids)
+
+
+def _end(tx: Transaction, statement: sa.Executable, now: int, reason: Reason, **which: Any) -> list[Ended]:
+    return [Ended(*row) for row in tx.execute(statement, {**which, "moment": now, "why": reason})]
 
 
 def list_devices(tx: Transaction, user_id: uuid.UUID, *, but: uuid.UUID, count: int) -> tuple[Device, ...]:

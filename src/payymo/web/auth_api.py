@@ -7,12 +7,14 @@ from flask import Response
 from payymo.errors import RegistrationClosed, TenantSuspended
 from payymo.limits.limiter import RateLimiter
 from payymo.sessions.addresses import Addresses
+from payymo.sessions.impersonation import Impersonation
 from payymo.sessions.service import Sessions
 from payymo.users.service import Users
 from payymo.web.account_api import may_write_to
 from payymo.web.caller import Caller, Gate
 from payymo.web.door import Door
 from payymo.web.models import (
+    ActorInfo,
     LoginBody,
     LoginOut,
     LogoutBody,
@@ -28,7 +30,7 @@ from payymo.web.models import (
     VerifyOut,
 )
 from payymo.web.pacing import PASSWORD_PROOF, TOKEN_PROOF
-from payymo.web.routing import Nothing, render, route
+from payymo.web.routing import Nothing, render, require_themselves, route
 
 
 class AuthApi:
@@ -38,6 +40,7 @@ class AuthApi:
         self,
         *,
         sessions: Sessions,
+        impersonation: Impersonation,
         addresses: Addresses,
         users: Users,
         gate: Gate,
@@ -47,6 +50,7 @@ class AuthApi:
         verification_is_required: bool,
     ) -> None:
         self._sessions = sessions
+        self._impersonation = impersonation
         self._addresses = addresses
         self._users = users
         self._gate = gate
@@ -115,10 +119,21 @@ class AuthApi:
         pair = self._sessions.refresh(body.refresh_token, tenant_id=caller.named_tenant_id, trace=caller.trace)
         return TokensOut.of(pair)
 
-    @route("POST", "/api/auth/logout", limit="default", authentication="bearer", body_is_optional=True)
+    @route(
+        "POST",
+        "/api/auth/logout",
+        limit="default",
+        authentication="bearer",
+        is_for_actors=True,
+        body_is_optional=True,
+    )
     def logout(self, caller: Caller, body: LogoutBody) -> Nothing:
-        """End this session, or with `everywhere` all of one's sessions."""
+        """End this session, or with `everywhere` all of one's sessions. Who acts as somebody stops doing so."""
         who = caller.principal
+        if who.actor_id is not None:
+            require_themselves(who, is_for_actors=not body.everywhere)
+            self._impersonation.stop(who.tenant_id, who.user_id, who.session_id, trace=caller.trace)
+            return Nothing()
         self._sessions.log_out(
             who.tenant_id, who.user_id, who.session_id, everywhere=body.everywhere, trace=caller.trace
         )
@@ -155,6 +170,7 @@ class AuthApi:
             roles=list(claims.roles),
             issued_at=claims.iat,
             expires_at=claims.exp,
+            act=None if claims.actor is None else ActorInfo(sub=claims.actor),
         )
         return VerifyOut(token_info=info)
 

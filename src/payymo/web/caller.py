@@ -45,6 +45,8 @@ class Principal:
     session_id: uuid.UUID
     permissions: tuple[str, ...]
     claims: Claims | None = None
+    actor_id: uuid.UUID | None = None
+    """The administrator who acts as this user; None: it is the user."""
 
 
 @dataclass(slots=True)
@@ -108,8 +110,11 @@ class Caller:
 
     @property
     def trace(self) -> Trace:
-        """For the log."""
-        return Trace(self.request_id, self.address, self.user.user_id if self.user else None)
+        """For the log. Whoever acts as somebody else has done it, and not who they act as."""
+        user = self.user
+        if user is None or user.actor_id is None:
+            return Trace(self.request_id, self.address, user.user_id if user else None)
+        return Trace(self.request_id, self.address, user.actor_id, on_behalf_of=user.user_id)
 
     @property
     def device(self) -> Device:
@@ -184,7 +189,12 @@ class Gate:
         if scheme.lower() != "bearer":
             raise MissingToken
         claims, bearer = self.check(token, named_tenant_id=caller.named_tenant_id)
-        return Principal(bearer.tenant_id, bearer.user_id, bearer.session_id, tuple(claims.permissions), claims)
+        try:
+            actor_id = None if claims.actor is None else uuid.UUID(claims.actor)
+        except ValueError:
+            raise InvalidToken(private="the actor is not a UUID") from None
+        permissions = tuple(claims.permissions)
+        return Principal(bearer.tenant_id, bearer.user_id, bearer.session_id, permissions, claims, actor_id)
 
     def admit(self, caller: Caller, scope: Scope) -> ServiceCredential | None:
         """The service credential of the request; None: where it comes from, none is needed.

@@ -14,7 +14,18 @@ from flask import Response
 
 from payymo.attempts.model import DEVICE_SECONDS, Attempt, Origin, read_tokens
 from payymo.attempts.service import Attempts
-from payymo.errors import InvalidCredentials, InvalidInput, LoginTooOld, MailOff, Overloaded, TooManyRequests
+from payymo.errors import (
+    Conflict,
+    InsufficientScope,
+    InvalidCredentials,
+    InvalidInput,
+    InvalidToken,
+    LoginTooOld,
+    MailOff,
+    NotFound,
+    Overloaded,
+    TooManyRequests,
+)
 from payymo.limits.limiter import RateLimiter, account_key, address_key, user_key
 from payymo.users.model import canonical_email, counted_name
 from payymo.web.caller import Caller
@@ -22,6 +33,11 @@ from payymo.web.caller import Caller
 COOKIE: Final = "payymo-device"
 PREFIX: Final = "__Host-"
 """Nobody but this host sets a cookie of this name (RFC 6265bis §4.1.3.2). For https alone."""
+NOT_ABOUT_IT: Final = (
+    *(Overloaded, InvalidInput, LoginTooOld, MailOff),
+    *(InsufficientScope, Conflict, NotFound, InvalidToken),
+)
+"""Refusals that say nothing against a password."""
 
 
 class Door:
@@ -62,7 +78,7 @@ class Door:
         except InvalidCredentials:
             self._attempts.failed(attempt, trace=caller.trace)
             raise
-        except (Overloaded, InvalidInput, LoginTooOld, MailOff):  # or it was right, and the new one is not acceptable
+        except NOT_ABOUT_IT:  # or it was right, and what was wanted with it is not acceptable
             self._attempts.give_back(attempt)
             raise
 

@@ -103,6 +103,8 @@ class SessionOut(Output):
     address: str
     user_agent: str
     current: bool
+    actor_id: uuid.UUID | None
+    """The administrator who acts as the user in it. From where they do is not told."""
 
     @classmethod
     def of(cls, session: Session, *, current: uuid.UUID | None = None) -> "SessionOut":
@@ -116,6 +118,7 @@ class SessionOut(Output):
             address=session.address,
             user_agent=session.user_agent,
             current=session.id == current,
+            actor_id=session.actor_user_id,
         )
 
 
@@ -162,6 +165,12 @@ class SessionsOut(Output):
     sessions: list[SessionOut]
 
 
+class ActorInfo(Output):
+    """Who acts as the user (RFC 8693 §4.1)."""
+
+    sub: str
+
+
 class TokenInfo(Output):
     """What an access token says, verified just now. Times are whole seconds since 1970."""
 
@@ -174,6 +183,7 @@ class TokenInfo(Output):
     roles: list[str]
     issued_at: int
     expires_at: int
+    act: ActorInfo | None
 
 
 class VerifyOut(Output):

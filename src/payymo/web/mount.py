@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 from flask import Blueprint
 
-from payymo.roles.service import Grants
 from payymo.services import Services
 from payymo.sessions.actor import Administrator
 from payymo.web.account_api import AccountApi
@@ -17,11 +16,13 @@ from payymo.web.discovery import DiscoveryApi
 from payymo.web.door import Door
 from payymo.web.event_api import EventApi
 from payymo.web.feed_api import FeedApi, Waiting
+from payymo.web.impersonation_api import ImpersonationApi
 from payymo.web.pacing import Pacer
 from payymo.web.personal_api import PersonalApi
 from payymo.web.policy_api import PolicyApi
 from payymo.web.routing import Mount, Route, routes_of
 from payymo.web.webhook_api import WebhookApi
+from payymo_guard import permits
 
 
 def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool) -> Mount:
@@ -34,9 +35,11 @@ def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool)
         trusted_proxies=services.settings.trusted_proxies,
     )
 
-    def grants_of(principal: Principal) -> Grants:
+    def is_granted(principal: Principal, permission: str) -> bool:
+        """Now; where somebody acts as the user, to both of them."""
+        both = {principal.user_id, principal.actor_id or principal.user_id}
         with services.work.reading(principal.tenant_id) as tx:
-            return services.roles.grants_of(tx, principal.user_id)
+            return all(permits(services.roles.grants_of(tx, one).permissions, permission) for one in both)
 
     def actor_of(principal: Principal, needs: str) -> Administrator:
         return Administrator(
@@ -53,7 +56,7 @@ def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool)
     mount = Mount(
         gate=gate,
         limiter=services.limiter,
-        grants_of=grants_of,
+        is_granted=is_granted,
         actor_of=actor_of,
         entropy=services.entropy,
         log=services.log,
@@ -75,6 +78,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
     return (
         AuthApi(
             sessions=services.sessions,
+            impersonation=services.impersonation,
             addresses=services.addresses,
             users=services.users,
             gate=gate,
@@ -92,6 +96,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
             limiter=services.limiter,
         ),
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
+        ImpersonationApi(impersonation=services.impersonation, door=door),
         RolesApi(roles=services.roles),
         PolicyApi(policies=services.password_policies),
         WebhookApi(webhooks=services.webhooks),
@@ -127,6 +132,7 @@ def list_routes() -> tuple[Route, ...]:
             AuthApi,
             AccountApi,
             UsersApi,
+            ImpersonationApi,
             RolesApi,
             PolicyApi,
             WebhookApi,

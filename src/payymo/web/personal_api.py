@@ -29,7 +29,7 @@ class PersonalApi:
     def __init__(self, *, personal: PersonalData) -> None:
         self._personal = personal
 
-    @route("GET", "/api/auth/export", limit="default", authentication="bearer")
+    @route("GET", "/api/auth/export", limit="default", authentication="bearer", is_for_actors=False)
     def export_own_data(self, caller: Caller) -> Response:
         """Everything that is stored of oneself, as one JSON document."""
         who = caller.principal

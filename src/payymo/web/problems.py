@@ -29,6 +29,7 @@ TABLE: Final[dict[type[PayymoError], Row]] = {
     errors.InvalidCredentials: Row(401, "Login failed"),
     errors.LoginTooOld: Row(401, "Recent login required"),
     errors.InsufficientScope: Row(403, "Permission required"),
+    errors.Impersonated: Row(403, "Impersonated"),
     ForeignRequest: Row(403, "Request from another site"),
     StaleForm: Row(403, "Page out of date"),
     errors.TenantSuspended: Row(403, "Tenant suspended"),

@@ -17,12 +17,20 @@ from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import HTTPException
 
 from payymo.entropy import Entropy
-from payymo.errors import InsufficientScope, InvalidToken, Overloaded, PayymoError, TenantUnknown, TooManyRequests
+from payymo.errors import (
+    Impersonated,
+    InsufficientScope,
+    InvalidToken,
+    Overloaded,
+    PayymoError,
+    TenantUnknown,
+    TooManyRequests,
+)
 from payymo.guards.model import Scope
 from payymo.limits.limiter import Quota, RateLimiter, address_key
 from payymo.limits.model import Tier
 from payymo.logs import Event, SecurityLog
-from payymo.roles.service import Actor, Grants
+from payymo.roles.service import Actor
 from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal, brings_credential
 from payymo.web.headers import add_quota
@@ -63,6 +71,7 @@ class Route:
     authentication: Authentication
     scope: Scope | None
     permission: str | None
+    is_for_actors: bool
     status: int
     body: type[Input] | None
     body_is_optional: bool
@@ -79,6 +88,7 @@ class Guarded:
     """What a view of somebody else's application asks of its callers."""
 
     permissions: tuple[str, ...]
+    is_for_actors: bool
 
 
 def route(
@@ -89,6 +99,7 @@ def route(
     authentication: Authentication,
     scope: Scope | None = None,
     permission: str | None = None,
+    is_for_actors: bool | None = None,
     status: int = 200,
     body_is_optional: bool = False,
     also: Mapping[int, str] = MappingProxyType({}),
@@ -97,6 +108,7 @@ def route(
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a resource to be a route. Types are read from its annotations.
 
+    `is_for_actors`: whether an administrator who acts as somebody may do it; if nothing is said, what only reads.
     `scope`: what a service credential has to be good for. Without authentication one may be brought, and then its calls
     count against its own limit. `also`: statuses beside `status` that are answers and no refusals, with what they mean.
     `shape`: of an answer that the handler renders itself. `pace`: which of its answers take the same time.
@@ -112,6 +124,7 @@ def route(
             authentication=authentication,
             scope=scope,
             permission=permission,
+            is_for_actors=method == "GET" if is_for_actors is None else is_for_actors,
             status=status,
             body=hints.get("body"),
             body_is_optional=body_is_optional,
@@ -144,7 +157,7 @@ class Mount:
         *,
         gate: Gate,
         limiter: RateLimiter,
-        grants_of: Callable[[Principal], Grants],
+        is_granted: Callable[[Principal, str], bool],
         actor_of: Callable[[Principal, str], Actor],
         entropy: Entropy,
         log: SecurityLog,
@@ -154,7 +167,7 @@ class Mount:
         self._gate = gate
         self.pacer = pacer
         self._limiter = limiter
-        self._grants_of = grants_of
+        self._is_granted = is_granted
         self._actor_of = actor_of
         self._entropy = entropy
         self._log = log
@@ -217,6 +230,7 @@ class Mount:
             quota = self.spend(caller, declared.limit)
         if declared.authentication == "bearer":
             caller.user = self._gate.authenticate(caller)
+            require_themselves(caller.user, is_for_actors=declared.is_for_actors)
         if declared.permission is not None:
             self._require(caller, declared.permission)
         return caller, quota
@@ -250,6 +264,7 @@ class Mount:
         try:
             caller = self._gate.meet(request, self.request_id)
             caller.user = self._gate.authenticate(caller)
+            require_themselves(caller.user, is_for_actors=guarded.is_for_actors)
             for permission in guarded.permissions:
                 self._require(caller, permission)
         except Exception as error:  # noqa: BLE001 - whatever happens, nobody gets in by it
@@ -259,8 +274,7 @@ class Mount:
     def _require(self, caller: Caller, permission: str) -> None:
         """The permission has to be in the token, and still be granted: what was taken away since does not count."""
         principal = caller.principal
-        granted = self._grants_of(principal).permissions
-        if not (permits(principal.permissions, permission) and permits(granted, permission)):
+        if not (permits(principal.permissions, permission) and self._is_granted(principal, permission)):
             event = Event("permission.required", "refused", trace=caller.trace, user_id=principal.user_id)
             self._record(replace(event, tenant_id=principal.tenant_id, reason=permission))
             raise InsufficientScope
@@ -283,6 +297,12 @@ class Mount:
             return response
 
         return view
+
+
+def require_themselves(principal: Principal, *, is_for_actors: bool) -> None:
+    """Raise Impersonated for an administrator who acts as somebody, where they may not."""
+    if principal.actor_id is not None and not is_for_actors:
+        raise Impersonated
 
 
 def _tenant_of(caller: Caller) -> uuid.UUID | None:

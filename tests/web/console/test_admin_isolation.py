@@ -15,6 +15,7 @@ FORMS = {
     "StatusForm": {"status": "disabled"},
     "RolesForm": {"roles": "member"},
     "PasswordForm": {"password": "the quiet teapot climbs a hill"},
+    "ImpersonateForm": {"why": "ticket 4711"},
     "EraseForm": {"username": "alice"},
     "PermissionsForm": {"permissions": "users:write"},
 }

@@ -13,6 +13,7 @@ from payymo.limits.limiter import RateLimiter, user_key
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.browsers import Browsers
 from payymo.sessions.credentials import Credentials
+from payymo.sessions.impersonation import Impersonation
 from payymo.sessions.personal import PersonalData
 from payymo.sessions.service import Sessions
 from payymo.web.console.links import at
@@ -56,6 +57,7 @@ class AccountDesk:
         *,
         sessions: Sessions,
         browsers: Browsers,
+        impersonation: Impersonation,
         credentials: Credentials,
         addresses: Addresses,
         personal: PersonalData,
@@ -65,6 +67,7 @@ class AccountDesk:
     ) -> None:
         self._sessions = sessions
         self._browsers = browsers
+        self._impersonation = impersonation
         self._credentials = credentials
         self._addresses = addresses
         self._personal = personal
@@ -130,7 +133,8 @@ class AccountDesk:
         """Show where one is signed in."""
         browser = visit.browser
         found = self._sessions.list_sessions(browser.tenant_id, browser.user_id)
-        return Sheet("account_sessions.html", {"sessions": found})
+        actors = self._impersonation.names_of_actors(browser.tenant_id, found)
+        return Sheet("account_sessions.html", {"sessions": found, "actors": actors})
 
     @page("POST", f"{SESSIONS}/<uuid:session_id>/end")
     def end_session(self, visit: Visit, session_id: uuid.UUID) -> Answer:

@@ -9,8 +9,15 @@ from payymo.web.console.admin_roles import AdminRolesDesk
 from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
 from payymo.web.console.admin_user import AdminUserDesk
 from payymo.web.console.admin_users import AdminUsersDesk
+from payymo.web.console.impersonation import ImpersonationDesk
 
-ADMIN_DESKS: Final[tuple[type, ...]] = (AdminUsersDesk, AdminUserDesk, AdminRolesDesk, AdminSecurityDesk)
+ADMIN_DESKS: Final[tuple[type, ...]] = (
+    AdminUsersDesk,
+    AdminUserDesk,
+    ImpersonationDesk,
+    AdminRolesDesk,
+    AdminSecurityDesk,
+)
 
 
 WORDS: Final[dict[Tier, str]] = {
@@ -39,9 +46,15 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
             users=services.users,
             roles=services.roles,
             sessions=services.sessions,
+            impersonation=services.impersonation,
             administration=services.administration,
             personal=services.personal_data,
             reader=services.audit_reader,
+        ),
+        ImpersonationDesk(
+            users=services.users,
+            acting=services.acting,
+            longest_seconds=services.settings.impersonation.seconds,
         ),
         AdminRolesDesk(roles=services.roles),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),

@@ -23,6 +23,7 @@ KNOWN: Final = (
     "account:read",
     "account:write",
     "audit:read",
+    "impersonation:write",
     "policies:read",
     "policies:write",
     "roles:read",

@@ -11,6 +11,7 @@ from payymo.errors import FieldError, InsufficientScope, InvalidInput
 from payymo.roles.model import covers
 from payymo.roles.service import Roles
 from payymo.sessions.administration import Administration
+from payymo.sessions.impersonation import PERMISSION, Impersonation
 from payymo.sessions.personal import PersonalData
 from payymo.sessions.service import Sessions
 from payymo.users.service import Users
@@ -58,6 +59,7 @@ class AdminUserDesk:
         users: Users,
         roles: Roles,
         sessions: Sessions,
+        impersonation: Impersonation,
         administration: Administration,
         personal: PersonalData,
         reader: AuditReader,
@@ -65,6 +67,7 @@ class AdminUserDesk:
         self._users = users
         self._roles = roles
         self._sessions = sessions
+        self._impersonation = impersonation
         self._administration = administration
         self._personal = personal
         self._reader = reader
@@ -84,13 +87,18 @@ class AdminUserDesk:
             "may_write": may_write,
             "may_end": visit.may("sessions:write") and not is_stronger,
             "offered": sorted({*offered_roles(self._roles, visit), *grants.roles}) if may_write else [],
-            "sessions": self._list_sessions(visit, user_id),
+            "may_act": visit.may(PERMISSION) and not (is_stronger or is_self) and user.status == "active",
+            **self._list_sessions(visit, user_id),
             "events": self._list_events(visit, user_id),
         }
         return Sheet("admin_user.html", facts)
 
-    def _list_sessions(self, visit: Visit, user_id: uuid.UUID) -> Any:
-        return self._sessions.list_sessions(visit.tenant_id, user_id) if visit.may("sessions:read") else None
+    def _list_sessions(self, visit: Visit, user_id: uuid.UUID) -> dict[str, Any]:
+        """The sessions, and who acts in which of them."""
+        if not visit.may("sessions:read"):
+            return {"sessions": None, "actors": {}}
+        found = self._sessions.list_sessions(visit.tenant_id, user_id)
+        return {"sessions": found, "actors": self._impersonation.names_of_actors(visit.tenant_id, found)}
 
     def _list_events(self, visit: Visit, user_id: uuid.UUID) -> Any:
         if not visit.may("audit:read"):

@@ -11,6 +11,7 @@ from typing import Final
 from flask import Request, Response
 
 SESSION: Final = "payymo-session"
+ACTING: Final = "payymo-acting"
 VISIT: Final = "payymo-visit"
 VISIT_BYTES: Final = 32
 _PREFIX: Final = "__Host-"
@@ -21,11 +22,16 @@ class Cookies:
 
     def __init__(self, *, is_https: bool) -> None:
         self._is_https = is_https
-        self._session, self._visit = ((f"{_PREFIX}{name}" if is_https else name) for name in (SESSION, VISIT))
+        names = (f"{_PREFIX}{name}" if is_https else name for name in (SESSION, ACTING, VISIT))
+        self._session, self._acting, self._visit = names
 
     def session(self, request: Request) -> str | None:
         """What stands for a session, as the browser says it."""
         return request.cookies.get(self._session)
+
+    def acting(self, request: Request) -> str | None:
+        """What stands for a session in which they act as somebody else, beside their own."""
+        return request.cookies.get(self._acting)
 
     def visit(self, request: Request) -> bytes | None:
         """The secret of a browser in which nobody is signed in."""
@@ -43,6 +49,14 @@ class Cookies:
     def drop_session(self, response: Response) -> None:
         """Be signed in no more."""
         self._drop(response, self._session)
+
+    def keep_acting(self, response: Response, text: str) -> None:
+        """Act as somebody, until the browser is closed at the latest."""
+        self._set(response, self._acting, text)
+
+    def drop_acting(self, response: Response) -> None:
+        """Be oneself again."""
+        self._drop(response, self._acting)
 
     def keep_visit(self, response: Response, secret: bytes) -> None:
         """Know this browser again, though nobody is signed in."""

@@ -113,7 +113,9 @@ class EntryDesk:
 
     def _welcome(self, visit: Visit, done: SignedIn, device: str | None) -> None:
         if visit.visitor is not None:
-            end = visit.visitor.browser
+            end = visit.own
+            if visit.actor is not None:
+                visit.act_no_more()
             trace = replace(visit.caller.trace, actor_id=end.user_id)
             self._sessions.log_out(end.tenant_id, end.user_id, end.session_id, everywhere=False, trace=trace)
         visit.visitor = None
@@ -155,17 +157,15 @@ class EntryDesk:
         self._welcome(visit, done, self._door.remember(caller, done.user.id, done.session_id))
         return Onward(HOME)
 
-    @page("POST", "/sign-out")
+    @page("POST", "/sign-out", is_for_actors=True)
     def sign_out(self, visit: Visit) -> Answer:
-        """End the session of this browser."""
-        browser = visit.browser
-        self._sessions.log_out(
-            browser.tenant_id, browser.user_id, browser.session_id, everywhere=False, trace=visit.caller.trace
-        )
+        """End the session of this browser; of who acts as somebody, their own, and with it the other one."""
+        browser, trace = visit.own, replace(visit.caller.trace, on_behalf_of=None)
+        self._sessions.log_out(browser.tenant_id, browser.user_id, browser.session_id, everywhere=False, trace=trace)
         visit.leave()
         return Onward(f"/sign-in?tenant={browser.tenant_slug}", "signed-out")
 
-    @page("GET", "/confirm")
+    @page("GET", "/confirm", is_for_actors=False)
     def show_confirm(self, visit: Visit, query: NextQuery) -> Answer:
         """Ask for the password again."""
         return Sheet("confirm.html", {"next": within(query.next), "kept": ""})

@@ -56,6 +56,7 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
         mount=mount,
         gate=gate,
         browsers=services.browsers,
+        acting=services.acting,
         actor_of=actor_of,
         record=services.audit.record_apart,
         cookies=Cookies(is_https=is_https),
@@ -83,6 +84,7 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
         AccountDesk(
             sessions=services.sessions,
             browsers=services.browsers,
+            impersonation=services.impersonation,
             credentials=services.credentials,
             addresses=services.addresses,
             personal=services.personal_data,

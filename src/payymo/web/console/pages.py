@@ -42,6 +42,8 @@ NOTICES: Final[Mapping[str, str]] = {
     "tenant-resumed": "The tenant's users can sign in again.",
     "key-rotated": "The next key signs from now on.",
     "key-revoked": "The key is revoked. Whatever it has signed is refused.",
+    "acting-stopped": "You are yourself again.",
+    "acting-over": "You are yourself again: acting as somebody else is over.",
     "credential-revoked": "The credential is refused from now on.",
 }
 """What a page may say first, because of what was done on another one. Nothing of an address gets into a page."""
@@ -77,6 +79,7 @@ class Page:
     access: Access
     permission: str | None
     is_dangerous: bool
+    is_for_actors: bool
     refused: str | None
     pace: Pace
     form: type[Input] | None
@@ -92,13 +95,16 @@ def page(
     permission: str | None = None,
     limit: Tier = "default",
     is_dangerous: bool = False,
+    is_for_actors: bool | None = None,
     refused: str | None = None,
     pace: Pace = FREE,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a desk to be a page. What it takes is read from its annotations: `form`, `query`.
 
-    `is_dangerous`: only for who has given their password in the last five minutes. `refused`: the page, a method of the
-    same desk, on which a refused form is shown again, with what was typed. `pace`: which answers take the same time.
+    `is_dangerous`: only for who has given their password in the last five minutes. `is_for_actors`: whether an
+    administrator who acts as somebody may; if nothing is said, what only reads and is not dangerous. `refused`: the
+    page, a method of the same desk, on which a refused form is shown again, with what was typed. `pace`: which answers
+    take the same time.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -110,6 +116,7 @@ def page(
             access=access,
             permission=permission,
             is_dangerous=is_dangerous,
+            is_for_actors=(method == "GET" and not is_dangerous) if is_for_actors is None else is_for_actors,
             refused=refused,
             pace=pace,
             form=hints.get("form"),

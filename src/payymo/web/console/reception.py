@@ -14,6 +14,7 @@ from flask import Blueprint, Response, request
 
 from payymo.clock import Clock
 from payymo.errors import (
+    Impersonated,
     InsufficientScope,
     LoginTooOld,
     MissingToken,
@@ -25,6 +26,7 @@ from payymo.errors import (
 )
 from payymo.logs import Event
 from payymo.roles.service import Actor
+from payymo.sessions.acting import Acting
 from payymo.sessions.browser import Visitor
 from payymo.sessions.browsers import Browsers
 from payymo.web import problems
@@ -61,6 +63,7 @@ class Reception:
         mount: Mount,
         gate: Gate,
         browsers: Browsers,
+        acting: Acting,
         actor_of: ActorOf,
         record: Callable[[Event], None],
         cookies: Cookies,
@@ -71,6 +74,7 @@ class Reception:
         self._mount = mount
         self._gate = gate
         self._browsers = browsers
+        self._acting = acting
         self._actor_of = actor_of
         self._record = record
         self._cookies = cookies
@@ -144,6 +148,7 @@ class Reception:
             _ = visit.tenant_id  # there is none: then there are no pages of it
         if declared.method == "POST":
             require_token(visit.fields.get(forms.TOKEN_FIELD, ""), visit.secret)
+        _require_themselves(declared, visit)
         if declared.permission is not None:
             self._require(visit, declared.permission)
         if declared.is_dangerous and not visit.browser.is_fresh_at(int(self._clock())):
@@ -154,12 +159,25 @@ class Reception:
         text = self._cookies.session(request)
         visitor = None if text is None else self._browsers.find(text)
         if visitor is None:
+            if self._cookies.acting(request) is not None:
+                visit.act_no_more()
             return
         by_host = self._gate.meet(request, self._mount.request_id).named_tenant_id  # whatever the page's address says
         if by_host not in {None, visitor.browser.tenant_id}:
             return
-        visit.visitor = visitor
-        visit.secret = visitor.secret
+        visit.visitor = self._as_whom(visit, visitor)
+        visit.secret = visit.visitor.secret
+
+    def _as_whom(self, visit: Visit, own: Visitor) -> Visitor:
+        """Who they act as; themselves, when they don't, or not any more."""
+        text = self._cookies.acting(request)
+        if text is None:
+            return own
+        found = self._acting.find(own, text)
+        if found is None:
+            visit.was_acting = True
+            visit.act_no_more()
+        return found or own
 
     def _require(self, visit: Visit, permission: str) -> None:
         """The permission has to be granted now. The transaction that acts on it asks again."""
@@ -212,6 +230,8 @@ class Reception:
             return True
         if visit.visitor is None or (shown.permission is not None and not visit.may(shown.permission)):
             return False
+        if visit.actor is not None and not shown.is_for_actors:
+            return False
         return not shown.is_dangerous or visit.browser.is_fresh_at(int(self._clock()))
 
     def _first(self, declared: Page, visit: Visit, template: str, page: str) -> Answer:
@@ -236,9 +256,18 @@ class Reception:
         return response
 
 
+def _require_themselves(declared: Page, visit: Visit) -> None:
+    """Raise Impersonated for who acts as somebody, where they may not. What everybody may is done on nobody's word."""
+    if declared.access == "signed-in" and visit.actor is not None and not declared.is_for_actors:
+        raise Impersonated
+
+
 def _principal_of(visitor: Visitor) -> Principal:
     browser = visitor.browser
-    return Principal(browser.tenant_id, browser.user_id, browser.session_id, visitor.grants.permissions)
+    actor_id = None if visitor.actor is None else visitor.actor.user.id
+    return Principal(
+        *(browser.tenant_id, browser.user_id, browser.session_id, visitor.grants.permissions), actor_id=actor_id
+    )
 
 
 def _go_on(answer: Onward) -> Response:

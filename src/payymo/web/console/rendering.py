@@ -59,7 +59,7 @@ class Renderer:
                 tenant=place[1] if place else None,
                 csrf=make_token(visit.secret, self._entropy),
                 nonce=nonce,
-                notice=NOTICES.get(visit.caller.request.args.get("done", "")),
+                notice=NOTICES.get("acting-over" if visit.was_acting else visit.caller.request.args.get("done", "")),
                 path=visit.caller.request.path,
                 request_id=visit.caller.request_id,
                 now=int(self._clock()),
@@ -88,13 +88,20 @@ def _templates() -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     found.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
-    found.filters.update(moment=moment, exact_moment=exact_moment, machine_time=machine_time, device=device)
+    found.filters.update(
+        clock_time=clock_time, moment=moment, exact_moment=exact_moment, machine_time=machine_time, device=device
+    )
     return found
 
 
 def moment(seconds: float) -> str:
     """A time for people, in UTC."""
     return time.strftime("%-d %b %Y, %H:%M UTC", time.gmtime(seconds))
+
+
+def clock_time(seconds: float) -> str:
+    """A time of today for people, in UTC."""
+    return time.strftime("%H:%M UTC", time.gmtime(seconds))
 
 
 def exact_moment(seconds: float) -> str:

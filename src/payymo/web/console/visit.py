@@ -28,6 +28,8 @@ class Visit:
     tried: Tried = field(default_factory=Tried)
     after: list[Callable[[Response], object]] = field(default_factory=list)
     """What is done to the answer, whatever it is."""
+    was_acting: bool = False
+    """They acted as somebody when they were last here, and that is over."""
 
     @property
     def who(self) -> Visitor:
@@ -45,6 +47,16 @@ class Visit:
     def user(self) -> User:
         """The user."""
         return self.who.user
+
+    @property
+    def actor(self) -> Visitor | None:
+        """Who it really is that acts as this user; None: the user."""
+        return None if self.visitor is None else self.visitor.actor
+
+    @property
+    def own(self) -> Browser:
+        """The browser's session of whoever sits before it. Raises MissingToken."""
+        return self.who.browser if self.actor is None else self.actor.browser
 
     @property
     def tenant_id(self) -> uuid.UUID:
@@ -65,6 +77,19 @@ class Visit:
         """Whether they hold a permission now. For what is shown: what is done asks again where it is done."""
         return self.visitor is not None and permits(self.visitor.grants.permissions, permission)
 
+    def actor_may(self, permission: str) -> bool:
+        """Whether who acts as somebody holds a permission themselves."""
+        return self.actor is not None and permits(self.actor.grants.permissions, permission)
+
+    def act_by(self, cookie: Cookie) -> None:
+        """Have the browser bring this cookie, too: of the session in which they act as somebody."""
+        self.secret = cookie.secret.secret
+        self.after.append(lambda response: self.cookies.keep_acting(response, cookie.text))
+
+    def act_no_more(self) -> None:
+        """Have the browser forget that cookie."""
+        self.after.append(self.cookies.drop_acting)
+
     def carry(self, cookie: Cookie) -> None:
         """Have the browser bring this cookie from now on."""
         self.secret = cookie.secret.secret
@@ -72,5 +97,7 @@ class Visit:
 
     def leave(self) -> None:
         """Have the browser forget its session."""
+        if self.actor is not None:
+            self.act_no_more()
         self.visitor, self.secret = None, None
         self.after.append(self.cookies.drop_session)

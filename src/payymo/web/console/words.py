@@ -30,16 +30,20 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "session.ended": "A session of yours was ended.",
     "session.all-ended": "An administrator ended all of your sessions.",
     "session.others-ended": "All of your other sessions were ended.",
+    "session.impersonated": "An administrator began to act as you.",
+    "session.impersonation-ended": "An administrator stopped acting as you.",
     "token.revoked": "An access token was revoked.",
 }
 _REFUSALS: Final[Mapping[str, str]] = {
     "session.login": "Somebody tried to sign in with a wrong password.",
     "session.confirmed": "A wrong password was given by somebody who was signed in.",
     "session.refresh": "A session was refused: it had ended, or its token was used twice.",
+    "session.impersonated": "An administrator tried to act as you.",
     "user.password-changed": "Somebody tried to change the password, and gave a wrong one.",
     "user.email-change-requested": "Somebody tried to change the e-mail address, and gave a wrong password.",
     "permission.required": "Something was refused, because you may not do it.",
 }
+_ABOUT_ACTING: Final = ("session.impersonated", "session.impersonation-ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +63,6 @@ def tell(entry: Entry, user_id: UUID) -> Line:
     is_refused = record.outcome != "success"
     known = _REFUSALS if is_refused else _SENTENCES
     sentence = known.get(record.type) or record.type.replace(".", ": ").replace("-", " ").capitalize() + "."
+    if "on_behalf_of" in record.about and record.type not in _ABOUT_ACTING:
+        sentence += " It was an administrator, acting as you."
     return Line(sentence, record.at_ms / 1000, str(own.get("address", "")), str(own.get("user_agent", "")), is_refused)

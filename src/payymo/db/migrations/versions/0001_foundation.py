@@ -274,11 +274,21 @@ def _sessions_and_revocations() -> None:
         _moment("refresh_expires_at"),
         sa.Column("consumed_id", sa.Uuid()),
         sa.Column("replays", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("actor_user_id", sa.Uuid()),
+        sa.Column("actor_session_id", sa.Uuid()),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
         _own_user("sessions"),
     )
     op.create_index("ix_sessions_tenant_id_user_id", "sessions", ["tenant_id", "user_id"])
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    acted = sa.text("actor_user_id is not null")
+    op.create_index(
+        "ix_sessions_tenant_id_actor_user_id",
+        "sessions",
+        ["tenant_id", "actor_user_id"],
+        postgresql_where=acted,
+        sqlite_where=acted,
+    )
     op.create_table(
         "browsers",
         _tenant(),
