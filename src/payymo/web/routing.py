@@ -27,7 +27,7 @@ from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal, brings_credential
 from payymo.web.headers import add_quota
 from payymo.web.pacing import FREE, SHED, Pace, Pacer
-from payymo.web.reading import read_body, read_query
+from payymo.web.reading import read_body, read_media, read_query
 from payymo_guard import permits
 
 Authentication = Literal["bearer", "service", None]
@@ -66,6 +66,7 @@ class Route:
     status: int
     body: type[Input] | None
     body_is_optional: bool
+    media: str | None
     also: Mapping[int, str]
     query: type[Input] | None
     answer: type[BaseModel] | None
@@ -91,6 +92,7 @@ def route(
     permission: str | None = None,
     status: int = 200,
     body_is_optional: bool = False,
+    media: str | None = None,
     also: Mapping[int, str] = MappingProxyType({}),
     shape: type[BaseModel] | None = None,
     pace: Pace = FREE,
@@ -99,6 +101,7 @@ def route(
 
     `scope`: what a service credential has to be good for. Without authentication one may be brought, and then its calls
     count against its own limit. `also`: statuses beside `status` that are answers and no refusals, with what they mean.
+    `media`: the content type of a body that is a file, and not JSON: the handler is given its `octets`.
     `shape`: of an answer that the handler renders itself. `pace`: which of its answers take the same time.
     """
 
@@ -115,6 +118,7 @@ def route(
             status=status,
             body=hints.get("body"),
             body_is_optional=body_is_optional,
+            media=media,
             also=also,
             query=hints.get("query"),
             answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else shape,
@@ -298,9 +302,11 @@ def render(answer: BaseModel, status: int) -> Response:
     return Response(f'{{"data":{answer.model_dump_json()}}}', status, content_type="application/json")
 
 
-def _read(declared: Route) -> dict[str, BaseModel]:
+def _read(declared: Route) -> dict[str, BaseModel | bytes]:
     """The body and the query of the present request, as the route declares them."""
-    found: dict[str, BaseModel] = {}
+    found: dict[str, BaseModel | bytes] = {}
+    if declared.media is not None:
+        found["octets"] = read_media(declared.media)
     if declared.body is not None:
         found["body"] = read_body(declared.body, is_optional=declared.body_is_optional)
     if declared.query is not None:

@@ -5,12 +5,15 @@ from typing import Final
 
 from payymo.limits.model import TIERS, Tier, parse_limits
 from payymo.services import Services
+from payymo.web.console.admin_appearance import AppearanceDesk
 from payymo.web.console.admin_roles import AdminRolesDesk
 from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
 from payymo.web.console.admin_user import AdminUserDesk
 from payymo.web.console.admin_users import AdminUsersDesk
 
-ADMIN_DESKS: Final[tuple[type, ...]] = (AdminUsersDesk, AdminUserDesk, AdminRolesDesk, AdminSecurityDesk)
+ADMIN_DESKS: Final[tuple[type, ...]] = (
+    *(AdminUsersDesk, AdminUserDesk, AdminRolesDesk, AdminSecurityDesk, AppearanceDesk),
+)
 
 
 WORDS: Final[dict[Tier, str]] = {
@@ -45,6 +48,7 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
         ),
         AdminRolesDesk(roles=services.roles),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
+        AppearanceDesk(brands=services.brands),
     )
 
 

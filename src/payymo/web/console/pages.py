@@ -36,6 +36,8 @@ NOTICES: Final[Mapping[str, str]] = {
     "user-erased": "The user is erased.",
     "user-erased-soon": "The account is gone. What is personal in its long history goes within a minute or so.",
     "role-removed": "The role is removed.",
+    "logo-removed": "The logo is removed.",
+    "brand-removed": "Your pages look as the service does again.",
     "policy-default": "The service's policy holds again.",
     "tenant-created": "The tenant is created.",
     "tenant-suspended": "The tenant is suspended. Its sessions have ended.",
@@ -78,6 +80,7 @@ class Page:
     permission: str | None
     is_dangerous: bool
     refused: str | None
+    upload: str | None
     pace: Pace
     form: type[Input] | None
     query: type[Input] | None
@@ -93,12 +96,15 @@ def page(
     limit: Tier = "default",
     is_dangerous: bool = False,
     refused: str | None = None,
+    upload: str | None = None,
     pace: Pace = FREE,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a desk to be a page. What it takes is read from its annotations: `form`, `query`.
 
     `is_dangerous`: only for who has given their password in the last five minutes. `refused`: the page, a method of the
-    same desk, on which a refused form is shown again, with what was typed. `pace`: which answers take the same time.
+    same desk, on which a refused form is shown again, with what was typed. `upload`: the field of a file that may come
+    with the form, handed over as `upload`; its path stands in `payymo.web.reading.LARGER`.
+    `pace`: which answers take the same time.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -111,6 +117,7 @@ def page(
             permission=permission,
             is_dangerous=is_dangerous,
             refused=refused,
+            upload=upload,
             pace=pace,
             form=hints.get("form"),
             query=hints.get("query"),
