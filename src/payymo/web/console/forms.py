@@ -63,19 +63,26 @@ def read_fields(request: Request, *, upload: str | None = None) -> tuple[MultiDi
 def _read_parts(request: Request, upload: str) -> tuple[MultiDict[str, str], bytes | None]:
     """RFC 7578, from octets that are all there. A file without a name and without content is one that nobody chose."""
     octets = read_octets()
-    parser = FormDataParser(max_form_memory_size=MAX_BODY, max_form_parts=MAX_PARTS, silent=False)
-    parts = request.mimetype_params
+    parser = FormDataParser(_in_memory, max_form_parts=MAX_PARTS, silent=False)
+    kind, parameters = request.mimetype, dict(request.mimetype_params)
     try:
-        _, fields, files = parser.parse(io.BytesIO(octets), request.mimetype, len(octets), dict(parts))
+        _, fields, files = parser.parse(io.BytesIO(octets), kind, len(octets), parameters)
     except RequestEntityTooLarge:
-        raise PayloadTooLarge(f"The form is too large: at most {MAX_BODY // 1024} KiB beside the file.") from None
+        raise PayloadTooLarge(f"The form is too large: at most {MAX_PARTS} fields.") from None
     except ValueError:
         raise MalformedRequest("The form can't be read.") from None
+    if sum(len(name) + len(value) for name, value in fields.items(multi=True)) > MAX_BODY:
+        raise PayloadTooLarge(f"The form is too large: at most {MAX_BODY // 1024} KiB beside the file.")
     given = list(files.items(multi=True))
     if len(given) > 1 or any(name != upload for name, _ in given):
         raise MalformedRequest("There is a file in the form that nobody asked for.")
     data = given[0][1].read() if given else b""
     return fields, data if data or (given and given[0][1].filename) else None
+
+
+def _in_memory(*_facts: object, **_more: object) -> io.BytesIO:
+    """Where a file is kept: it is here already."""
+    return io.BytesIO()
 
 
 def read_form(shape: type[Shape], fields: MultiDict[str, str]) -> Shape:
