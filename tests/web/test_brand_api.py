@@ -45,6 +45,7 @@ def test_a_brand_is_set_shown_and_removed(house: House) -> None:
     }
     assert boss.get(BRAND).get_json()["data"]["logo"] == DIGEST
     assert boss.call("DELETE", LOGO).get_json()["data"]["logo"] is None
+    assert not faults_of(boss.call("DELETE", LOGO), 404)
     assert boss.call("DELETE", BRAND).get_json() == {"data": {}}
     assert boss.get(BRAND).status_code == 404
 

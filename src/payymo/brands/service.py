@@ -90,12 +90,15 @@ class Brands:
     def set_logo(self, tenant_id: uuid.UUID, logo: bytes | None, *, by: Actor | None, trace: Trace) -> Brand:
         """Give a tenant another logo; None: it has none any more.
 
-        Raises InvalidInput, InsufficientScope, Conflict: it has no display name, which a logo has to go with.
+        Raises InvalidInput, InsufficientScope, NotFound: there is none to be taken away; Conflict: it has no display
+        name, which a logo has to go with.
         """
         picture = None if logo is None else clean(logo)
         with self._work(tenant_id) as tx:
             authority_of(by, tx)
             old = store.lock(tx)
+            if picture is None and (old is None or old.logo is None):
+                raise NotFound("This tenant has no logo.")
             if old is None:
                 raise Conflict("Set a display name first: it is what a logo says to those who don't see it.")
             new = _put_logo(tx, old, picture)
