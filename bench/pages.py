@@ -20,7 +20,7 @@ from tests.support.house import PASSWORD
 TENANT_USERS: Final = 10_000
 PAGES: Final = (
     *("/account", "/account/sessions", "/account/activity"),
-    *("/admin/users", "/admin/roles", "/admin/security", "/admin/audit"),
+    *("/admin/users", "/admin/roles", "/admin/security", "/admin/appearance", "/admin/audit"),
     *("/operator", "/operator/tenants", "/operator/keys", "/operator/guards", "/operator/limits"),
 )
 LIST: Final = "/admin/users"

@@ -106,6 +106,9 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "role.changed": _recorded("other permissions", "role", "old.permissions", "new.permissions"),
     "role.removed": _recorded("also from those who held it", "role", "old.permissions"),
     "tenant.created": _recorded("a tenant", "tenant_id", "new.slug", "new.name", "new.host", "new.status"),
+    "tenant.brand-changed": _recorded(
+        "what a tenant is called and looks like; logo: its SHA-256; own: false is the service's look", "old", "new"
+    ),
     "tenant.suspended": _recorded("nobody of it logs in", "tenant_id"),
     "tenant.active": _recorded("its users log in again", "tenant_id"),
     "tenant.deleted": _recorded("its data keys are destroyed", "tenant_id"),

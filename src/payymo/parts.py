@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from payymo.attempts.service import Attempts
 from payymo.audit.log import AuditLog
+from payymo.brands.service import Brands
 from payymo.clock import Clock
 from payymo.config import Settings
-from payymo.db.work import Work
+from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.feed.service import Feed
 from payymo.guards.model import GuardPolicy
@@ -22,6 +23,7 @@ from payymo.keys.service import KeyRing
 from payymo.links.service import Links
 from payymo.logs import SecurityLog
 from payymo.mail.courier import Courier
+from payymo.mail.model import Look
 from payymo.mail.outbox import Outbox
 from payymo.policies import (
     guessing_policy,
@@ -77,6 +79,7 @@ class Owners:
     ring: KeyRing
     minter: TokenMinter
     tenants: Tenants
+    brands: Brands
     roles: Roles
     policies: PasswordPolicies
     users: Users
@@ -121,6 +124,7 @@ def owners_of(ground: Ground) -> Owners:
         ring=ring,
         minter=TokenMinter(ring, entropy, token_policy(settings)),
         tenants=Tenants(work, clock, entropy, default_slug=settings.default_tenant, audit=audit),
+        brands=Brands(work, clock, audit=audit),
         roles=roles,
         policies=policies,
         users=Users(work, clock, entropy, passwords=ground.passwords, policies=policies, roles=roles, audit=audit),
@@ -166,6 +170,7 @@ def accounts_of(ground: Ground, owners: Owners) -> Accounts:
         policy=mail,
         transport=mail_transport(settings.mail, entropy),
         errands={"password-reset": credentials.send_reset, "registration": addresses.register},
+        look_in=_look_in(owners.brands),
         log=ground.log,
     )
     beginning = Beginning(
@@ -180,6 +185,16 @@ def accounts_of(ground: Ground, owners: Owners) -> Accounts:
     )
     invitations = Invitations(work, users=owners.users, links=links, outbox=outbox, audit=audit)
     return Accounts(attempts, links, outbox, courier, notices, lockouts, credentials, addresses, invitations, beginning)
+
+
+def _look_in(brands: Brands) -> Callable[[Transaction], Look | None]:
+    """Answers what letters have to know of a tenant's brand."""
+
+    def find(tx: Transaction) -> Look | None:
+        brand = brands.find_in(tx)
+        return None if brand is None else Look(brand.name, brand.accent)
+
+    return find
 
 
 def _reports(guards: Guards, within_seconds: int) -> Callable[[], list[Report]]:

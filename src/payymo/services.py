@@ -16,6 +16,7 @@ from payymo.audit.reader import AuditReader
 from payymo.audit.retention import Retention
 from payymo.audit.sequencer import Sequencer
 from payymo.audit.verification import Verification
+from payymo.brands.service import Brands
 from payymo.certificates.development import DevelopmentAuthority
 from payymo.certificates.rotation import CertificateRotation
 from payymo.certificates.service import Certificates
@@ -100,6 +101,7 @@ class Services:
     certificate_rotation: CertificateRotation
     development_authority: DevelopmentAuthority
     tenants: Tenants
+    brands: Brands
     roles: Roles
     passwords: Passwords
     budgets: Budgets

@@ -95,6 +95,9 @@ def test_a_refused_form_is_shown_again(desk: type) -> None:
 
 
 HARMLESS = {
+    "/admin/appearance",
+    "/admin/appearance/logo/remove",
+    "/admin/appearance/remove",
     "/admin/users/<uuid:user_id>/sessions/<uuid:session_id>/end",
     "/admin/users/<uuid:user_id>/sessions/end",
     "/admin/users/<uuid:user_id>/unlock",

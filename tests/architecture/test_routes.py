@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from payymo.limits.model import Tier
+from payymo.web.console.branding import LOGOS
 from payymo.web.console.opening import list_pages
 from payymo.web.console.reception import ASSETS
 from payymo.web.mount import list_routes
@@ -114,7 +115,7 @@ def test_no_route_is_declared_twice() -> None:
 def test_nothing_is_served_but_declared_routes(house: House) -> None:
     """No static files, no forgotten debugging view: what is served is what is declared, method by method."""
     served = {(method, rule.rule) for rule in house.app.url_map.iter_rules() for method in rule.methods or ()}
-    declared = {(route.method, route.path) for route in (*ROUTES, *list_pages())} | {("GET", ASSETS)}
+    declared = {(route.method, route.path) for route in (*ROUTES, *list_pages())} | {("GET", ASSETS), ("GET", LOGOS)}
     automatic = {("OPTIONS", path) for _, path in declared} | {("HEAD", p) for method, p in declared if method == "GET"}
     assert served - automatic == declared
 

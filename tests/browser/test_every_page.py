@@ -5,9 +5,11 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from payymo.logs import Trace
 from payymo.web.console.opening import list_pages
 from tests.browser.conftest import PHONE, WIDE, Site, Someone
 from tests.support.house import PASSWORD, House
+from tests.support.pictures import large, picture
 
 SHOWN = sorted(page.path for page in list_pages() if page.method == "GET" and "<" not in page.path and page.path != "/")
 OPEN = {page.path for page in list_pages() if page.access == "anyone"}
@@ -37,6 +39,44 @@ def test_every_page_is_accessible_and_pictured(site: Site, someone: Someone, sch
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
         page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+def test_no_colour_of_a_tenant_makes_a_page_that_can_not_be_read(site: Site, someone: Someone) -> None:
+    """Axe finds nothing on branded pages, light and dark; the policy lets the stylesheet and the logo in."""
+    house = site.house
+    house.user("alice", roles=("tenant-administrator",))
+    stranger, alice = (someone(reduced_motion="reduce") for _ in range(2))  # colours change at once
+    alice.sign_in()
+    for accent in ("#ffff00", "#000000", "#ffffff", "#7f7f7f"):
+        house.services.brands.set(house.default.id, "Acme & Söhne", accent, logo=picture(), by=None, trace=Trace())
+        fill = f"rgb({', '.join(map(str, bytes.fromhex(accent[1:])))})"
+        for who, path, button in ((stranger, "/sign-in", "Sign in"), (alice, "/admin/appearance", "Save")):
+            page = who.open(path)
+            logo = page.get_by_role("banner").get_by_role("img", name="Acme & Söhne")
+            expect(logo).to_have_js_property("naturalWidth", 2)
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                expect(page.get_by_role("main").get_by_role("button", name=button)).to_have_css(
+                    "background-color", fill
+                )
+                who.require_accessible()
+    alice.keep_picture("brand")
+
+
+def test_a_logo_is_uploaded_and_told_of_when_it_is_too_large(site: Site, someone: Someone) -> None:
+    """By the form, as people do; the browser says so itself before a file is sent in vain."""
+    site.house.user("alice", roles=("tenant-administrator",))
+    who = someone()
+    who.sign_in()
+    page = who.open("/admin/appearance")
+    field = page.get_by_label("Logo")
+    field.set_input_files({"name": "large.png", "mimeType": "image/png", "buffer": large(70_000)})
+    assert field.evaluate("input => input.validationMessage").startswith("This file is too large")
+    field.set_input_files({"name": "logo.png", "mimeType": "image/png", "buffer": large(60_000)})
+    page.get_by_label("Display name").fill("Acme")
+    who.press("Save")
+    who.sees("It is saved.")
+    expect(page.get_by_role("banner").get_by_role("img", name="Acme")).to_have_js_property("naturalWidth", 2)
 
 
 def test_a_refused_form_is_accessible_too(someone: Someone) -> None:

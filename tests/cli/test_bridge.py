@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
+from payymo.brands.png import MAX_BYTES
 from payymo.cli.bridge import Bridge
 from payymo.cli.leaving import Leaving
 from payymo.feed.model import Cursor
@@ -15,6 +16,7 @@ from payymo.feed.waiting import Ticket, Watch
 from payymo.logs import Trace
 from payymo.web.event_api import WAIT_SECONDS
 from tests.support.house import House
+from tests.support.pictures import large
 
 LONG = 15
 
@@ -126,3 +128,17 @@ def test_a_worker_that_leaves_answers_who_waits(sqlite_house: House) -> None:
         found = asyncio.run(asyncio.wait_for(poll(), WAIT_SECONDS / 2))
         assert (found.status, json.loads(found.answer)["sets"]) == (200, {})
         assert ("Connection", "close") in found.headers
+
+
+def test_more_of_a_body_is_taken_where_a_file_may_come(sqlite_house: House) -> None:
+    """A logo passes whole; elsewhere as much is cut off after what is enough to be refused."""
+    sqlite_house.user("boss", roles=("tenant-administrator",))
+    boss, brands = sqlite_house.logged_in("boss"), sqlite_house.services.brands
+    brands.set(sqlite_house.default.id, "Acme", None, by=None, trace=Trace())
+    bridge = Bridge(sqlite_house.app.wsgi_app, threads=2, body_seconds=5)
+    for path, status in (("/api/admin/brand/logo", 200), ("/api/admin/brand", 413)):
+        scope, protocol = post(path, {}, str(boss.access_token))
+        scope.method, protocol._body = "PUT", large(MAX_BYTES)
+        scope.headers._given |= {"content-type": "image/png", "content-length": str(MAX_BYTES)}
+        asyncio.run(bridge(scope, protocol))
+        assert protocol.status == status, protocol.answer

@@ -189,6 +189,18 @@ def test_disabling_suspending_and_resetting_end_sessions(shell: Shell, house: Ho
         assert client.refresh().status_code == 401, words
 
 
+def test_the_operator_looks_at_a_brand_and_takes_it_away(sqlite_house: House) -> None:
+    """Asked first; a tenant without one is a negative finding."""
+    shell, brands = Shell(sqlite_house.database), sqlite_house.services.brands
+    brands.set(sqlite_house.default.id, "Acme & Söhne", "#c81e3c", by=None, trace=Trace())
+    assert shell.json("tenant", "brand", "default")["name"] == "Acme & Söhne"
+    assert shell.run("tenant", "brand", "default", "--remove", stdin="n\n").exit_code == 1
+    assert brands.get(sqlite_house.default.id) is not None
+    assert shell.json("tenant", "brand", "default", "--remove", "--yes")["removed"] is True
+    assert brands.get(sqlite_house.default.id) is None
+    assert shell.run("tenant", "brand", "default").exit_code == 1
+
+
 def test_one_token_is_revoked_and_its_session_goes_on(shell: Shell, house: House) -> None:
     """A token that leaked is refused alone."""
     house.user("alice")

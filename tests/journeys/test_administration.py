@@ -6,6 +6,7 @@ from payymo.logs import Trace
 from payymo.roles.model import common
 from payymo.web.mount import list_routes
 from tests.support.house import PASSWORD, Client, House
+from tests.support.pictures import picture
 
 
 @pytest.fixture
@@ -110,6 +111,10 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
             "password-policy.changed",
         ),
         ("DELETE", "/api/admin/password-policy"): ("/api/admin/password-policy", None, "password-policy.changed"),
+        ("PUT", "/api/admin/brand"): ("/api/admin/brand", {"name": "Acme"}, "tenant.brand-changed"),
+        ("PUT", "/api/admin/brand/logo"): ("/api/admin/brand/logo", picture(), "tenant.brand-changed"),
+        ("DELETE", "/api/admin/brand/logo"): ("/api/admin/brand/logo", None, "tenant.brand-changed"),
+        ("DELETE", "/api/admin/brand"): ("/api/admin/brand", None, "tenant.brand-changed"),
         ("POST", "/api/admin/tenants"): ("/api/admin/tenants", {"slug": "b", "name": "B"}, "tenant.created"),
         ("POST", "/api/admin/tenants/<uuid:tenant_id>/suspend"): (
             f"/api/admin/tenants/{acme}/suspend",

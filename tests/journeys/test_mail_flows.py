@@ -574,3 +574,23 @@ def test_an_address_that_was_stopped_before_it_was_anybodys_opens_with_its_link(
     assert house.client().post(path, {"token": newest(house, server)}).status_code == 200
     assert house.client().log_in("new@example.com").status_code == 200
     house.close()
+
+
+def test_mail_of_a_tenant_bears_its_display_name(house: House, server: MailServer) -> None:
+    """As long as it has one, from the address that the operator has set; and no other tenant's does."""
+    acme, brands = house.tenant("acme"), house.services.brands
+    brands.set(acme.id, "Acme & Söhne", "#c81e3c", by=None, trace=Trace())
+    for tenant in (acme, house.default):
+        house.user("alice", tenant=tenant)
+        house.client(tenant=tenant.slug).post(RESET, {"email": "alice@example.com"})
+    deliver(house)
+    brands.remove(acme.id, by=None, trace=Trace())
+    house.client(tenant="acme").post(RESET, {"email": "alice@example.com"})
+    deliver(house)
+    senders = [mail["From"].addresses[0] for mail in server.received]
+    usual = house.services.outbox.sender_of(house.default.id)
+    assert sorted(sender.display_name for sender in senders) == sorted(["Acme & Söhne", usual.name, usual.name])
+    assert {sender.addr_spec for sender in senders} == {usual.address}
+    [branded] = [mail for mail in server.received if mail["From"].addresses[0].display_name == "Acme & Söhne"]
+    assert "Acme & Söhne" in text_of(branded)
+    assert "border-top: 4px solid #c81e3c" in branded.get_body(("html",)).get_content()  # type: ignore[union-attr]

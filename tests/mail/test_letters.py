@@ -2,6 +2,7 @@
 
 import typing
 import uuid
+from typing import Any
 
 import pytest
 
@@ -75,3 +76,20 @@ def test_waits_double_up_to_an_hour() -> None:
     """Between the half and the whole, so that what failed together does not come back together."""
     assert [wait_seconds(attempts, 1.0) for attempts in (1, 2, 3, 4, 11, 12, 1000)] == [5, 10, 20, 40, 3600, 3600, 3600]
     assert [wait_seconds(attempts, 0.0) for attempts in (1, 2, 11)] == [2, 5, 1800]
+
+
+def test_a_brand_gives_a_letter_its_name_and_a_line_of_its_colour() -> None:
+    """Both are escaped, the From line holds one address, and text is written in no colour of the tenant's."""
+    letters, name = Letters(), 'Evil" <ceo@bank.example>, & <b>Söhne'
+    letter = letters.write("verify-email", FACTS, name=name)
+    sender = Sender("no-reply@example.com", name)
+    given: Any = {"mail_id": uuid.UUID(int=1), "to": "a@example.com", "sender": sender, "created_at": 0}
+    mail = letters.render(letter, accent="#ffff00", **given)
+    assert [(found.display_name, found.addr_spec) for found in mail["From"].addresses] == [(name, sender.address)]
+    assert mail.as_bytes().isascii()
+    page = mail.get_body(("html",))
+    assert page is not None
+    assert "<b>" not in page.get_content()
+    assert page.get_content().count("#ffff00") == 1
+    assert "border-top: 4px solid #ffff00" in page.get_content()
+    assert "border-top" not in str(letters.render(letter, **given).get_body(("html",)))

@@ -202,7 +202,9 @@ class Client:
             sent["Authorization"] = f"Bearer {self.access_token}"
         sent |= headers or {}
         environ = {HOLD: lambda _moment: None}  # as under a server that holds answers, but without waiting for it
-        given = {} if body is None else {"json": body}
+        given: dict[str, Any] = {} if body is None else {"json": body}
+        if isinstance(body, bytes):
+            given = {"data": body, "content_type": "image/png"}
         return self.http.open(path, method=method, headers=sent, multithread=True, environ_overrides=environ, **given)
 
     def get(self, path: str) -> TestResponse:

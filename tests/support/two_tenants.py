@@ -17,6 +17,7 @@ from payymo.tenants.model import Tenant
 from payymo.users.password_policy import PasswordPolicy
 from payymo.webhooks.model import Draft
 from tests.support.house import PASSWORD, Client, House
+from tests.support.pictures import picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def _side(house: House, slug: str) -> Side:
     with services.work(tenant.id) as tx:
         outbox.put(tx, Message("test", f"{slug}@example.com"))
     house.services.password_policies.set(tenant.id, PasswordPolicy(words=(role,)), by=None, trace=Trace())
+    house.services.brands.set(tenant.id, f"Brand {slug}", "#c81e3c", logo=logo_of(slug), by=None, trace=Trace())
     house.services.roles.create(tenant.id, "actor", ["impersonation:write"], by=None, trace=Trace())
     boss_user = house.user("boss", tenant=tenant, roles=("tenant-administrator", "actor"))
     alice_user = house.user("alice", tenant=tenant, roles=("member", role))
@@ -77,6 +79,11 @@ def _side(house: House, slug: str) -> Side:
     with house.by_hand(tenant.id) as tx:
         services.erasing.begin(tx, services.entropy.uuid())
     return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role, *_webhook(house, tenant))
+
+
+def logo_of(slug: str) -> bytes:
+    """A picture that only one of the tenants has."""
+    return picture(2, 1 + "ab".index(slug))
 
 
 def _webhook(house: House, tenant: Tenant) -> tuple[uuid.UUID, uuid.UUID]:

@@ -82,6 +82,7 @@ class Scene:
                 "complexity_classes": 0,
                 "words": ["rocket"],
             },
+            "BrandBody": {"name": "Acme", "accent": "#0b5d63"},
             "NewWebhookBody": {"url": WEBHOOK_URL, "events": ["session."], "description": "new"},
             "ChangeWebhookBody": {"description": "changed"},
             "RotateSecretBody": {"overlap_seconds": 0},

@@ -24,7 +24,7 @@ from payymo.feed.waiting import Ticket, Watch
 from payymo.web.caller import NEWS, WAITED
 from payymo.web.feed_api import PARK
 from payymo.web.pacing import HOLD, SHED
-from payymo.web.reading import MAX_BODY, UNREADABLE
+from payymo.web.reading import UNREADABLE, most_of
 
 Start = tuple[int, list[tuple[str, str]]]
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -71,11 +71,12 @@ class Bridge:
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
-        environ = _environ(scope, await self._read(protocol) if _may_have_body(scope) else io.BytesIO())
-        status, headers, body = await self._answer(environ)
+        body = await self._read(protocol, most_of(scope.path)) if _may_have_body(scope) else io.BytesIO()
+        environ = _environ(scope, body)
+        status, headers, answer = await self._answer(environ)
         if self._is_leaving():
             headers = [*headers, ("Connection", "close")]  # RFC 9112 §9.6: the next one goes to another worker
-        protocol.response_bytes(status, headers, body)
+        protocol.response_bytes(status, headers, answer)
 
     async def _answer(self, environ: dict[str, Any]) -> Answer:
         if not self._hashing(environ["REQUEST_METHOD"], environ["PATH_INFO"]):
@@ -131,14 +132,14 @@ class Bridge:
     def _is_leaving(self) -> bool:
         return self._leaving is not None and self._leaving.has_begun
 
-    async def _read(self, protocol: Any) -> io.BytesIO:
+    async def _read(self, protocol: Any, most: int) -> io.BytesIO:
         """The body, or a little more than we take of it: enough to be refused."""
         body = b""
         try:
             async with asyncio.timeout(self._body_seconds):
                 async for chunk in protocol:
                     body += chunk
-                    if len(body) > MAX_BODY:
+                    if len(body) > most:
                         break
         except TimeoutError:
             return _Unfinished()

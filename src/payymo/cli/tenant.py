@@ -1,4 +1,4 @@
-"""`payymo tenant`: create, list, suspend, resume, delete."""
+"""`payymo tenant`: create, list, brand, suspend, resume, delete."""
 
 from dataclasses import asdict
 
@@ -6,6 +6,7 @@ import click
 
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, politely, services
 from payymo.cli.output import counted, show, show_all
+from payymo.errors import NotFound
 
 COLUMNS = ("slug", "name", "host", "status", "id")
 
@@ -37,6 +38,25 @@ def list_all(*, after: str, as_json: bool) -> None:
     with services() as opened:
         rows = [asdict(found) for found in opened.tenants.list_tenants(after=after)]
     show_all(rows, COLUMNS, json_wanted=as_json)
+
+
+@tenant.command()
+@click.argument("slug")
+@click.option("--remove", is_flag=True, help="Let the tenant look as the service does.")
+@confirmed
+@as_json
+@politely
+def brand(*, slug: str, remove: bool, yes: bool, as_json: bool) -> None:
+    """Show what a tenant is called and looks like on its pages, or take that away."""
+    with services() as opened:
+        found = opened.tenants.get_by_slug(slug)
+        look = opened.brands.get(found.id)
+        if look is None:
+            raise NotFound(f"{slug!r} looks as the service does.")
+        if remove:
+            ask(f"Remove the display name {look.name!r}, the colour and the logo of {slug!r}?", yes=yes)
+            opened.brands.remove(found.id, by=None, trace=CONSOLE)
+        show({**asdict(look), "removed": remove}, json_wanted=as_json)
 
 
 @tenant.command()

@@ -507,6 +507,22 @@ mail_senders = sa.Table(
     sa.UniqueConstraint("tenant_id"),
 )
 """In whose name a tenant's mail goes out, where it is not the service's."""
+
+tenant_brands = sa.Table(
+    "tenant_brands",
+    metadata,
+    _tenant_column(),
+    sa.Column("name", sa.String(60), nullable=False),
+    # `#rrggbb`
+    sa.Column("accent", sa.String(7)),
+    sa.Column("logo_digest", sa.String(64)),
+    # A PNG of up to 64 KiB. Last, so that who asks for the rest does not read it.
+    sa.Column("logo", sa.LargeBinary()),
+    sa.CheckConstraint("(logo_digest is null) = (logo is null)", "logo"),
+    sa.PrimaryKeyConstraint("tenant_id"),
+)
+"""What a tenant's pages and mails look like, where it is not as the service's."""
+
 login_attempts = sa.Table(
     "login_attempts",
     metadata,

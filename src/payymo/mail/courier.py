@@ -9,6 +9,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
@@ -16,7 +17,7 @@ from payymo.entropy import Entropy
 from payymo.logs import Event, SecurityLog, Trace
 from payymo.mail import store
 from payymo.mail.letters import Letters
-from payymo.mail.model import Claimed, MailPolicy, Sender, wait_seconds
+from payymo.mail.model import Claimed, Look, MailPolicy, Sender, wait_seconds
 from payymo.mail.transports import NotSent, Transport
 from payymo.secrets.envelope import Envelope
 
@@ -29,10 +30,15 @@ AT_ONCE = 50
 
 Run = Callable[[Transaction, str, Mapping[str, str]], None]
 """Does an errand: a step in a transaction of its tenant. Answers what is left to do once that has committed."""
+LookIn = Callable[[Transaction], Look | None]
+"""A step: what the tenant's letters look like; None: it has no brand."""
 
 
 class Courier:
-    """Takes messages to where they go. `errands`: what does those that are no letters."""
+    """Takes messages to where they go.
+
+    `errands`: what does those that are no letters. `look_in`: what those of a tenant with a brand look like.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class Courier:
         policy: MailPolicy,
         transport: Transport,
         errands: Mapping[str, Run],
+        look_in: LookIn,
         log: SecurityLog,
     ) -> None:
         self._work = work
@@ -53,6 +60,7 @@ class Courier:
         self._policy = policy
         self._transport = transport
         self._errands = errands
+        self._look_in = look_in
         self._log = log
         self._letters = Letters()
         self._stopping = threading.Event()
@@ -80,8 +88,8 @@ class Courier:
     def send_test(self, to: str, tenant_id: uuid.UUID) -> None:
         """Send a mail at once, without the outbox. Raises NotSent, ValueError: `to` is no address."""
         with self._work.reading(tenant_id) as tx:
-            sender = store.find_sender(tx) or self._policy.sender
-        self._send("test", to, {}, sender, mail_id=self._entropy.uuid(), created_at=int(self._clock()))
+            sender, accent = self._sender_in(tx)
+        self._send("test", to, {}, sender, accent, mail_id=self._entropy.uuid(), created_at=int(self._clock()))
 
     def _run(self) -> None:
         pause = LOOK_SECONDS
@@ -106,8 +114,8 @@ class Courier:
             if claimed.kind in self._errands:
                 self._do_errand(claimed)
                 return
-            to, facts, sender = self._open(claimed)
-            self._send(claimed.kind, to, facts, sender, mail_id=claimed.id, created_at=claimed.created_at)
+            to, facts, sender, accent = self._open(claimed)
+            self._send(claimed.kind, to, facts, sender, accent, mail_id=claimed.id, created_at=claimed.created_at)
         except NotSent as failure:
             self._fail(claimed, failure)
         except Exception as error:  # noqa: BLE001 - one message that nobody can read does not stop the others
@@ -125,9 +133,14 @@ class Courier:
             if store.remove(tx, claimed):
                 self._errands[claimed.kind](tx, to, facts)
 
-    def _open(self, claimed: Claimed) -> tuple[str, Mapping[str, str], Sender]:
+    def _open(self, claimed: Claimed) -> tuple[str, Mapping[str, str], Sender, str | None]:
         with self._work.reading(claimed.tenant_id) as tx:
-            return *self._facts(tx, claimed), store.find_sender(tx) or self._policy.sender
+            return *self._facts(tx, claimed), *self._sender_in(tx)
+
+    def _sender_in(self, tx: Transaction) -> tuple[Sender, str | None]:
+        """In whose name, and in which colour. The address is never the tenant's own choice."""
+        sender, look = store.find_sender(tx) or self._policy.sender, self._look_in(tx)
+        return (sender, None) if look is None else (replace(sender, name=look.name), look.accent)
 
     def _facts(self, tx: Transaction, claimed: Claimed) -> tuple[str, Mapping[str, str]]:
         value = json.loads(self._envelope.open(tx, claimed.sealed, *store.place_of(claimed.id)))
@@ -139,12 +152,13 @@ class Courier:
         to: str,
         facts: Mapping[str, str],
         sender: Sender,
+        accent: str | None,
         *,
         mail_id: uuid.UUID,
         created_at: int,
     ) -> None:
         letter = self._letters.write(kind, facts, name=sender.name)
-        mail = self._letters.render(letter, mail_id=mail_id, to=to, sender=sender, created_at=created_at)
+        mail = self._letters.render(letter, mail_id=mail_id, to=to, sender=sender, accent=accent, created_at=created_at)
         self._transport.send(mail)
 
     def _fail(self, claimed: Claimed, failure: NotSent) -> None:

@@ -44,9 +44,19 @@ class Letters:
         subject, *paragraphs = (" ".join(part.split()) for part in text.strip().split("\n\n"))
         return Letter(subject, tuple(part for part in paragraphs if part))
 
-    def render(self, letter: Letter, *, mail_id: uuid.UUID, to: str, sender: Sender, created_at: int) -> EmailMessage:
+    def render(
+        self,
+        letter: Letter,
+        *,
+        mail_id: uuid.UUID,
+        to: str,
+        sender: Sender,
+        accent: str | None = None,
+        created_at: int,
+    ) -> EmailMessage:
         """The mail (RFC 5322). The same message gives the same mail, byte for byte, however often it is sent.
 
+        `accent`: the colour of a line above the text. Nothing has to be read in it.
         Raises ValueError: an address or the subject can't stand in a header.
         """
         mail = EmailMessage(policy=SMTP)
@@ -58,7 +68,7 @@ class Letters:
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office notes, please
         text = "\n\n".join([*letter.paragraphs, f"-- \n{sender.name}"]) + "\n"
         mail.set_content(text, cte="quoted-printable")
-        page = self._templates.get_template("layout.html").render(letter=letter, name=sender.name)
+        page = self._templates.get_template("layout.html").render(letter=letter, name=sender.name, accent=accent)
         mail.add_alternative(page, subtype="html", cte="quoted-printable")
         mail.set_boundary(f"=_{mail_id.hex}")
         return mail

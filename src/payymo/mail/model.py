@@ -66,6 +66,14 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What a tenant with a brand is called in its letters, and its colour, `#rrggbb`."""
+
+    name: str
+    accent: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class MailPolicy:
     """Whether mail is sent at all, in whose name, and for how long an attempt has the message to itself."""
 

@@ -10,6 +10,7 @@ from payymo.web.account_api import AccountApi
 from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.audit_api import ActivityApi, AuditApi, PlatformAuditApi
 from payymo.web.auth_api import AuthApi
+from payymo.web.brand_api import BrandApi
 from payymo.web.caller import Gate, Principal
 from payymo.web.console.opening import open_console
 from payymo.web.discovery import DiscoveryApi
@@ -99,6 +100,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         ImpersonationApi(impersonation=services.impersonation, door=door),
         RolesApi(roles=services.roles),
         PolicyApi(policies=services.password_policies),
+        BrandApi(brands=services.brands),
         WebhookApi(webhooks=services.webhooks),
         TenantsApi(tenants=services.tenants, administration=services.administration),
         AuditApi(reader=services.audit_reader, checkpoints=services.checkpoints),
@@ -135,6 +137,7 @@ def list_routes() -> tuple[Route, ...]:
             ImpersonationApi,
             RolesApi,
             PolicyApi,
+            BrandApi,
             WebhookApi,
             TenantsApi,
             AuditApi,

@@ -111,6 +111,9 @@ def _operation(found: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
     if found.body is not None:
         content = {"application/json": {"schema": schemas[found.body]}}
         operation["requestBody"] = {"required": not found.body_is_optional, "content": content}
+    if found.media is not None:
+        content = {found.media: {"schema": {"type": "string", "contentMediaType": found.media}}}
+        operation["requestBody"] = {"required": True, "content": content}
     if found.authentication is not None:
         operation["security"] = [{found.authentication: []}]
     elif found.scope is not None:
@@ -142,7 +145,7 @@ def _refusals(found: Route) -> list[int]:
         statuses |= {429}
     if found.authentication is not None or found.scope is not None or found.path.startswith("/api/auth/"):
         statuses |= {401, 403}
-    if found.body is not None:
+    if found.body is not None or found.media is not None:
         statuses |= {409, 413, 415, 422}
     if found.query is not None or "<" in found.path:
         statuses |= {422}

@@ -5,10 +5,11 @@ No unknown or duplicate members, no coercion, the right content type, a size tha
 
 import json
 from collections.abc import Callable, Container
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from payymo.errors import (
     FieldError,
@@ -20,6 +21,10 @@ from payymo.errors import (
 )
 
 MAX_BODY = 16 * 1024
+MAX_UPLOAD = 128 * 1024
+"""Of a form with a file: twice what a logo may have, so that one that is a little too large costs nobody the rest."""
+LARGER: Final = {"/admin/appearance": MAX_UPLOAD, "/api/admin/brand/logo": MAX_UPLOAD}
+"""Where more than `MAX_BODY` is read, also by a server of ours."""
 MAX_FIELD_ERRORS = 20
 UNREADABLE = "payymo.unreadable"
 """Where a server of ours says which headers have values that can't be read."""
@@ -58,6 +63,19 @@ def read_query(shape: type[Shape], *, but: Container[str] = (), is_of_form: bool
     return validate(shape.model_validate_strings, given)
 
 
+def most_of(path: str) -> int:
+    """How many octets of a body are read."""
+    return LARGER.get(path, MAX_BODY)
+
+
+def read_media(content_type: str) -> bytes:
+    """A body that is a file of this type. Raises MalformedRequest, PayloadTooLarge, UnsupportedMediaType."""
+    data = read_octets()
+    if request.mimetype != content_type or request.content_encoding:
+        raise UnsupportedMediaType(f"Send the body as {content_type}.")
+    return data
+
+
 def read_octets() -> bytes:
     """The octets of the body. Raises MalformedRequest, PayloadTooLarge.
 
@@ -66,10 +84,14 @@ def read_octets() -> bytes:
     """
     if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise MalformedRequest("Send the body without a transfer coding, or as chunked alone.")
-    request.max_content_length = MAX_BODY
-    data = request.get_data()
-    if len(data) >= MAX_BODY and request.content_length is None and request.environ["wsgi.input"].read(1):
-        raise PayloadTooLarge
+    most = request.max_content_length = most_of(request.path)
+    too_large = PayloadTooLarge(f"The body is too large: at most {most // 1024} KiB are read.")
+    try:
+        data = request.get_data()
+    except RequestEntityTooLarge:
+        raise too_large from None
+    if len(data) >= most and request.content_length is None and request.environ["wsgi.input"].read(1):
+        raise too_large
     if not data and "Transfer-Encoding" in request.headers:
         raise MalformedRequest("The body in chunks is empty, or it broke off.")
     if request.content_length is not None and len(data) < request.content_length:

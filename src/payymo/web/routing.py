@@ -35,7 +35,7 @@ from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal, brings_credential
 from payymo.web.headers import add_quota
 from payymo.web.pacing import FREE, SHED, Pace, Pacer
-from payymo.web.reading import read_body, read_query
+from payymo.web.reading import read_body, read_media, read_query
 from payymo_guard import permits
 
 Authentication = Literal["bearer", "service", None]
@@ -75,6 +75,7 @@ class Route:
     status: int
     body: type[Input] | None
     body_is_optional: bool
+    media: str | None
     also: Mapping[int, str]
     query: type[Input] | None
     answer: type[BaseModel] | None
@@ -102,6 +103,7 @@ def route(
     is_for_actors: bool | None = None,
     status: int = 200,
     body_is_optional: bool = False,
+    media: str | None = None,
     also: Mapping[int, str] = MappingProxyType({}),
     shape: type[BaseModel] | None = None,
     pace: Pace = FREE,
@@ -111,6 +113,7 @@ def route(
     `is_for_actors`: whether an administrator who acts as somebody may do it; if nothing is said, what only reads.
     `scope`: what a service credential has to be good for. Without authentication one may be brought, and then its calls
     count against its own limit. `also`: statuses beside `status` that are answers and no refusals, with what they mean.
+    `media`: the content type of a body that is a file, and not JSON: the handler is given its `octets`.
     `shape`: of an answer that the handler renders itself. `pace`: which of its answers take the same time.
     """
 
@@ -128,6 +131,7 @@ def route(
             status=status,
             body=hints.get("body"),
             body_is_optional=body_is_optional,
+            media=media,
             also=also,
             query=hints.get("query"),
             answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else shape,
@@ -318,9 +322,11 @@ def render(answer: BaseModel, status: int) -> Response:
     return Response(f'{{"data":{answer.model_dump_json()}}}', status, content_type="application/json")
 
 
-def _read(declared: Route) -> dict[str, BaseModel]:
+def _read(declared: Route) -> dict[str, BaseModel | bytes]:
     """The body and the query of the present request, as the route declares them."""
-    found: dict[str, BaseModel] = {}
+    found: dict[str, BaseModel | bytes] = {}
+    if declared.media is not None:
+        found["octets"] = read_media(declared.media)
     if declared.body is not None:
         found["body"] = read_body(declared.body, is_optional=declared.body_is_optional)
     if declared.query is not None:

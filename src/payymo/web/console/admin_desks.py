@@ -5,6 +5,7 @@ from typing import Final
 
 from payymo.limits.model import TIERS, Tier, parse_limits
 from payymo.services import Services
+from payymo.web.console.admin_appearance import AppearanceDesk
 from payymo.web.console.admin_roles import AdminRolesDesk
 from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
 from payymo.web.console.admin_user import AdminUserDesk
@@ -12,11 +13,7 @@ from payymo.web.console.admin_users import AdminUsersDesk
 from payymo.web.console.impersonation import ImpersonationDesk
 
 ADMIN_DESKS: Final[tuple[type, ...]] = (
-    AdminUsersDesk,
-    AdminUserDesk,
-    ImpersonationDesk,
-    AdminRolesDesk,
-    AdminSecurityDesk,
+    *(AdminUsersDesk, AdminUserDesk, ImpersonationDesk, AdminRolesDesk, AdminSecurityDesk, AppearanceDesk),
 )
 
 
@@ -58,6 +55,7 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
         ),
         AdminRolesDesk(roles=services.roles),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
+        AppearanceDesk(brands=services.brands),
     )
 
 

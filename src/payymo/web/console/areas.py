@@ -43,6 +43,7 @@ ADMINISTRATION: Final = Area(
         Section("/admin/users", "Users", "users:read"),
         Section("/admin/roles", "Roles", "roles:read"),
         Section("/admin/security", "Security", "policies:read"),
+        Section("/admin/appearance", "Appearance", "policies:read"),
         Section("/admin/audit", "Audit log", "audit:read"),
     ),
 )

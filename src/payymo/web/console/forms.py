@@ -1,5 +1,6 @@
 """Reads forms and queries, once and strictly; and keeps what was typed for when it has to be shown again."""
 
+import io
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,12 +9,22 @@ from typing import Final
 from flask import Request
 from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 
-from payymo.errors import FieldError, InvalidInput, MalformedRequest, PayymoError, UnsupportedMediaType
+from payymo.errors import (
+    FieldError,
+    InvalidInput,
+    MalformedRequest,
+    PayloadTooLarge,
+    PayymoError,
+    UnsupportedMediaType,
+)
 from payymo.web.reading import MAX_BODY, Shape, read_octets, validate
 
 TOKEN_FIELD: Final = "csrf"  # noqa: S105 - the name of a field
 KEPT_FIELD: Final = "kept"
+MAX_PARTS: Final = 32
 _SECRET: Final = ("password", "token")
 """Fields with this in their names are not shown again."""
 _SIMPLER: Final = {
@@ -35,13 +46,43 @@ class Tried:
         return self.values.get(name, (default,))[0]
 
 
-def read_fields(request: Request) -> MultiDict[str, str]:
-    """What a form has sent. Raises UnsupportedMediaType, PayloadTooLarge, MalformedRequest."""
+def read_fields(request: Request, *, upload: str | None = None) -> tuple[MultiDict[str, str], bytes | None]:
+    """What a form has sent, and the file that may come with it, in the field `upload`.
+
+    Raises UnsupportedMediaType, PayloadTooLarge, MalformedRequest.
+    """
+    if upload is not None and request.mimetype == "multipart/form-data" and not request.content_encoding:
+        return _read_parts(request, upload)
     if request.mimetype != "application/x-www-form-urlencoded" or request.content_encoding:
         raise UnsupportedMediaType("Send this form as browsers do: application/x-www-form-urlencoded.")
     request.max_form_memory_size = MAX_BODY
     read_octets()  # all of them, or it is no form: a part of a form would be another one
-    return request.form
+    return request.form, None
+
+
+def _read_parts(request: Request, upload: str) -> tuple[MultiDict[str, str], bytes | None]:
+    """RFC 7578, from octets that are all there. A file without a name and without content is one that nobody chose."""
+    octets = read_octets()
+    parser = FormDataParser(_in_memory, max_form_parts=MAX_PARTS, silent=False)
+    kind, parameters = request.mimetype, dict(request.mimetype_params)
+    try:
+        _, fields, files = parser.parse(io.BytesIO(octets), kind, len(octets), parameters)
+    except RequestEntityTooLarge:
+        raise PayloadTooLarge(f"The form is too large: at most {MAX_PARTS} fields.") from None
+    except ValueError:
+        raise MalformedRequest("The form can't be read.") from None
+    if sum(len(name) + len(value) for name, value in fields.items(multi=True)) > MAX_BODY:
+        raise PayloadTooLarge(f"The form is too large: at most {MAX_BODY // 1024} KiB beside the file.")
+    given = list(files.items(multi=True))
+    if len(given) > 1 or any(name != upload for name, _ in given):
+        raise MalformedRequest("There is a file in the form that nobody asked for.")
+    data = given[0][1].read() if given else b""
+    return fields, data if data or (given and given[0][1].filename) else None
+
+
+def _in_memory(*_facts: object, **_more: object) -> io.BytesIO:
+    """Where a file is kept: it is here already."""
+    return io.BytesIO()
 
 
 def read_form(shape: type[Shape], fields: MultiDict[str, str]) -> Shape:

@@ -12,6 +12,7 @@ from payymo.web.console.admin_desks import ADMIN_DESKS, build_admin_desks
 from payymo.web.console.areas import ADMINISTRATION, AREAS, OPERATOR
 from payymo.web.console.assets import load_assets
 from payymo.web.console.audit import AuditDesk, PlatformAuditDesk
+from payymo.web.console.branding import Branding
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import EntryDesk
 from payymo.web.console.explorer import Explorer
@@ -61,7 +62,14 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
         record=services.audit.record_apart,
         cookies=Cookies(is_https=is_https),
         assets=assets,
-        renderer=Renderer(entropy=services.entropy, clock=services.clock, assets=assets, facts=facts),
+        brands=services.brands,
+        renderer=Renderer(
+            entropy=services.entropy,
+            clock=services.clock,
+            assets=assets,
+            branding=Branding(services.brands),
+            facts=facts,
+        ),
         clock=services.clock,
     )
     reception.open(

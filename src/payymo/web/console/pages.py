@@ -36,6 +36,8 @@ NOTICES: Final[Mapping[str, str]] = {
     "user-erased": "The user is erased.",
     "user-erased-soon": "The account is gone. What is personal in its long history goes within a minute or so.",
     "role-removed": "The role is removed.",
+    "logo-removed": "The logo is removed.",
+    "brand-removed": "Your pages look as the service does again.",
     "policy-default": "The service's policy holds again.",
     "tenant-created": "The tenant is created.",
     "tenant-suspended": "The tenant is suspended. Its sessions have ended.",
@@ -81,6 +83,7 @@ class Page:
     is_dangerous: bool
     is_for_actors: bool
     refused: str | None
+    upload: str | None
     pace: Pace
     form: type[Input] | None
     query: type[Input] | None
@@ -97,14 +100,16 @@ def page(
     is_dangerous: bool = False,
     is_for_actors: bool | None = None,
     refused: str | None = None,
+    upload: str | None = None,
     pace: Pace = FREE,
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a desk to be a page. What it takes is read from its annotations: `form`, `query`.
 
     `is_dangerous`: only for who has given their password in the last five minutes. `is_for_actors`: whether an
     administrator who acts as somebody may; if nothing is said, what only reads and is not dangerous. `refused`: the
-    page, a method of the same desk, on which a refused form is shown again, with what was typed. `pace`: which answers
-    take the same time.
+    page, a method of the same desk, on which a refused form is shown again, with what was typed. `upload`: the field of
+    a file that may come with the form, handed over as `upload`; its path stands in `payymo.web.reading.LARGER`.
+    `pace`: which answers take the same time.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -118,6 +123,7 @@ def page(
             is_dangerous=is_dangerous,
             is_for_actors=(method == "GET" and not is_dangerous) if is_for_actors is None else is_for_actors,
             refused=refused,
+            upload=upload,
             pace=pace,
             form=hints.get("form"),
             query=hints.get("query"),

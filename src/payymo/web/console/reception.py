@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 
+from payymo.brands.service import Brands
 from payymo.clock import Clock
 from payymo.errors import (
     Impersonated,
@@ -21,6 +22,7 @@ from payymo.errors import (
     NotFound,
     Overloaded,
     PayymoError,
+    TenantUnknown,
     TooManyRequests,
     Unavailable,
 )
@@ -33,6 +35,7 @@ from payymo.web import problems
 from payymo.web.caller import Gate, Principal
 from payymo.web.console import forms
 from payymo.web.console.assets import PREFIX, Assets
+from payymo.web.console.branding import LOGOS, logo_response
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
 from payymo.web.console.rendering import Renderer
@@ -68,6 +71,7 @@ class Reception:
         record: Callable[[Event], None],
         cookies: Cookies,
         assets: Assets,
+        brands: Brands,
         renderer: Renderer,
         clock: Clock,
     ) -> None:
@@ -79,6 +83,7 @@ class Reception:
         self._record = record
         self._cookies = cookies
         self._assets = assets
+        self._brands = brands
         self._renderer = renderer
         self._clock = clock
         self.pages: list[Page] = []
@@ -98,6 +103,7 @@ class Reception:
                 )
         blueprint.app_errorhandler(404)(self._missing)
         blueprint.add_url_rule(ASSETS, endpoint="console-assets", view_func=self._asset, merge_slashes=False)
+        blueprint.add_url_rule(LOGOS, endpoint="console-logo", view_func=self._logo, merge_slashes=False)
 
     def _missing(self, error: Exception) -> Response:
         """The answer where there is nothing: a page for people, and what programs understand for the others."""
@@ -111,6 +117,17 @@ class Reception:
 
     def _asset(self, name: str) -> Response:
         return self._assets.answer(request, f"{PREFIX}{name}")
+
+    def _logo(self, digest: str) -> Response:
+        """The logo of the tenant that the address names. One of another tenant is not there, as is one of nobody's."""
+        caller = self._gate.meet(request, self._mount.request_id)
+        caller.name_tenant(request.args.get("tenant") or None)
+        self._mount.spend(caller, "default")
+        try:
+            tenant_id = caller.tenant.id
+        except TenantUnknown:
+            raise NotFound from None
+        return logo_response(self._brands.get_logo(tenant_id, digest))
 
     def _view(self, declared: Page, handler: Callable[..., Answer], handlers: Handlers) -> Callable[..., Response]:
         pacer = self._mount.pacer
@@ -135,7 +152,7 @@ class Reception:
             raise Overloaded
         if declared.method == "POST":
             require_own_origin(request)
-            visit.fields = forms.read_fields(request)
+            visit.fields, visit.upload = forms.read_fields(request, upload=declared.upload)
         if declared.access == "anyone":
             visit.caller.name_tenant(visit.fields.get("tenant") or request.args.get("tenant") or None)
         self._mount.spend(visit.caller, declared.limit)
@@ -284,6 +301,8 @@ def _inputs(declared: Page, visit: Visit) -> dict[str, object]:
     found: dict[str, object] = {}
     if declared.form is not None:
         found["form"] = forms.read_form(declared.form, visit.fields)
+    if declared.upload is not None:
+        found["upload"] = visit.upload
     if declared.query is not None:
         found["query"] = read_query(declared.query, but=OF_ALL, is_of_form=True)
     return found

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from payymo.clock import Clock
 from payymo.entropy import Entropy
 from payymo.web.console.assets import Assets, takes_gzip
+from payymo.web.console.branding import Branding
 from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
 from payymo.web.console.pages import NOTICES, Sheet
 from payymo.web.console.visit import Visit
@@ -37,14 +38,18 @@ HEADERS: Final = {
 class Renderer:
     """Makes pages. `facts`: what all of them are told."""
 
-    def __init__(self, *, entropy: Entropy, clock: Clock, assets: Assets, facts: Mapping[str, object]) -> None:
+    def __init__(
+        self, *, entropy: Entropy, clock: Clock, assets: Assets, branding: Branding, facts: Mapping[str, object]
+    ) -> None:
         self._entropy = entropy
         self._clock = clock
+        self._branding = branding
         self._facts = {"assets": assets.paths, "csrf_field": TOKEN_FIELD, "kept_field": KEPT_FIELD, **facts}
 
     def render(self, sheet: Sheet, visit: Visit) -> Response:
         """The answer."""
         nonce, place = self._entropy.token(18), visit.place
+        look = self._branding.find(visit, status=sheet.status)
         if visit.secret is None:
             secret = visit.secret = self._entropy.bytes(32)
             visit.after.append(lambda response: visit.cookies.keep_visit(response, secret))
@@ -56,7 +61,8 @@ class Renderer:
                 visit=visit,
                 tried=visit.tried,
                 slug=place[0] if place else None,
-                tenant=place[1] if place else None,
+                tenant=look.name if look else place[1] if place else None,
+                look=look,
                 csrf=make_token(visit.secret, self._entropy),
                 nonce=nonce,
                 notice=NOTICES.get("acting-over" if visit.was_acting else visit.caller.request.args.get("done", "")),

@@ -25,6 +25,8 @@ class Visit:
     visitor: Visitor | None
     secret: bytes | None
     fields: MultiDict[str, str] = field(default_factory=MultiDict)
+    upload: bytes | None = None
+    """The file that came with the form."""
     tried: Tried = field(default_factory=Tried)
     after: list[Callable[[Response], object]] = field(default_factory=list)
     """What is done to the answer, whatever it is."""

@@ -29,6 +29,7 @@ ROLES = {
         "one_time_links": "SELECT, INSERT, UPDATE, DELETE",
         "mails": "SELECT, INSERT, UPDATE, DELETE",
         "mail_senders": "SELECT, INSERT, UPDATE, DELETE",
+        "tenant_brands": "SELECT, INSERT, UPDATE, DELETE",
         "login_attempts": "SELECT, INSERT, UPDATE, DELETE",
         "login_failures": "SELECT, INSERT, UPDATE, DELETE",
         "login_minutes": "SELECT, INSERT, UPDATE, DELETE",
@@ -73,6 +74,7 @@ ROLES = {
             "one_time_links",
             "mails",
             "mail_senders",
+            "tenant_brands",
             "login_attempts",
             "login_failures",
             "login_minutes",
@@ -103,7 +105,7 @@ GUESSING = ("login_attempts", "login_failures", "login_minutes", "known_devices"
 WALLED = {"tenants": "id"} | dict.fromkeys(
     (
         *("users", "roles", "user_roles", "sessions", "browsers", "token_revocations", "data_keys", "secrets"),
-        *("password_policies", "one_time_links", "mails", "mail_senders"),
+        *("password_policies", "one_time_links", "mails", "mail_senders", "tenant_brands"),
     ),
     "tenant_id",
 )
@@ -121,6 +123,7 @@ def upgrade() -> None:
     _certificates()
     _guards()
     _mail()
+    _brands()
     _guessing()
     _limits()
     _audit()
@@ -136,6 +139,7 @@ def downgrade() -> None:
     for table in (
         "audit_destinations",
         *reversed((*AUDIT, *KEEPING, *WEBHOOKS)),
+        "tenant_brands",
         "mail_senders",
         "mails",
         "limit_usage",
@@ -588,6 +592,19 @@ def _mail() -> None:
         sa.Column("name", sa.String(100), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "address"),
         sa.UniqueConstraint("tenant_id"),
+    )
+
+
+def _brands() -> None:
+    op.create_table(
+        "tenant_brands",
+        _tenant(),
+        sa.Column("name", sa.String(60), nullable=False),
+        sa.Column("accent", sa.String(7)),
+        sa.Column("logo_digest", sa.String(64)),
+        sa.Column("logo", sa.LargeBinary()),
+        sa.CheckConstraint("(logo_digest is null) = (logo is null)", "logo"),
+        sa.PrimaryKeyConstraint("tenant_id"),
     )
 
 

@@ -18,6 +18,15 @@ function release(form) {
 }
 window.addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach(release));
 
+// A file that is too large is told of before it is sent.
+for (const input of document.querySelectorAll("input[data-most]")) {
+  input.addEventListener("change", () => {
+    const size = input.files[0]?.size ?? 0;
+    input.setCustomValidity(size > Number(input.dataset.most) ? input.dataset.tooLarge : "");
+    input.reportValidity();
+  });
+}
+
 // A link from a mail has its token behind the #, which browsers send to no server. It goes into the form, and away.
 for (const form of document.querySelectorAll("form[data-from-fragment]")) {
   const given = new URLSearchParams(location.hash.slice(1));

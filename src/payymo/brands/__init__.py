@@ -1,0 +1,1 @@
+"""Brands: what a tenant's pages and mails look like."""
