@@ -68,7 +68,7 @@ def require_token(text: str, secret: bytes | None) -> None:
         raw = base64.b64decode(text, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != 2 * _SIZE or secret is None:
+    if len(raw) != 2 * _SIZE or secret is None or base64.urlsafe_b64encode(raw).decode() != text:  # one spelling each
         raise StaleForm
     if not hmac.compare_digest(_xor(raw[:_SIZE], raw[_SIZE:]), _proof(secret)):
         raise StaleForm
