@@ -100,7 +100,7 @@ def test_a_token_is_good_for_one_session(sqlite_house: House) -> None:
 
 
 def test_tokens_are_masked(sqlite_house: House) -> None:
-    """Two of one session have no bytes in common places to speak of; any letter that is changed makes them worthless."""
+    """Two of one session have next to nothing in common; any letter that is changed makes them worthless."""
     entropy, secret = sqlite_house.services.entropy, b"s" * 32
     one, other = (make_token(secret, entropy) for _ in range(2))
     assert one != other
