@@ -95,6 +95,7 @@ def test_a_refused_form_is_shown_again(desk: type) -> None:
 
 
 HARMLESS = {
+    "/admin/sessions/<uuid:user_id>/<uuid:session_id>/end",
     "/admin/users/<uuid:user_id>/sessions/<uuid:session_id>/end",
     "/admin/users/<uuid:user_id>/sessions/end",
     "/admin/users/<uuid:user_id>/unlock",

@@ -149,6 +149,15 @@ sessions = sa.Table(
 )
 sa.Index("ix_sessions_tenant_id_user_id", sessions.c.tenant_id, sessions.c.user_id)
 sa.Index("ix_sessions_expires_at", sessions.c.expires_at)
+_running = sa.text("ended_at is null")
+sa.Index(
+    "ix_sessions_running",  # a tenant's, in the order in which they began
+    sessions.c.tenant_id,
+    sessions.c.started_at,
+    sessions.c.id,
+    postgresql_where=_running,
+    sqlite_where=_running,
+)
 
 browsers = sa.Table(
     "browsers",

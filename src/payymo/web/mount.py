@@ -21,6 +21,7 @@ from payymo.web.pacing import Pacer
 from payymo.web.personal_api import PersonalApi
 from payymo.web.policy_api import PolicyApi
 from payymo.web.routing import Mount, Route, routes_of
+from payymo.web.session_api import SessionsApi
 from payymo.web.webhook_api import WebhookApi
 
 
@@ -92,6 +93,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
             limiter=services.limiter,
         ),
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
+        SessionsApi(sessions=services.sessions),
         RolesApi(roles=services.roles),
         PolicyApi(policies=services.password_policies),
         WebhookApi(webhooks=services.webhooks),
@@ -127,6 +129,7 @@ def list_routes() -> tuple[Route, ...]:
             AuthApi,
             AccountApi,
             UsersApi,
+            SessionsApi,
             RolesApi,
             PolicyApi,
             WebhookApi,

@@ -7,10 +7,13 @@ from payymo.limits.model import TIERS, Tier, parse_limits
 from payymo.services import Services
 from payymo.web.console.admin_roles import AdminRolesDesk
 from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
+from payymo.web.console.admin_sessions import AdminSessionsDesk
 from payymo.web.console.admin_user import AdminUserDesk
 from payymo.web.console.admin_users import AdminUsersDesk
 
-ADMIN_DESKS: Final[tuple[type, ...]] = (AdminUsersDesk, AdminUserDesk, AdminRolesDesk, AdminSecurityDesk)
+ADMIN_DESKS: Final[tuple[type, ...]] = (
+    *(AdminUsersDesk, AdminUserDesk, AdminSessionsDesk, AdminRolesDesk, AdminSecurityDesk),
+)
 
 
 WORDS: Final[dict[Tier, str]] = {
@@ -43,6 +46,7 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
             personal=services.personal_data,
             reader=services.audit_reader,
         ),
+        AdminSessionsDesk(sessions=services.sessions, administration=services.administration),
         AdminRolesDesk(roles=services.roles),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
     )

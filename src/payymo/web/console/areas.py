@@ -41,6 +41,7 @@ ADMINISTRATION: Final = Area(
     "Administration",
     (
         Section("/admin/users", "Users", "users:read"),
+        Section("/admin/sessions", "Sessions", "sessions:read"),
         Section("/admin/roles", "Roles", "roles:read"),
         Section("/admin/security", "Security", "policies:read"),
         Section("/admin/audit", "Audit log", "audit:read"),

@@ -279,6 +279,14 @@ def _sessions_and_revocations() -> None:
     )
     op.create_index("ix_sessions_tenant_id_user_id", "sessions", ["tenant_id", "user_id"])
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    running = sa.text("ended_at is null")
+    op.create_index(
+        "ix_sessions_running",
+        "sessions",
+        ["tenant_id", "started_at", "id"],
+        postgresql_where=running,
+        sqlite_where=running,
+    )
     op.create_table(
         "browsers",
         _tenant(),
