@@ -143,7 +143,8 @@ class _Loader:
         meter.worker(duties_every_seconds=every, listener_expires_at=None if self.tls is None else self.tls.expires_at)
         self.node.serve(services, meter)
         Maintenance(services, every_seconds=every, observe=meter.round).start()
-        return bridge(create_app(self.settings, services=services, observe=meter.request))
+        measured = self.node.book(log).read
+        return bridge(create_app(self.settings, services=services, observe=meter.request, measured=measured))
 
     def _bridge(self, services: Services, app: Flask, *, leaving: Leaving, admission: Admission) -> Bridge:
         return Bridge(

@@ -12,6 +12,7 @@ from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
 from payymo.web.audit_api import ActivityApi, AuditApi, PlatformAuditApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.caller import Gate, Principal
+from payymo.web.console.figures import Measured
 from payymo.web.console.opening import open_console
 from payymo.web.discovery import DiscoveryApi
 from payymo.web.door import Door
@@ -25,8 +26,13 @@ from payymo.web.session_api import SessionsApi
 from payymo.web.webhook_api import WebhookApi
 
 
-def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool) -> Mount:
-    """Put every route on a blueprint, and the pages for people, if it is to have any."""
+def mount_services(
+    services: Services, blueprint: Blueprint, *, has_pages: bool, measured: Measured | None = None
+) -> Mount:
+    """Put every route on a blueprint, and the pages for people, if it is to have any.
+
+    `measured`: what the node has measured of itself, for pages that show it.
+    """
     gate = Gate(
         tenants=services.tenants,
         verifier=services.verifier,
@@ -64,7 +70,7 @@ def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool)
 
     mount.mount(blueprint, *_resources(services, gate, lambda: mount.routes))
     if has_pages:
-        open_console(services, blueprint, mount, gate, actor_of)
+        open_console(services, blueprint, mount, gate, actor_of, measured=measured)
     return mount
 
 

@@ -52,6 +52,7 @@ OPERATOR: Final = Area(
     "Operator",
     (
         Section("/operator", "Overview", "platform:read"),
+        Section("/operator/performance", "Performance", "platform:read"),
         Section("/operator/tenants", "Tenants", "tenants:read"),
         Section("/operator/keys", "Signing keys", "platform:read"),
         Section("/operator/certificates", "Certificates", "platform:read"),

@@ -88,8 +88,15 @@ def _templates() -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     found.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
-    found.filters.update(moment=moment, exact_moment=exact_moment, machine_time=machine_time, device=device)
+    found.filters.update(
+        number=number, moment=moment, exact_moment=exact_moment, machine_time=machine_time, device=device
+    )
     return found
+
+
+def number(value: float) -> str:
+    """A number for people."""
+    return f"{value:g}"
 
 
 def moment(seconds: float) -> str:
