@@ -28,11 +28,12 @@ from payymo.web.console.operator_tenants import TenantsDesk
 from payymo.web.console.pages import Page, pages_of
 from payymo.web.console.reception import ActorOf, Reception
 from payymo.web.console.rendering import Renderer
+from payymo.web.console.tongue import LanguageDesk
 from payymo.web.door import Door
 from payymo.web.routing import Mount
 
 DESKS: Final[tuple[type, ...]] = (
-    *(EntryDesk, LinksDesk, AccountDesk, AdminDesk, *ADMIN_DESKS, AuditDesk),
+    *(LanguageDesk, EntryDesk, LinksDesk, AccountDesk, AdminDesk, *ADMIN_DESKS, AuditDesk),
     *(
         PerformanceDesk,
         OverviewDesk,
@@ -110,6 +111,7 @@ def open_console(
             door=door,
             limiter=services.limiter,
         ),
+        LanguageDesk(),
         AdminDesk(),
         *build_admin_desks(services),
         AuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
