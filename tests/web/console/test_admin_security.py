@@ -43,7 +43,7 @@ def test_who_may_only_read_gets_no_form(sqlite_house: House) -> None:
     """And a form that is sent all the same changes nothing."""
     sqlite_house.services.roles.create(sqlite_house.default.id, "reader", ["policies:read"], by=None, trace=Trace())
     reader = surfer_of(sqlite_house, "reader")
-    assert [form.action for form in reader.forms] == ["/sign-out"]
+    assert [form.action for form in reader.forms] == ["/sign-out", "/language"]
     assert "12 to 128 characters" in reader.text
     token = dict(reader.forms[0].fields)["csrf"]
     assert reader.post(POLICY, {"csrf": token, **STRICT}).status_code == 403
