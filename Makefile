@@ -16,10 +16,10 @@ TEST_WORKERS = -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test check fmt bench docs lock clean $(INSTALLS)
+.PHONY: help serve test check fmt bench docs translations lock clean $(INSTALLS)
 
 help:  ## this list
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  make serve PORT=5000 DATA=var        where it listens, and where its data lies"
 	@echo "  make test ARGS='tests/test_x.py -k y'  arguments for pytest (also for bench)"
@@ -55,6 +55,10 @@ docs: install-runtime  ## write docs/openapi.json and the table of docs/events.m
 	@mv docs/openapi.json.new docs/openapi.json
 	@{ sed '/^| event |/,$$d' docs/events.md && $(BIN)/payymo audit events; } > docs/events.md.new || { rm -f docs/events.md.new; exit 1; }
 	@mv docs/events.md.new docs/events.md
+
+# A message that is new has an empty translation then, which a test does not let pass.
+translations: install-test  ## find what pages say, and bring the catalogues up to date
+	@$(BIN)/python -m tests.support.translations
 
 # The largest lock is solved first and constrains the smaller ones, so that the three agree. Needs uv on the PATH.
 # The files hold hashes and no host names: plain pip installs them from whatever index it is set up for.

@@ -10,6 +10,7 @@ from payymo.config import Settings
 from payymo.policies import tracing_policy
 from payymo.secrets.master import load_extra
 from payymo.services import Services
+from payymo.web.console.figures import Measured
 from payymo.web.headers import add_security_headers
 from payymo.web.measuring import Observe, measure
 from payymo.web.mount import mount_services
@@ -21,10 +22,16 @@ TRACING: Final = "payymo.tracing"
 """Loaded when an endpoint is set: its libraries are an extra of the distribution."""
 
 
-def create_app(settings: Settings, *, services: Services | None = None, observe: Observe | None = None) -> Flask:
+def create_app(
+    settings: Settings,
+    *,
+    services: Services | None = None,
+    observe: Observe | None = None,
+    measured: Measured | None = None,
+) -> Flask:
     """The application. Raises Misconfigured with every reason why it can't run like this.
 
-    `observe` hears of every answer.
+    `observe` hears of every answer; `measured` tells what came of that.
     """
     services = services or compose(settings)
     app = Flask("payymo", static_folder=None)
@@ -38,7 +45,7 @@ def create_app(settings: Settings, *, services: Services | None = None, observe:
         PROPAGATE_EXCEPTIONS=False,
     )
     blueprint = Blueprint("payymo", "payymo")
-    mount = mount_services(services, blueprint, has_pages=services.settings.console.enabled)
+    mount = mount_services(services, blueprint, has_pages=services.settings.console.enabled, measured=measured)
     app.register_blueprint(blueprint)
     if observe is not None:
         measure(app, observe)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from payymo.phrases import Phrase
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
@@ -166,8 +168,13 @@ class TooManyRequests(PayymoError):
         self.tier = tier
         self.limit = limit
         self.window_seconds = window_seconds
-        unit = "second" if self.retry_after == 1 else "seconds"
-        super().__init__(f"Too many tries. Please wait {self.retry_after} {unit} and try again.")
+        super().__init__(
+            Phrase.counted(
+                "Too many tries. Please wait {n} second and try again.",
+                "Too many tries. Please wait {n} seconds and try again.",
+                n=self.retry_after,
+            )
+        )
 
 
 class Overloaded(PayymoError):

@@ -79,6 +79,22 @@ def test_a_logo_is_uploaded_and_told_of_when_it_is_too_large(site: Site, someone
     expect(page.get_by_role("banner").get_by_role("img", name="Acme")).to_have_js_property("naturalWidth", 2)
 
 
+def test_every_page_is_accessible_in_german_and_fits_a_phone(site: Site, someone: Someone) -> None:
+    """Long words, too: no page is wider than a phone, and axe finds nothing."""
+    furnish(site.house)
+    stranger, alice = someone(locale="de-DE", viewport=PHONE), someone(viewport=PHONE)
+    alice.sign_in()
+    alice.page.get_by_role("button", name="Deutsch").click()
+    expect(alice.page.get_by_role("heading", level=1)).to_have_text("Mein Konto")
+    for path in SHOWN:
+        who = stranger if path in OPEN else alice
+        page = who.open(path)
+        assert page.evaluate("document.documentElement.lang") == "de"
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+        who.require_accessible()
+        who.keep_picture(f"{path.strip('/').replace('/', '-')}-german")
+
+
 def test_a_refused_form_is_accessible_too(someone: Someone) -> None:
     """What is wrong is tied to its field, and the focus is there."""
     who = someone()

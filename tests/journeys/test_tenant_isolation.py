@@ -134,6 +134,7 @@ def test_lists_hold_ones_own_tenant_alone(sides: tuple[Side, Side]) -> None:
             side.boss.get(path).get_data(as_text=True)
             for path in (
                 "/api/admin/users",
+                "/api/admin/sessions",
                 "/api/admin/roles",
                 "/api/auth/sessions",
                 f"/api/admin/users/{side.alice_id}/sessions",

@@ -132,7 +132,8 @@ class _Loader:
         self._count(services, admission, meter)
         self.node.serve(services, meter)
         Background(services, observe=meter.round).start()
-        return bridge(create_app(self.settings, services=services, observe=meter.request))
+        measured = self.node.book(log).read
+        return bridge(create_app(self.settings, services=services, observe=meter.request, measured=measured))
 
     def _count(self, services: Services, admission: Admission, meter: Meter) -> None:
         services.limiter.observe(meter.refusal)

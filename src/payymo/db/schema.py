@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0008"
+REVISION: Final = "f0009"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -159,6 +159,15 @@ sa.Index(
     sessions.c.actor_user_id,
     postgresql_where=_where,
     sqlite_where=_where,
+)
+_running = sa.text("ended_at is null")
+sa.Index(
+    "ix_sessions_running",  # a tenant's, in the order in which they began
+    sessions.c.tenant_id,
+    sessions.c.started_at,
+    sessions.c.id,
+    postgresql_where=_running,
+    sqlite_where=_running,
 )
 
 browsers = sa.Table(

@@ -41,6 +41,7 @@ from payymo.guards.model import (
     tidied,
 )
 from payymo.logs import Event, Fact, SecurityLog, Trace
+from payymo.phrases import Phrase
 
 FRESH_SECONDS = 1.0
 """How long a process relies on what it has read."""
@@ -145,7 +146,12 @@ class Guards:
         with self._work.platform() as tx:
             permit(tx)
             if not store.add_credential(tx, credential):
-                raise Conflict(f"There is a service credential {name!r} already: revoke it, or take another name.")
+                raise Conflict(
+                    Phrase(
+                        "There is a service credential {name} already: revoke it, or take another name.",
+                        name=repr(name),
+                    )
+                )
             new: dict[str, Fact] = {"scopes": wanted, "expires_at": credential.expires_at}
             self._audit.record(tx, Event("service.created", trace=trace, service=name, new=new))
         self._known = _NOTHING
@@ -241,9 +247,12 @@ class Guards:
 
 def _require_sound(name: str, scopes: tuple[Scope, ...], days: int) -> None:
     wrong = {
-        "/name": (not NAME.fullmatch(name), "1 to 63 of a-z, 0-9, dot, dash, underscore; a letter or digit first"),
-        "/scopes": (not scopes, f"one or more of {', '.join(SCOPES)}"),
-        "/days": (not 1 <= days <= DAYS_AT_MOST, f"1 to {DAYS_AT_MOST}"),
+        "/name": (
+            not NAME.fullmatch(name),
+            Phrase("1 to 63 of a-z, 0-9, dot, dash, underscore; a letter or digit first"),
+        ),
+        "/scopes": (not scopes, Phrase("one or more of {scopes}", scopes=", ".join(SCOPES))),
+        "/days": (not 1 <= days <= DAYS_AT_MOST, Phrase("1 to {most}", most=DAYS_AT_MOST)),
     }
     if errors := [FieldError(pointer, detail) for pointer, (is_wrong, detail) in wrong.items() if is_wrong]:
         raise InvalidInput(errors)

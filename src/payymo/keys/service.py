@@ -36,6 +36,7 @@ from payymo.keys.model import (
     seconds_until_known,
 )
 from payymo.logs import BY_ITSELF, Event, Trace
+from payymo.phrases import Phrase
 from payymo_guard import VerificationKey
 
 MARGIN_SECONDS = 60
@@ -185,7 +186,11 @@ class KeyRing:
                 raise Conflict("There is no next key yet. The service makes one within a minute.")
             wait = seconds_until_known(following, int(self._clock()), self._policy.calendar, reports)
             if wait and not at_once:
-                raise Conflict(f"Some verifiers may not know the next key yet. They will in {wait} seconds.")
+                raise Conflict(
+                    Phrase(
+                        "Some verifiers may not know the next key yet. They will in {seconds} seconds.", seconds=wait
+                    )
+                )
             return True
 
         if not self._advance(purpose, is_known, trace, reason="command", permit=permit):

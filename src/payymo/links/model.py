@@ -69,6 +69,11 @@ def write_url(page: str, token: str, tenant: str) -> str:
 
 def in_words(seconds: int) -> str:
     """A time for people, in the largest unit of which it is a whole number."""
-    unit, name = next((unit, name) for unit, name, least in _UNITS if not seconds % unit and seconds // unit >= least)
-    count = seconds // unit
+    count, name = largest_unit(seconds)
     return f"1 {name}" if count == 1 else f"{count} {name}s"
+
+
+def largest_unit(seconds: int) -> tuple[int, str]:
+    """How many of which unit."""
+    unit, name = next((unit, name) for unit, name, least in _UNITS if not seconds % unit and seconds // unit >= least)
+    return seconds // unit, name

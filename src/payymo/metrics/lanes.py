@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -78,6 +78,11 @@ class Lanes:
         for metric in MultiProcessCollector(None, str(self._folder)).collect():
             metric.documentation = _HELP[metric.name]
             yield metric
+
+    def histograms(self) -> Iterable[Metric]:
+        """The histograms alone, with buckets that are not accumulated."""
+        files = [str(path) for path in self._folder.glob("histogram_*.db")]
+        return MultiProcessCollector.merge(files, accumulate=False)  # type: ignore[no-any-return]
 
 
 class Lane:

@@ -21,8 +21,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from payymo.clock import Clock
 from payymo.errors import Misconfigured
 from payymo.files import make_private_folder
+from payymo.logs import SecurityLog
 from payymo.metrics.endpoint import Endpoint
 from payymo.metrics.facts import Reading
+from payymo.metrics.figures import Book
 from payymo.metrics.lanes import Lanes
 from payymo.metrics.meter import Meter
 from payymo.services import Services
@@ -47,6 +49,10 @@ class Node:
         """Answer scrapes from now on, until this process ends."""
         told = Exposition(Lanes(self.folder), Reading(services))
         Endpoint(self.listener, told.render, lambda: meter.sample(services), services.log).start()
+
+    def book(self, log: SecurityLog) -> Book:
+        """What its processes have measured since it was started."""
+        return Book(Lanes(self.folder), since=(self.folder / IN_USE).stat().st_mtime, log=log)
 
     def close(self) -> None:
         """Leave nothing behind."""

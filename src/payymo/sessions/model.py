@@ -115,6 +115,40 @@ class Ended(Subject):
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A session among all of its tenant's, and the name of whose it is."""
+
+    session: Session
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Between two sessions of a list, the newest first: what began before this, or was made then with a lesser id."""
+
+    started_at: int
+    id: uuid.UUID
+
+    def __str__(self) -> str:
+        """As a list says where its next page begins."""
+        return f"{self.started_at}-{self.id}"
+
+    @classmethod
+    def read(cls, text: str) -> "Place":
+        """The place of which this is the text. Raises ValueError."""
+        moment, _, name = text.partition("-")
+        if not (moment.isascii() and moment.isdecimal() and len(moment) <= MOMENT_DIGITS):
+            raise ValueError("no moment")
+        return cls(int(moment), uuid.UUID(name))
+
+
+MOMENT_DIGITS = 18
+"""Seconds that fit into 64 bits."""
+NEWEST = Place(10**MOMENT_DIGITS - 1, uuid.UUID(int=2**128 - 1))
+"""Before the first page."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rotate:
     """Consume the presented token, issue a successor. Neither outlives the session."""
 

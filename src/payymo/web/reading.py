@@ -19,6 +19,7 @@ from payymo.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from payymo.web.complaints import told
 
 MAX_BODY = 16 * 1024
 MAX_UPLOAD = 128 * 1024
@@ -130,8 +131,8 @@ def validate(parse: Callable[..., Shape], data: Any, **options: Any) -> Shape:
         return parse(data, **options)
     except ValidationError as error:
         found = [
-            FieldError(_pointer(problem["loc"]), problem["msg"])
-            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+            FieldError(_pointer(problem["loc"]), told(problem["type"], problem["msg"], problem.get("ctx", {})))
+            for problem in error.errors(include_url=False, include_input=False)
         ]
         raise InvalidInput(found[:MAX_FIELD_ERRORS]) from None
 

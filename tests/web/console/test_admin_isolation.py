@@ -67,6 +67,7 @@ def test_lists_hold_ones_own_tenant_alone(house: House) -> None:
             "/admin/users",
             "/admin/users?q=al",
             f"/admin/users/{side.alice_id}",
+            "/admin/sessions",
             "/admin/roles",
             "/admin/security",
         )

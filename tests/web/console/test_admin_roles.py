@@ -61,7 +61,7 @@ def test_nobody_makes_a_role_of_what_they_may_not_do(sqlite_house: House) -> Non
     assert "a permission that you don&#39;t have" in boss.answer.text
     assert 'value="clerk"' in boss.answer.text
     boss.get(f"{ROLES}/member")
-    assert [form.action for form in boss.forms] == ["/sign-out"]
+    assert [form.action for form in boss.forms] == ["/sign-out", "/language"]
 
 
 def test_many_roles_take_several_pages(sqlite_house: House) -> None:

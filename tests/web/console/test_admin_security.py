@@ -43,7 +43,7 @@ def test_who_may_only_read_gets_no_form(sqlite_house: House) -> None:
     """And a form that is sent all the same changes nothing."""
     sqlite_house.services.roles.create(sqlite_house.default.id, "reader", ["policies:read"], by=None, trace=Trace())
     reader = surfer_of(sqlite_house, "reader")
-    assert [form.action for form in reader.forms] == ["/sign-out"]
+    assert [form.action for form in reader.forms] == ["/sign-out", "/language"]
     assert "12 to 128 characters" in reader.text
     token = dict(reader.forms[0].fields)["csrf"]
     assert reader.post(POLICY, {"csrf": token, **STRICT}).status_code == 403
@@ -56,9 +56,9 @@ def test_the_settings_in_effect_are_told(sqlite_database: Database) -> None:
     for tier in ("refresh", "verify"):  # what is lifted stays so
         house.services.limit_overrides.set(tier, "7/minute", tenant_id=house.default.id, trace=Trace())
     text = surfer_of(house, "tenant-administrator").text
-    assert "Programs that renew a token 7 per 1 minute" in text
+    assert "Programs that renew a token 7 a minute" in text
     assert "Programs that ask whether a token is good any number" in text
-    assert "Registering 5 per 1 hour, 20 per 1 day" in text
+    assert "Registering 5 an hour, 20 a day" in text
     assert "After 5 wrong passwords an account has to wait 30 seconds" in text
     assert "Closed: administrators make the accounts." in text
     assert "None is sent" in text

@@ -207,7 +207,7 @@ def test_who_may_do_more_is_shown_and_not_changed(house: House) -> None:
     boss.get(page)
     token = dict(boss.forms[0].fields)["csrf"]
     assert "This user may do more than you may." in boss.text
-    assert [form.action for form in boss.forms] == ["/sign-out"]
+    assert [form.action for form in boss.forms] == ["/sign-out", "/language"]
     forms: dict[str, dict[str, str]] = {
         "status": {"status": "disabled"},
         "roles": {"roles": "member"},
@@ -249,7 +249,7 @@ def test_sessions_and_activity_are_seen_with_their_own_permissions(sqlite_house:
     reader = surfer_of(house, "rita", roles=("reader",))
     reader.get(f"{USERS}/{user.id}")
     assert re.findall(r"<h2[^>]*>([^<]+)", reader.answer.text) == ["Profile"]
-    assert [form.action for form in reader.forms] == ["/sign-out"]
+    assert [form.action for form in reader.forms] == ["/sign-out", "/language"]
     assert reader.get(NEW).status_code == 403
 
 

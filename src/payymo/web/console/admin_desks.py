@@ -4,27 +4,31 @@ import uuid
 from typing import Final
 
 from payymo.limits.model import TIERS, Tier, parse_limits
+from payymo.phrases import Phrase
 from payymo.services import Services
 from payymo.web.console.admin_appearance import AppearanceDesk
 from payymo.web.console.admin_roles import AdminRolesDesk
 from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
+from payymo.web.console.admin_sessions import AdminSessionsDesk
 from payymo.web.console.admin_user import AdminUserDesk
 from payymo.web.console.admin_users import AdminUsersDesk
 from payymo.web.console.impersonation import ImpersonationDesk
+from payymo.web.console.operator_limits import limit_phrase
 
 ADMIN_DESKS: Final[tuple[type, ...]] = (
-    *(AdminUsersDesk, AdminUserDesk, ImpersonationDesk, AdminRolesDesk, AdminSecurityDesk, AppearanceDesk),
+    *(AdminUsersDesk, AdminUserDesk, ImpersonationDesk, AdminSessionsDesk),
+    *(AdminRolesDesk, AdminSecurityDesk, AppearanceDesk),
 )
 
 
 WORDS: Final[dict[Tier, str]] = {
-    "login": "Signing in, and whatever else asks for a password or a link",
-    "refresh": "Programs that renew a token",
-    "verify": "Programs that ask whether a token is good",
-    "registration": "Registering",
-    "default": "Everything else",
-    "mail": "Letters to one address",
-    "service": "Services with a credential of their own",
+    "login": Phrase("Signing in, and whatever else asks for a password or a link"),
+    "refresh": Phrase("Programs that renew a token"),
+    "verify": Phrase("Programs that ask whether a token is good"),
+    "registration": Phrase("Registering"),
+    "default": Phrase("Everything else"),
+    "mail": Phrase("Letters to one address"),
+    "service": Phrase("Services with a credential of their own"),
 }
 """What each class of requests is."""
 
@@ -53,6 +57,7 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
             acting=services.acting,
             longest_seconds=services.settings.impersonation.seconds,
         ),
+        AdminSessionsDesk(sessions=services.sessions, administration=services.administration),
         AdminRolesDesk(roles=services.roles),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
         AppearanceDesk(brands=services.brands),
@@ -88,5 +93,6 @@ def _limits_of(services: Services, tenant_id: uuid.UUID) -> dict[str, str]:
     for tier in TIERS:
         limits = parse_limits(getattr(usual, tier)) if usual.enabled else ()
         own = services.limit_overrides.of_tenant(tenant_id, tier) if limits else None
-        found[WORDS[tier]] = ", ".join(map(str, limits if own is None else own))
+        held = [limit_phrase(limit.amount, limit.get_expiry()) for limit in (limits if own is None else own)]
+        found[WORDS[tier]] = Phrase.joined(held, ", ")
     return found

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from payymo.links.model import in_words
+from payymo.phrases import Phrase
 from payymo.users.password_policy import PasswordPolicy
 from payymo.users.policies import PasswordPolicies
 from payymo.web.console.pages import Answer, Onward, Sheet, page
@@ -43,14 +43,14 @@ class Lifetimes:
     refresh_token: int
     session: int
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Each in words."""
+    def lines(self) -> list[tuple[str, int]]:
+        """What each is."""
         return [
-            ("Signed in here, unused", in_words(self.console_idle)),
-            ("Signed in here, at most", in_words(self.console_session)),
-            ("Access token of a program", in_words(self.access_token)),
-            ("Refresh token of a program, unused", in_words(self.refresh_token)),
-            ("Session of a program, at most", in_words(self.session)),
+            (Phrase("Signed in here, unused"), self.console_idle),
+            (Phrase("Signed in here, at most"), self.console_session),
+            (Phrase("Access token of a program"), self.access_token),
+            (Phrase("Refresh token of a program, unused"), self.refresh_token),
+            (Phrase("Session of a program, at most"), self.session),
         ]
 
 
@@ -62,14 +62,6 @@ class Lockout:
     first_wait: int
     longest_wait: int
     stop: int
-
-    def sentence(self) -> str:
-        """All of it, in words."""
-        return (
-            f"After {self.failures} wrong passwords an account has to wait {in_words(self.first_wait)}, twice as long "
-            f"each time, {in_words(self.longest_wait)} at most. After {self.stop} it stops until somebody unlocks it. "
-            "Devices that have signed in before don't wait for strangers."
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from payymo.phrases import Phrase
 from payymo.web.console.visit import Visit
 
 
@@ -38,27 +39,29 @@ class Area:
 
 ADMINISTRATION: Final = Area(
     "/admin",
-    "Administration",
+    Phrase("Administration"),
     (
-        Section("/admin/users", "Users", "users:read"),
-        Section("/admin/roles", "Roles", "roles:read"),
-        Section("/admin/security", "Security", "policies:read"),
-        Section("/admin/appearance", "Appearance", "policies:read"),
-        Section("/admin/audit", "Audit log", "audit:read"),
+        Section("/admin/users", Phrase("Users"), "users:read"),
+        Section("/admin/sessions", Phrase("Sessions"), "sessions:read"),
+        Section("/admin/roles", Phrase("Roles"), "roles:read"),
+        Section("/admin/security", Phrase("Security"), "policies:read"),
+        Section("/admin/appearance", Phrase("Appearance"), "policies:read"),
+        Section("/admin/audit", Phrase("Audit log"), "audit:read"),
     ),
 )
 OPERATOR: Final = Area(
     "/operator",
-    "Operator",
+    Phrase("Operator"),
     (
-        Section("/operator", "Overview", "platform:read"),
-        Section("/operator/tenants", "Tenants", "tenants:read"),
-        Section("/operator/keys", "Signing keys", "platform:read"),
-        Section("/operator/certificates", "Certificates", "platform:read"),
-        Section("/operator/secrets", "Secrets", "platform:read"),
-        Section("/operator/guards", "Guards", "platform:read"),
-        Section("/operator/limits", "Limits", "platform:read"),
-        Section("/operator/audit", "Audit log", "platform:read"),
+        Section("/operator", Phrase("Overview"), "platform:read"),
+        Section("/operator/performance", Phrase("Performance"), "platform:read"),
+        Section("/operator/tenants", Phrase("Tenants"), "tenants:read"),
+        Section("/operator/keys", Phrase("Signing keys"), "platform:read"),
+        Section("/operator/certificates", Phrase("Certificates"), "platform:read"),
+        Section("/operator/secrets", Phrase("Secrets"), "platform:read"),
+        Section("/operator/guards", Phrase("Guards"), "platform:read"),
+        Section("/operator/limits", Phrase("Limits"), "platform:read"),
+        Section("/operator/audit", Phrase("Audit log"), "platform:read"),
     ),
 )
 AREAS: Final = (ADMINISTRATION, OPERATOR)

@@ -9,17 +9,18 @@ from payymo.audit.entries import Entry
 from payymo.audit.model import PLATFORM
 from payymo.events import CATALOGUE
 from payymo.logs import Fact
+from payymo.phrases import Phrase
 
-OUTCOMES: Final = {"success": "succeeded", "refused": "refused", "error": "failed"}
+OUTCOMES: Final = {"success": Phrase("succeeded"), "refused": Phrase("refused"), "error": Phrase("failed")}
 _DOERS: Final = {
-    "user": "User",
-    "service": "Service credential",
-    "operator": "Operator at the command line:",
-    "system": "The service by itself:",
+    "user": Phrase("User"),
+    "service": Phrase("Service credential"),
+    "operator": Phrase("Operator at the command line:"),
+    "system": Phrase("The service by itself:"),
 }
 _RECORDED: Final = tuple(name for name, kind in CATALOGUE.items() if kind.is_recorded)
 FAMILIES: Final = tuple(dict.fromkeys(f"{name.partition('.')[0]}." for name in _RECORDED))
-ALL: Final = ("", "All")
+ALL: Final = ("", Phrase("All"))
 TYPE_CHOICES: Final = (ALL, *((name, f"{name}*") for name in FAMILIES), *((name, name) for name in _RECORDED))
 OUTCOME_CHOICES: Final = (ALL, *OUTCOMES.items())
 
@@ -97,7 +98,8 @@ def story_of(entry: Entry) -> Story:
 def doer_of(actor: str) -> str:
     """Who has done it."""
     kind, _, name = actor.partition(":")
-    return f"{_DOERS[kind]} {name}" if kind in _DOERS else "Somebody who was not signed in"
+    known = _DOERS.get(kind)
+    return Phrase("Somebody who was not signed in") if known is None else Phrase.joined((known, name))
 
 
 def text_of(value: Fact | Mapping[str, Fact]) -> str:
@@ -106,13 +108,13 @@ def text_of(value: Fact | Mapping[str, Fact]) -> str:
         case None:
             return "-"
         case bool():
-            return "yes" if value else "no"
+            return Phrase("yes") if value else Phrase("no")
         case str() | int():
             return str(value)
         case Mapping():
             return json.dumps(value, ensure_ascii=False)
         case _:
-            return ", ".join(map(str, value)) or "none"
+            return ", ".join(map(str, value)) or Phrase("none")
 
 
 def _spell(members: Iterable[tuple[str, Fact]]) -> Iterator[tuple[str, str]]:

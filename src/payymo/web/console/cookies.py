@@ -13,6 +13,8 @@ from flask import Request, Response
 SESSION: Final = "payymo-session"
 ACTING: Final = "payymo-acting"
 VISIT: Final = "payymo-visit"
+LANGUAGE: Final = "payymo-language"
+YEAR_SECONDS: Final = 31_536_000
 VISIT_BYTES: Final = 32
 _PREFIX: Final = "__Host-"
 
@@ -22,8 +24,8 @@ class Cookies:
 
     def __init__(self, *, is_https: bool) -> None:
         self._is_https = is_https
-        names = (f"{_PREFIX}{name}" if is_https else name for name in (SESSION, ACTING, VISIT))
-        self._session, self._acting, self._visit = names
+        names = (f"{_PREFIX}{name}" if is_https else name for name in (SESSION, ACTING, VISIT, LANGUAGE))
+        self._session, self._acting, self._visit, self._language = names
 
     def session(self, request: Request) -> str | None:
         """What stands for a session, as the browser says it."""
@@ -32,6 +34,10 @@ class Cookies:
     def acting(self, request: Request) -> str | None:
         """What stands for a session in which they act as somebody else, beside their own."""
         return request.cookies.get(self._acting)
+
+    def language(self, request: Request) -> str | None:
+        """The language that was chosen in this browser, as it says."""
+        return request.cookies.get(self._language)
 
     def visit(self, request: Request) -> bytes | None:
         """The secret of a browser in which nobody is signed in."""
@@ -62,8 +68,12 @@ class Cookies:
         """Know this browser again, though nobody is signed in."""
         self._set(response, self._visit, base64.urlsafe_b64encode(secret).decode())
 
-    def _set(self, response: Response, name: str, text: str) -> None:
-        response.set_cookie(name, text, path="/", secure=self._is_https, httponly=True, samesite="Lax")
+    def keep_language(self, response: Response, code: str) -> None:
+        """Be in this language for a year, also when somebody else signs in."""
+        self._set(response, self._language, code, max_age=YEAR_SECONDS)
+
+    def _set(self, response: Response, name: str, text: str, *, max_age: int | None = None) -> None:
+        response.set_cookie(name, text, max_age=max_age, path="/", secure=self._is_https, httponly=True, samesite="Lax")
 
     def _drop(self, response: Response, name: str) -> None:
         response.delete_cookie(name, path="/", secure=self._is_https, httponly=True, samesite="Lax")

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.keys.model import SigningKey
+from payymo.phrases import Phrase
 from payymo.web.console.charts import Span, Timeline, timeline
+from payymo.web.console.states import state
 
 ENDED_SHOWN: Final = 6
 """So many keys that do nothing any more are shown of a purpose: the newest."""
 STATES: Final = {
-    "next": "published, signs next",
-    "active": "signs",
-    "retiring": "only verifies",
-    "retired": "over",
-    "revoked": "revoked",
+    "next": Phrase("published, signs next"),
+    "active": Phrase("signs"),
+    "retiring": Phrase("only verifies"),
+    "retired": Phrase("over"),
+    "revoked": Phrase("revoked"),
 }
 _OVER: Final = ("retired", "revoked")
 
@@ -63,13 +65,13 @@ def _stopped(key: SigningKey, began: Sequence[int]) -> int | None:
 def _spans(life: Life, now: int) -> Iterator[Span]:
     key = life.key
     signs_from = key.activated_at if key.activated_at is not None else (key.retires_at or now)
-    yield Span(key.created_at, signs_from, "waits", "next")
+    yield Span(key.created_at, signs_from, "waits", Phrase("next"))
     if key.activated_at is not None:
         stopped = now if life.stopped_at is None else life.stopped_at
-        yield Span(key.activated_at, stopped, "works", "signs")
+        yield Span(key.activated_at, stopped, "works", Phrase("signs"))
         if key.retires_at is not None and key.retires_at > stopped:
-            yield Span(stopped, key.retires_at, "ends", "only verifies")
+            yield Span(stopped, key.retires_at, "ends", Phrase("only verifies"))
 
 
 def _label(key: SigningKey) -> str:
-    return f"{key.kid[:8]} {key.state}"
+    return Phrase.joined((key.kid[:8], state(key.state)))

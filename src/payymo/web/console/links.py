@@ -13,6 +13,7 @@ from pydantic import Field
 
 from payymo.errors import FieldError, InvalidInput, InvalidLink
 from payymo.limits.limiter import RateLimiter
+from payymo.phrases import Phrase
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
@@ -73,7 +74,7 @@ class LinksDesk:
     @page("GET", "/reset-password", access="anyone")
     def show_reset(self, visit: Visit) -> Answer:
         """Ask for a new password."""
-        return _link("Choose a new password", "Change password", asks_password=True)
+        return _link(Phrase("Choose a new password"), Phrase("Change password"), asks_password=True)
 
     @page("POST", "/reset-password", access="anyone", limit="login", refused="show_reset", pace=PASSWORD_PROOF)
     def reset(self, visit: Visit, form: ResetForm) -> Answer:
@@ -86,7 +87,7 @@ class LinksDesk:
     @page("GET", "/verify-email", access="anyone")
     def show_verify(self, visit: Visit) -> Answer:
         """Ask whether the address is theirs."""
-        return _link("Verify your address", "Yes, it is my address")
+        return _link(Phrase("Verify your address"), Phrase("Yes, it is my address"))
 
     @page("POST", "/verify-email", access="anyone", limit="login", refused="show_verify", pace=TOKEN_PROOF)
     def verify(self, visit: Visit, form: LinkForm) -> Answer:
@@ -98,7 +99,7 @@ class LinksDesk:
     @page("GET", "/change-email", access="anyone")
     def show_change(self, visit: Visit) -> Answer:
         """Ask whether the new address is theirs."""
-        return _link("Your new address", "Yes, use this address")
+        return _link(Phrase("Your new address"), Phrase("Yes, use this address"))
 
     @page("POST", "/change-email", access="anyone", limit="login", refused="show_change", pace=TOKEN_PROOF)
     def change(self, visit: Visit, form: LinkForm) -> Answer:
@@ -110,7 +111,7 @@ class LinksDesk:
     @page("GET", "/unlock", access="anyone")
     def show_unlock(self, visit: Visit) -> Answer:
         """Ask whether it is them."""
-        return _link("Sign in again", "Let me sign in again")
+        return _link(Phrase("Sign in again"), Phrase("Let me sign in again"))
 
     @page("POST", "/unlock", access="anyone", limit="login", refused="show_unlock", pace=TOKEN_PROOF)
     def unlock(self, visit: Visit, form: LinkForm) -> Answer:

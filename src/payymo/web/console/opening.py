@@ -16,23 +16,36 @@ from payymo.web.console.branding import Branding
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import EntryDesk
 from payymo.web.console.explorer import Explorer
+from payymo.web.console.figures import Measured
 from payymo.web.console.links import LinksDesk
 from payymo.web.console.operator_certificates import CertificatesDesk
 from payymo.web.console.operator_guards import GuardsDesk
 from payymo.web.console.operator_keys import KeysDesk
 from payymo.web.console.operator_limits import LimitsDesk
 from payymo.web.console.operator_overview import OverviewDesk
+from payymo.web.console.operator_performance import PerformanceDesk, kinds_of
 from payymo.web.console.operator_secrets import SecretsDesk
 from payymo.web.console.operator_tenants import TenantsDesk
 from payymo.web.console.pages import Page, pages_of
 from payymo.web.console.reception import ActorOf, Reception
 from payymo.web.console.rendering import Renderer
+from payymo.web.console.tongue import LanguageDesk
 from payymo.web.door import Door
 from payymo.web.routing import Mount
 
 DESKS: Final[tuple[type, ...]] = (
-    *(EntryDesk, LinksDesk, AccountDesk, AdminDesk, *ADMIN_DESKS, AuditDesk),
-    *(OverviewDesk, TenantsDesk, KeysDesk, CertificatesDesk, SecretsDesk, GuardsDesk, LimitsDesk, PlatformAuditDesk),
+    *(LanguageDesk, EntryDesk, LinksDesk, AccountDesk, AdminDesk, *ADMIN_DESKS, AuditDesk),
+    *(
+        PerformanceDesk,
+        OverviewDesk,
+        TenantsDesk,
+        KeysDesk,
+        CertificatesDesk,
+        SecretsDesk,
+        GuardsDesk,
+        LimitsDesk,
+        PlatformAuditDesk,
+    ),
 )
 
 
@@ -41,7 +54,15 @@ def list_pages() -> tuple[Page, ...]:
     return tuple(declared for desk in DESKS for declared, _ in pages_of(desk))
 
 
-def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: Gate, actor_of: ActorOf) -> Reception:
+def open_console(
+    services: Services,
+    blueprint: Blueprint,
+    mount: Mount,
+    gate: Gate,
+    actor_of: ActorOf,
+    *,
+    measured: Measured | None = None,
+) -> Reception:
     """Put every page on a blueprint."""
     settings = services.settings
     is_https = settings.issuer.startswith("https://")
@@ -100,10 +121,17 @@ def open_console(services: Services, blueprint: Blueprint, mount: Mount, gate: G
             door=door,
             limiter=services.limiter,
         ),
+        LanguageDesk(),
         AdminDesk(),
         *build_admin_desks(services),
         AuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
         *_operator_desks(services),
+        PerformanceDesk(
+            measured=measured,
+            kinds=kinds_of(mount.routes, list_pages()),
+            guards=services.guards,
+            clock=services.clock,
+        ),
     )
     return reception
 

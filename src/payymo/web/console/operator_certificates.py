@@ -6,6 +6,7 @@ from typing import Final
 from payymo.certificates.model import DAY_SECONDS, EXPIRED, CertificateVersion, one, warning_of
 from payymo.certificates.service import Certificates
 from payymo.clock import Clock
+from payymo.phrases import Phrase
 from payymo.web.console.charts import Span, timeline
 from payymo.web.console.pages import Answer, Sheet, page
 from payymo.web.console.visit import Visit
@@ -49,15 +50,17 @@ def warning_about(version: CertificateVersion, everything: Sequence[CertificateV
     days = warning_of(version, one(own, "next"), now)
     if days is None:
         return None
-    return "has expired" if days == EXPIRED else f"ends within {days} {'day' if days == 1 else 'days'}, no successor"
+    if days == EXPIRED:
+        return Phrase("has expired")
+    return Phrase.counted("ends within {n} day, no successor", "ends within {n} days, no successor", n=days)
 
 
 def _spans(version: CertificateVersion) -> list[Span]:
     if version.not_before is None or version.not_after is None:
         return []
     looks: dict[str, Span] = {
-        "next": Span(version.not_before, version.not_after, "waits", "next"),
-        "active": Span(version.not_before, version.not_after, "works", "in use"),
-        "retiring": Span(version.not_before, version.not_after, "ends", "still accepted"),
+        "next": Span(version.not_before, version.not_after, "waits", Phrase("next")),
+        "active": Span(version.not_before, version.not_after, "works", Phrase("in use")),
+        "retiring": Span(version.not_before, version.not_after, "ends", Phrase("still accepted")),
     }
     return [looks[version.state]]

@@ -7,6 +7,7 @@ from payymo.clock import Clock
 from payymo.errors import NotFound
 from payymo.keys.model import PURPOSES, Purpose, SigningKey, due_at, find_one
 from payymo.keys.service import KeyRing
+from payymo.phrases import Phrase
 from payymo.roles.service import authority_of
 from payymo.sessions.administration import Administration
 from payymo.web.console.key_story import lives_of, picture_of
@@ -16,9 +17,9 @@ from payymo.web.routing import Input
 
 KEYS: Final = "/operator/keys"
 _MEANINGS: Final[dict[Purpose, str]] = {
-    "access": "Access tokens",
-    "refresh": "Refresh tokens",
-    "audit": "Heads of the audit logs",
+    "access": Phrase("Access tokens"),
+    "refresh": Phrase("Refresh tokens"),
+    "audit": Phrase("Heads of the audit logs"),
 }
 
 

@@ -7,11 +7,17 @@ from pydantic import Field
 from payymo.limits.model import Report, report
 from payymo.limits.overrides import Overrides
 from payymo.limits.usage import KEEP_DAYS, Usage
+from payymo.phrases import Phrase
 from payymo.web.console.pages import Answer, Sheet, page
 from payymo.web.console.visit import Visit
 from payymo.web.routing import Input
 
-_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
+_WINDOWS: Final = {
+    1: Phrase("{n} a second"),
+    60: Phrase("{n} a minute"),
+    3600: Phrase("{n} an hour"),
+    86_400: Phrase("{n} a day"),
+}
 
 
 class LimitsQuery(Input):
@@ -42,6 +48,11 @@ class LimitsDesk:
         return Sheet("operator_limits.html", facts)
 
 
-def limit_text(found: Report) -> str:
+def limit_text(found: Report) -> Phrase:
     """The limit, as people say it."""
-    return f"{found.amount} a {_WINDOWS.get(found.window_seconds, f'{found.window_seconds} seconds')}"
+    return limit_phrase(found.amount, found.window_seconds)
+
+
+def limit_phrase(amount: int, seconds: int) -> Phrase:
+    """So many in so long."""
+    return Phrase(_WINDOWS.get(seconds, Phrase("{n} in {seconds} seconds")), n=amount, seconds=seconds)

@@ -9,6 +9,7 @@ from payymo import __version__
 from payymo.db.lease import DUTIES, find_lease
 from payymo.guards.model import standing_of
 from payymo.keys.model import PURPOSES, due_at, find_one
+from payymo.phrases import Phrase
 from payymo.production import warnings_about
 from payymo.secrets.rotation import MasterInUse
 from payymo.services import Services
@@ -68,17 +69,17 @@ class OverviewDesk:
         for purpose in PURPOSES:
             active = find_one(keys, purpose, "active")
             if active is not None and rotates and now > due_at(active, ring.calendar) + OVERDUE_SECONDS:
-                yield f"The {purpose} key should have been changed. The log says why."
+                yield Phrase("The {purpose} key should have been changed. The log says why.", purpose=purpose)
             if find_one(keys, purpose, "next") is None:
-                yield f"There is no next {purpose} key. The service makes one within a minute."
+                yield Phrase("There is no next {purpose} key. The service makes one within a minute.", purpose=purpose)
 
     def _warn_of_certificates(self, now: int) -> Iterator[str]:
         found = self._services.certificates.list_all()
         for version in found:
             if (warning := warning_about(version, found, now)) is not None:
-                yield f"The certificate {version.name} {warning}."
+                yield Phrase("The certificate {name} {warning}.", name=version.name, warning=warning)
 
 
 def _warn_of_sealing(masters: Sequence[MasterInUse]) -> Iterator[str]:
     if any(known.state == "leaving" for known in masters):
-        yield "A change of the master key is not through: payymo secret rotate-master."
+        yield Phrase("A change of the master key is not through: payymo secret rotate-master.")

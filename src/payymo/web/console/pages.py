@@ -9,44 +9,45 @@ from typing import Any, Final, Literal, TypeVar
 from flask import Response
 
 from payymo.limits.model import Tier
+from payymo.phrases import Phrase
 from payymo.web.pacing import FREE, Pace
 from payymo.web.routing import Input
 
 Access = Literal["anyone", "signed-in"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-NOTICES: Final[Mapping[str, str]] = {
-    "signed-out": "You are signed out.",
-    "password-changed": "Your password is changed. Every other session has ended.",
-    "password-reset": "Your password is changed. Sign in with it.",
-    "email-verified": "Your address is verified. You can sign in.",
-    "email-changed": "Your new address counts from now on.",
-    "unlocked": "You can sign in again.",
-    "session-ended": "The session has ended.",
-    "sessions-ended": "Every other session has ended.",
-    "all-sessions-ended": "All of the user's sessions have ended.",
-    "saved": "It is saved.",
-    "user-created": "The user is created.",
-    "user-invited": "The invitation is on its way.",
-    "user-disabled": "The user is disabled, and signed out everywhere.",
-    "user-enabled": "The user can sign in again.",
-    "user-unlocked": "The user can try to sign in again.",
-    "reset-forced": "The password does not work any more. No mail was sent: give them another one.",
-    "user-password": "The password is changed, and the user signed out everywhere. Tell it to them.",
-    "reset-mailed": "The password does not work any more. The user was sent a link to choose another.",
-    "user-erased": "The user is erased.",
-    "user-erased-soon": "The account is gone. What is personal in its long history goes within a minute or so.",
-    "role-removed": "The role is removed.",
-    "logo-removed": "The logo is removed.",
-    "brand-removed": "Your pages look as the service does again.",
-    "policy-default": "The service's policy holds again.",
-    "tenant-created": "The tenant is created.",
-    "tenant-suspended": "The tenant is suspended. Its sessions have ended.",
-    "tenant-resumed": "The tenant's users can sign in again.",
-    "key-rotated": "The next key signs from now on.",
-    "key-revoked": "The key is revoked. Whatever it has signed is refused.",
-    "acting-stopped": "You are yourself again.",
-    "acting-over": "You are yourself again: acting as somebody else is over.",
-    "credential-revoked": "The credential is refused from now on.",
+NOTICES: Final[Mapping[str, Phrase]] = {
+    "signed-out": Phrase("You are signed out."),
+    "password-changed": Phrase("Your password is changed. Every other session has ended."),
+    "password-reset": Phrase("Your password is changed. Sign in with it."),
+    "email-verified": Phrase("Your address is verified. You can sign in."),
+    "email-changed": Phrase("Your new address counts from now on."),
+    "unlocked": Phrase("You can sign in again."),
+    "session-ended": Phrase("The session has ended."),
+    "sessions-ended": Phrase("Every other session has ended."),
+    "all-sessions-ended": Phrase("All of the user's sessions have ended."),
+    "saved": Phrase("It is saved."),
+    "user-created": Phrase("The user is created."),
+    "user-invited": Phrase("The invitation is on its way."),
+    "user-disabled": Phrase("The user is disabled, and signed out everywhere."),
+    "user-enabled": Phrase("The user can sign in again."),
+    "user-unlocked": Phrase("The user can try to sign in again."),
+    "reset-forced": Phrase("The password does not work any more. No mail was sent: give them another one."),
+    "user-password": Phrase("The password is changed, and the user signed out everywhere. Tell it to them."),
+    "reset-mailed": Phrase("The password does not work any more. The user was sent a link to choose another."),
+    "user-erased": Phrase("The user is erased."),
+    "user-erased-soon": Phrase("The account is gone. What is personal in its long history goes within a minute or so."),
+    "role-removed": Phrase("The role is removed."),
+    "logo-removed": Phrase("The logo is removed."),
+    "brand-removed": Phrase("Your pages look as the service does again."),
+    "policy-default": Phrase("The service's policy holds again."),
+    "tenant-created": Phrase("The tenant is created."),
+    "tenant-suspended": Phrase("The tenant is suspended. Its sessions have ended."),
+    "tenant-resumed": Phrase("The tenant's users can sign in again."),
+    "key-rotated": Phrase("The next key signs from now on."),
+    "key-revoked": Phrase("The key is revoked. Whatever it has signed is refused."),
+    "acting-stopped": Phrase("You are yourself again."),
+    "acting-over": Phrase("You are yourself again: acting as somebody else is over."),
+    "credential-revoked": Phrase("The credential is refused from now on."),
 }
 """What a page may say first, because of what was done on another one. Nothing of an address gets into a page."""
 

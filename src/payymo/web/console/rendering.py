@@ -4,22 +4,37 @@ Whatever a page is told is escaped. Only scripts and stylesheets that bear the n
 level 3): text that has got into a page in spite of all runs nothing.
 """
 
-import gettext
 import gzip
 import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from flask import Response
+from flask import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from payymo.clock import Clock
 from payymo.entropy import Entropy
+from payymo.phrases import Phrase
 from payymo.web.console.assets import Assets, takes_gzip
 from payymo.web.console.branding import Branding
 from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
+from payymo.web.console.language import (
+    choose,
+    clock_time,
+    duration,
+    exact_moment,
+    list_languages,
+    moment,
+    number,
+    one,
+    one_or_many,
+    say,
+    say_phrase,
+    speaking,
+)
 from payymo.web.console.pages import NOTICES, Sheet
+from payymo.web.console.states import state
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import make_token
 
@@ -31,7 +46,7 @@ HEADERS: Final = {
     # `no-referrer` would take the Origin away from our own forms.
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
-    "Vary": "Cookie, Accept-Encoding, HX-Request",
+    "Vary": "Cookie, Accept-Encoding, Accept-Language, HX-Request",
 }
 
 
@@ -53,27 +68,34 @@ class Renderer:
         if visit.secret is None:
             secret = visit.secret = self._entropy.bytes(32)
             visit.after.append(lambda response: visit.cookies.keep_visit(response, secret))
-        text = (
-            _templates()
-            .get_template(sheet.template)
-            .render(
-                self._facts,
-                visit=visit,
-                tried=visit.tried,
-                slug=place[0] if place else None,
-                tenant=look.name if look else place[1] if place else None,
-                look=look,
-                csrf=make_token(visit.secret, self._entropy),
-                nonce=nonce,
-                notice=NOTICES.get("acting-over" if visit.was_acting else visit.caller.request.args.get("done", "")),
-                path=visit.caller.request.path,
-                request_id=visit.caller.request_id,
-                now=int(self._clock()),
-                **sheet.facts,
+        request = visit.caller.request
+        language = choose(request, visit.cookies.language(request))
+        with speaking(language):
+            text = (
+                load_templates()
+                .get_template(sheet.template)
+                .render(
+                    self._facts,
+                    visit=visit,
+                    tried=visit.tried,
+                    slug=place[0] if place else None,
+                    tenant=look.name if look else place[1] if place else None,
+                    look=look,
+                    csrf=make_token(visit.secret, self._entropy),
+                    nonce=nonce,
+                    notice=NOTICES.get("acting-over" if visit.was_acting else request.args.get("done", "")),
+                    path=request.path,
+                    here=here_of(request),
+                    language=language,
+                    languages=list_languages(),
+                    request_id=visit.caller.request_id,
+                    now=int(self._clock()),
+                    **sheet.facts,
+                )
             )
-        )
         response = Response(text, sheet.status, content_type="text/html; charset=utf-8")
         response.headers.update(HEADERS)
+        response.headers["Content-Language"] = language.code
         response.headers["Content-Security-Policy"] = POLICY.format(nonce=nonce)
         if takes_gzip(visit.caller.request):
             response.set_data(gzip.compress(text.encode(), compresslevel=5, mtime=0))
@@ -81,9 +103,17 @@ class Renderer:
         return response
 
 
+def here_of(request: Request) -> str | None:
+    """Where somebody is, for coming back; None: a form has led here, and what it has shown would be lost."""
+    if request.method != "GET":
+        return None
+    query = request.query_string.decode("ascii", "ignore")
+    return f"{request.path}?{query}" if query else request.path
+
+
 @cache
-def _templates() -> Environment:
-    """The templates, compiled once in a process. English; another language is a catalogue of their texts."""
+def load_templates() -> Environment:
+    """The templates, compiled once in a process, for every language."""
     found = Environment(
         loader=PackageLoader("payymo.web.console"),
         autoescape=True,
@@ -91,28 +121,22 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=say_phrase,
         extensions=["jinja2.ext.i18n"],
     )
-    found.install_gettext_translations(gettext.NullTranslations(), newstyle=True)  # type: ignore[attr-defined]
+    found.install_gettext_callables(one, one_or_many, newstyle=True)  # type: ignore[attr-defined]
     found.filters.update(
-        clock_time=clock_time, moment=moment, exact_moment=exact_moment, machine_time=machine_time, device=device
+        say=say,
+        state=state,
+        number=number,
+        duration=duration,
+        clock_time=clock_time,
+        moment=moment,
+        exact_moment=exact_moment,
+        machine_time=machine_time,
+        device=device,
     )
     return found
-
-
-def moment(seconds: float) -> str:
-    """A time for people, in UTC."""
-    return time.strftime("%-d %b %Y, %H:%M UTC", time.gmtime(seconds))
-
-
-def clock_time(seconds: float) -> str:
-    """A time of today for people, in UTC."""
-    return time.strftime("%H:%M UTC", time.gmtime(seconds))
-
-
-def exact_moment(seconds: float) -> str:
-    """The same to the second."""
-    return time.strftime("%-d %b %Y, %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def machine_time(seconds: float) -> str:
@@ -138,5 +162,5 @@ def device(user_agent: str) -> str:
     browser = next((name for mark, name in names if mark in user_agent), None)
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), None)
     if browser is None:
-        return user_agent.partition(" ")[0][:40] or "Unknown program"
-    return f"{browser} on {system}" if system else browser
+        return user_agent.partition(" ")[0][:40] or Phrase("Unknown program")
+    return Phrase("{browser} on {system}", browser=browser, system=system) if system else browser

@@ -7,7 +7,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0008"
+revision = "f0009"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -292,6 +292,14 @@ def _sessions_and_revocations() -> None:
         ["tenant_id", "actor_user_id"],
         postgresql_where=acted,
         sqlite_where=acted,
+    )
+    running = sa.text("ended_at is null")
+    op.create_index(
+        "ix_sessions_running",
+        "sessions",
+        ["tenant_id", "started_at", "id"],
+        postgresql_where=running,
+        sqlite_where=running,
     )
     op.create_table(
         "browsers",

@@ -45,8 +45,10 @@ if (new URLSearchParams(location.search).has("done")) {
   history.replaceState(null, "", here.pathname + here.search);
 }
 
-// Times, as the reader's clock and language have them.
-const words = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+// Times, as the reader's clock has them, in the page's language and as the reader's country writes it.
+const tongue = document.documentElement.lang;
+const own = navigator.languages.find((one) => one.split("-")[0] === tongue) ?? tongue;
+const words = new Intl.DateTimeFormat(own, { dateStyle: "medium", timeStyle: "short" });
 function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
     time.title = time.textContent;

@@ -1,0 +1,38 @@
+"""`/language`: in which language the pages are. Each page has a form for it at its end."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from payymo.errors import FieldError, InvalidInput
+from payymo.phrases import Phrase
+from payymo.web.console.entry import Next, NextQuery, within
+from payymo.web.console.language import list_languages
+from payymo.web.console.pages import Answer, Onward, Sheet, page
+from payymo.web.console.visit import Visit
+from payymo.web.routing import Input
+
+
+class LanguageForm(Input):
+    """The language, and where to go on."""
+
+    language: Annotated[str, Field(max_length=16)]
+    next: Next = ""
+    tenant: Annotated[str, Field(max_length=63)] = ""
+
+
+class LanguageDesk:
+    """Takes down what somebody would rather read."""
+
+    @page("GET", "/language", access="anyone")
+    def show(self, visit: Visit, query: NextQuery) -> Answer:
+        """Show which there are."""
+        return Sheet("language.html", {"next": within(query.next)})
+
+    @page("POST", "/language", access="anyone", refused="show")
+    def set(self, visit: Visit, form: LanguageForm) -> Answer:
+        """Remember it in this browser."""
+        if form.language not in list_languages():
+            raise InvalidInput([FieldError("/language", Phrase("there are no pages in this language"))])
+        visit.after.append(lambda response: visit.cookies.keep_language(response, form.language))
+        return Onward(within(form.next))
