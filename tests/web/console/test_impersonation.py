@@ -69,7 +69,7 @@ def test_the_password_is_asked_for_and_what_was_typed_is_kept(sqlite_house: Hous
 
 SHOWN = [page for page in list_pages() if page.method == "GET" and "<" not in page.path and page.path != "/"]
 SENT = [page for page in list_pages() if page.method == "POST" and page.access == "signed-in"]
-ALLOWED = {"/acting/stop", "/sign-out"}
+ALLOWED = {"/acting/stop", "/language", "/sign-out"}
 
 
 def test_every_page_says_it(sqlite_house: House) -> None:
@@ -88,24 +88,42 @@ def test_every_page_says_it(sqlite_house: House) -> None:
             assert (root.answer.status_code == 403) == (page.is_dangerous or page.path == "/confirm"), page.path
 
 
-@pytest.mark.parametrize("page", SENT, ids=lambda page: page.path)
-def test_no_form_does_anything_but_to_stop(sqlite_house: House, page: Page) -> None:
+def test_no_form_does_anything_but_to_stop(sqlite_house: House) -> None:
     """A form that is sent while they act as somebody is refused before it is read, whatever it is."""
     boss, path = furnish(sqlite_house)
     act(boss, path)
+    for page in SENT:
+        if page.path not in ALLOWED:
+            answer = boss.force(_filled(page))
+            assert answer.status_code == 403, (page.path, answer.text)
+            assert "You act as somebody else" in text_of(answer)
+
+
+@pytest.mark.parametrize("allowed", sorted(ALLOWED))
+def test_the_way_out_is_open(sqlite_house: House, allowed: str) -> None:
+    """Back to oneself, or out altogether."""
+    boss, path = furnish(sqlite_house)
+    act(boss, path)
+    assert boss.force(allowed, language="de").status_code == 303
+
+
+def _filled(page: Page) -> str:
     values = {"name": "x", "kid": "x", "credential_id": "x"}
-    target = re.sub(
-        r"<(?:(\w+):)?(\w+)>", lambda m: str(_NOBODY) if m[1] == "uuid" else values.get(m[2], "x"), page.path
-    )
-    answer = boss.force(target)
-    if page.path in ALLOWED:
-        assert answer.status_code == 303
-    else:
-        assert answer.status_code == 403, answer.text
-        assert "You act as somebody else" in text_of(answer)
+    return re.sub(r"<(?:(\w+):)?(\w+)>", lambda m: str(_NOBODY) if m[1] == "uuid" else values.get(m[2], "x"), page.path)
 
 
 _NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+def test_the_list_of_sessions_says_who_acts(sqlite_house: House) -> None:
+    """In the place of where from: that is where the administrator sits, and no business of who looks at the list."""
+    boss, path = furnish(sqlite_house)
+    act(boss, path)
+    other = Surfer(sqlite_house)
+    sqlite_house.user("second", roles=("tenant-administrator",))
+    other.sign_in("second")
+    other.get("/admin/sessions")
+    assert "alice boss acts as them signed in" in other.text
 
 
 def test_the_person_sees_it_and_ends_it(house: House) -> None:

@@ -57,7 +57,11 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
             acting=services.acting,
             longest_seconds=services.settings.impersonation.seconds,
         ),
-        AdminSessionsDesk(sessions=services.sessions, administration=services.administration),
+        AdminSessionsDesk(
+            sessions=services.sessions,
+            impersonation=services.impersonation,
+            administration=services.administration,
+        ),
         AdminRolesDesk(roles=services.roles),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
         AppearanceDesk(brands=services.brands),

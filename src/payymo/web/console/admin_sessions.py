@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from payymo.sessions.administration import Administration
+from payymo.sessions.impersonation import Impersonation
 from payymo.sessions.service import Sessions
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
@@ -24,8 +25,9 @@ class SessionsQuery(Input):
 class AdminSessionsDesk:
     """Everybody's sessions in one's own tenant."""
 
-    def __init__(self, *, sessions: Sessions, administration: Administration) -> None:
+    def __init__(self, *, sessions: Sessions, impersonation: Impersonation, administration: Administration) -> None:
         self._sessions = sessions
+        self._impersonation = impersonation
         self._administration = administration
 
     @page("GET", SESSIONS, permission="sessions:read", refused="list_sessions")
@@ -34,6 +36,7 @@ class AdminSessionsDesk:
         found = self._sessions.page(visit.tenant_id, after=query.after, count=SESSIONS_A_PAGE)
         facts = {
             "found": found.sessions,
+            "actors": self._impersonation.names_of_actors(visit.tenant_id, [one.session for one in found.sessions]),
             "may_end": visit.may("sessions:write"),
             "may_see_users": visit.may("users:read"),
             "first": SESSIONS if query.after else None,

@@ -29,7 +29,7 @@ class LanguageDesk:
         """Show which there are."""
         return Sheet("language.html", {"next": within(query.next)})
 
-    @page("POST", "/language", access="anyone", refused="show")
+    @page("POST", "/language", access="anyone", is_for_actors=True, refused="show")
     def set(self, visit: Visit, form: LanguageForm) -> Answer:
         """Remember it in this browser."""
         if form.language not in list_languages():
