@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from flask import Request
 from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 
-from payymo.errors import FieldError, InvalidInput, MalformedRequest, PayymoError, UnsupportedMediaType
-from payymo.web.reading import MAX_BODY, Shape, read_octets, validate
+from payymo.errors import FieldError, InvalidInput, MalformedRequest, PayymoError
+from payymo.web.reading import Shape, validate
 
 TOKEN_FIELD: Final = "csrf"  # noqa: S105 - the name of a field
 KEPT_FIELD: Final = "kept"
@@ -33,15 +32,6 @@ class Tried:
     def value(self, name: str, default: str = "") -> str:
         """What was typed into a field."""
         return self.values.get(name, (default,))[0]
-
-
-def read_fields(request: Request) -> MultiDict[str, str]:
-    """What a form has sent. Raises UnsupportedMediaType, PayloadTooLarge, MalformedRequest."""
-    if request.mimetype != "application/x-www-form-urlencoded" or request.content_encoding:
-        raise UnsupportedMediaType("Send this form as browsers do: application/x-www-form-urlencoded.")
-    request.max_form_memory_size = MAX_BODY
-    read_octets()  # all of them, or it is no form: a part of a form would be another one
-    return request.form
 
 
 def read_form(shape: type[Shape], fields: MultiDict[str, str]) -> Shape:

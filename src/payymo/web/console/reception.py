@@ -39,7 +39,7 @@ from payymo.web.console.rendering import Renderer
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import require_own_origin, require_token
 from payymo.web.pacing import SHED
-from payymo.web.reading import MAX_BODY, read_query
+from payymo.web.reading import MAX_BODY, read_fields, read_query
 from payymo.web.routing import Mount
 
 ActorOf = Callable[[Principal, str], Actor]
@@ -135,7 +135,7 @@ class Reception:
             raise Overloaded
         if declared.method == "POST":
             require_own_origin(request)
-            visit.fields = forms.read_fields(request)
+            visit.fields = read_fields(request)
         if declared.access == "anyone":
             visit.caller.name_tenant(visit.fields.get("tenant") or request.args.get("tenant") or None)
         self._mount.spend(visit.caller, declared.limit)
