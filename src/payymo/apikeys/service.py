@@ -81,6 +81,11 @@ class ApiKeys:
         with self._work.reading(tenant_id) as tx:
             return tuple(Listed(*found) for found in store.list_keys(tx, now=int(self._clock())))
 
+    def get(self, tenant_id: uuid.UUID, key_id: uuid.UUID) -> ApiKey:
+        """One of them. Raises NotFound."""
+        with self._work.reading(tenant_id) as tx:
+            return _found(store.find(tx, key_id))
+
     def create(self, tenant_id: uuid.UUID, draft: Draft, *, by: Actor | None, trace: Trace) -> NewKey:
         """A new key, on the word of `by`, who can't give it what they may not do themselves; and its secret.
 
@@ -115,9 +120,7 @@ class ApiKeys:
         """
         with self._work(tenant_id) as tx:
             authority_of(by, tx)
-            key = store.lock(tx, key_id)
-            if key is None:
-                raise NotFound("There is no such API key.")
+            key = _found(store.lock(tx, key_id))
             if key.revoked_at is None:
                 now = int(self._clock())
                 store.end(tx, key_id, now=now)
@@ -191,3 +194,9 @@ class ApiKeys:
         with self._work.reading(tenant_id) as tx:
             key = store.find(tx, key_id)
         return () if key is None or key.state(self._clock()) != "active" else key.permissions
+
+
+def _found(key: ApiKey | None) -> ApiKey:
+    if key is None:
+        raise NotFound("There is no such API key.")
+    return key

@@ -5,6 +5,7 @@ from typing import Final
 
 from payymo.limits.model import TIERS, Tier, parse_limits
 from payymo.services import Services
+from payymo.web.console.admin_api_keys import AdminApiKeysDesk
 from payymo.web.console.admin_roles import AdminRolesDesk
 from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
 from payymo.web.console.admin_user import AdminUserDesk
@@ -16,6 +17,7 @@ ADMIN_DESKS: Final[tuple[type, ...]] = (
     AdminUserDesk,
     ImpersonationDesk,
     AdminRolesDesk,
+    AdminApiKeysDesk,
     AdminSecurityDesk,
 )
 
@@ -57,6 +59,12 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
             longest_seconds=services.settings.impersonation.seconds,
         ),
         AdminRolesDesk(roles=services.roles),
+        AdminApiKeysDesk(
+            keys=services.api_keys,
+            roles=services.roles,
+            clock=services.clock,
+            token_endpoint=f"{services.settings.issuer.rstrip('/')}/api/auth/token",
+        ),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
     )
 

@@ -42,6 +42,7 @@ ADMINISTRATION: Final = Area(
     (
         Section("/admin/users", "Users", "users:read"),
         Section("/admin/roles", "Roles", "roles:read"),
+        Section("/admin/api-keys", "API keys", "apikeys:read"),
         Section("/admin/security", "Security", "policies:read"),
         Section("/admin/audit", "Audit log", "audit:read"),
     ),

@@ -36,6 +36,7 @@ NOTICES: Final[Mapping[str, str]] = {
     "user-erased": "The user is erased.",
     "user-erased-soon": "The account is gone. What is personal in its long history goes within a minute or so.",
     "role-removed": "The role is removed.",
+    "api-key-revoked": "The API key is refused from now on, and so is every token that it was exchanged for.",
     "policy-default": "The service's policy holds again.",
     "tenant-created": "The tenant is created.",
     "tenant-suspended": "The tenant is suspended. Its sessions have ended.",

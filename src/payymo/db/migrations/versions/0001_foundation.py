@@ -137,6 +137,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "api_keys",
         "audit_destinations",
         *reversed((*AUDIT, *KEEPING, *WEBHOOKS)),
         "mail_senders",
