@@ -1,4 +1,4 @@
-"""`payymo api-key`: what a tenant's own programs prove themselves with."""
+"""`payymo apikey`: what a tenant's own programs prove themselves with."""
 
 import uuid
 
@@ -11,7 +11,7 @@ from payymo.cli.output import show, show_all
 COLUMNS = ("name", "state", "permissions", "created_by", "created_at", "expires_at", "last_used_at", "id")
 
 
-@click.group(name="api-key")
+@click.group(name="apikey")
 def api_key() -> None:
     """Manage the API keys of a tenant's own programs."""
 
