@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from payymo.apikeys.service import ApiKeys
 from payymo.audit.log import PAYLOADS, AuditLog
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
@@ -205,9 +206,15 @@ def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, 
         limit_usage=keeping.usage,
         limit_overrides=keeping.overrides,
         minter=owners.minter,
+        api_keys=_api_keys(ground, owners),
         verifier=access_verifier(owners.minter.policy, owners.ring, ground.clock, cache_size=TOKEN_CACHE),
         health=Monitor(_checks(ground, owners, accounts, trail.sequencer), ground.clock, ground.log),
     )
+
+
+def _api_keys(ground: Ground, owners: Owners) -> ApiKeys:
+    parts = (ground.work, ground.clock, ground.entropy)
+    return ApiKeys(*parts, minter=owners.minter, feed=owners.feed, audit=ground.audit)
 
 
 def _user_import(ground: Ground, owners: Owners) -> UserImport:

@@ -222,3 +222,31 @@ class MailOff(PayymoError):
 
     code = "mail_off"
     default_detail = "This service sends no mail. Ask an administrator."
+
+
+class KeysNotAllowed(PayymoError):
+    """The token is an API key's, and the route is for people."""
+
+    code = "keys_not_allowed"
+    default_detail = "This is for people. An API key's token is good at your own services."
+
+
+class InvalidClient(PayymoError):
+    """Who asks for a token has not proven themselves (RFC 6749 §5.2). One sentence for every reason."""
+
+    code = "invalid_client"
+    default_detail = "The API key is not valid. Send its id as user and its secret as password (HTTP Basic)."
+
+
+class UnsupportedGrantType(PayymoError):
+    """Tokens are not given for this (RFC 6749 §5.2)."""
+
+    code = "unsupported_grant_type"
+    default_detail = "Send grant_type=client_credentials: no other one is known here."
+
+
+class InvalidScope(PayymoError):
+    """More is asked for than the API key may do, or something that is no permission (RFC 6749 §5.2)."""
+
+    code = "invalid_scope"
+    default_detail = "The API key does not have every permission in scope."

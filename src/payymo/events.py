@@ -162,6 +162,16 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "webhook.redelivered": _recorded("an event is sent again by hand, taken or not", "webhook", "new.event"),
     "webhook.delayed": _logged("an event was not taken and is tried again", "webhook", "version", "reason"),
     "webhook.given-up": _logged("it is not", "webhook", "version", "reason"),
+    "apikey.created": _recorded(
+        "what a tenant's own program proves itself with", "apikey", "new.name", "new.permissions", "new.expires_at"
+    ),
+    "apikey.revoked": _recorded("it is refused, and every token that was made with it", "apikey", "old.name"),
+    "apikey.exchange": _recorded(
+        "an access token was asked for with it; refused: wrong-secret, expired, revoked, inactive-tenant, "
+        "another-tenant, scope",
+        "apikey",
+        "reason",
+    ),
     "user.exported": _recorded(
         "everything that is stored of a user was handed out: by-user, by-administrator", USER, "reason"
     ),
@@ -181,6 +191,7 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "permission.required": _recorded(
         "somebody lacked a permission: reason; of a service credential it is only logged", USER, "reason"
     ),
+    "request.invalid_client": _logged("an API key was refused", "reason"),
     "request.invalid_token": _logged("a token was refused", "reason"),
     "request.too_many_requests": _logged("a limit was reached", "reason"),
     "request.overloaded": _logged("there was too much to do", "reason"),

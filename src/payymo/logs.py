@@ -67,6 +67,8 @@ class Event:
     """The kind of a message."""
     webhook: uuid.UUID | None = field(default=None, kw_only=True)
     """An endpoint."""
+    apikey: uuid.UUID | None = field(default=None, kw_only=True)
+    """The public identifier of an API key."""
     version: int | None = field(default=None, kw_only=True)
     count: int | None = field(default=None, kw_only=True)
     """Of how many."""
@@ -89,7 +91,7 @@ class Event:
 
 NAMED: Final = (
     *("tenant_id", "user_id", "session_id", "role", "kid", "secret", "certificate", "service", "mail", "version"),
-    *("webhook", "count", "reason"),
+    *("webhook", "apikey", "count", "reason"),
 )
 
 

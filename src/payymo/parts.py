@@ -113,7 +113,7 @@ def owners_of(ground: Ground) -> Owners:
     ring = KeyRing(
         work, keeper, clock, keys, feed=feed, reports=_reports(guards, keys.calendar.jwks_max_age), audit=audit
     )
-    revocations = Revocations(work, clock, feed, access_ttl_seconds=access_ttl, audit=audit)
+    revocations = Revocations(work, clock, feed, audit=audit)
     roles = Roles(work, clock, revokes=revocations, audit=audit)
     names = ("payymo", urlsplit(settings.issuer).hostname or "")
     policies = PasswordPolicies(work, default=password_policy(settings), words=names, audit=audit)

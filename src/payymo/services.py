@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from payymo.apikeys.service import ApiKeys
 from payymo.attempts.service import Attempts
 from payymo.audit.checkpoints import Checkpoints
 from payymo.audit.delivery import Delivery
@@ -131,6 +132,7 @@ class Services:
     limit_usage: Usage
     limit_overrides: Overrides
     minter: TokenMinter
+    api_keys: ApiKeys
     verifier: Verifier[Claims]
     health: Monitor
 

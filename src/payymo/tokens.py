@@ -18,7 +18,7 @@ ACCESS_TYPE = "at+jwt"
 REFRESH_TYPE = "rt+jwt"
 EVENT_TYPE = "secevent+jwt"
 CLIENT_ID = "first-party"
-"""RFC 9068 §2.2 asks for a client; Payymo's own login is the only one so far."""
+"""RFC 9068 §2.2 asks for a client: this is Payymo's own login. The others are API keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Subject:
     """The number in the revocation feed up to which roles and permissions know of every change."""
     actor_id: uuid.UUID | None = None
     """Who acts as them."""
+    client_id: str = CLIENT_ID
+    """Who asked for the token. Of an API key's the subject itself (RFC 9068 §2.2): nobody stands behind it."""
 
 
 class TokenMinter:
@@ -68,7 +70,7 @@ class TokenMinter:
             "nbf": issued_at,
             "iat": issued_at,
             "jti": str(self._entropy.uuid()),
-            "client_id": CLIENT_ID,
+            "client_id": subject.client_id,
             "sid": str(subject.session_id),
             "tenant_id": str(subject.tenant_id),
             "permissions": subject.permissions,

@@ -45,6 +45,8 @@ SERVICE = {
     ("POST", "/api/auth/token/verify"): "introspection",
 }
 """What a service credential has to be good for, where one has to or may be brought."""
+CLIENT = [("POST", "/api/auth/token")]
+"""Where an API key is exchanged. The route looks at it, and counts, by itself."""
 BEARER = [route for route in ROUTES if route.authentication == "bearer"]
 ADMIN = [route for route in ROUTES if route.path.startswith("/api/admin/")]
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -78,7 +80,8 @@ def test_every_route_is_limited_but_for_a_short_list() -> None:
 def test_every_route_asks_for_a_token_but_for_a_short_list() -> None:
     """A route that anybody may call is a decision that stands in this file."""
     assert {(route.method, route.path) for route in ROUTES if route.authentication is None} == OPEN
-    assert {route.authentication for route in ROUTES} <= {"bearer", "service", None}
+    assert {route.authentication for route in ROUTES} <= {"bearer", "service", "client", None}
+    assert [(route.method, route.path) for route in ROUTES if route.authentication == "client"] == CLIENT
 
 
 def test_every_route_for_services_names_a_scope_and_their_limit() -> None:

@@ -209,6 +209,7 @@ TAKEN: dict[str, Any] = {
 
 PLATFORM = (
     {
+        ("payymo.apikeys.store", "_FIND_ANYWHERE"),
         ("payymo.webhooks.store", "_PRUNE_SECRETS"),
         *(
             ("payymo.webhooks.progress", name)

@@ -149,3 +149,19 @@ def test_public_names_are_there() -> None:
         "permits",
     }
     assert all(hasattr(payymo_guard, name) for name in payymo_guard.__all__)
+
+
+def test_a_program_is_told_from_a_person_and_revoked_as_a_whole() -> None:
+    """RFC 9068 §2.2: client and subject are one; ending its session ends whatever its key was exchanged for."""
+    forged = FakeIssuer()
+    guard = forged.guard()
+    person, tokens = guard.verify(forged.mint()), [forged.mint_service("job", permissions=("a:b",)) for _ in range(2)]
+    assert not person.is_service
+    for token in tokens:
+        claims = guard.verify(token)
+        assert (claims.is_service, claims.sub, claims.permissions) == (True, "job", ("a:b",))
+    forged.revoke_session("job")
+    for token in tokens:
+        with pytest.raises(Refused, match="token_revoked"):
+            guard.verify(token)
+    guard.verify(forged.mint())

@@ -83,6 +83,8 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
     acme = root.post("/api/admin/tenants", {"slug": "acme", "name": "Acme"}).get_json()["data"]["id"]
     told = {"url": "https://127.0.0.1:1/hooks", "events": ["user."]}
     hook = "/api/admin/webhooks/" + root.post("/api/admin/webhooks", told).get_json()["data"]["webhook"]["id"]
+    draft = {"name": "nightly", "permissions": ["invoices:read"]}
+    key = "/api/admin/api-keys/" + root.post("/api/admin/api-keys", draft).get_json()["data"]["id"]
     acts: dict[tuple[str, str], tuple[str, object, str]] = {
         ("POST", "/api/admin/users"): ("/api/admin/users", new_user, "user.created"),
         ("DELETE", "/api/admin/users/<uuid:user_id>/sessions/<uuid:session_id>"): (
@@ -130,6 +132,8 @@ def test_every_change_by_an_administrator_is_logged_with_who_made_it(house: Hous
         ("PATCH", "/api/admin/webhooks/<uuid:webhook_id>"): (hook, {"description": "of Acme"}, "webhook.changed"),
         ("POST", "/api/admin/webhooks/<uuid:webhook_id>/secret"): (f"{hook}/secret", {}, "webhook.secret-rotated"),
         ("DELETE", "/api/admin/webhooks/<uuid:webhook_id>"): (hook, None, "webhook.deleted"),
+        ("POST", "/api/admin/api-keys"): ("/api/admin/api-keys", {**draft, "name": "hourly"}, "apikey.created"),
+        ("DELETE", "/api/admin/api-keys/<uuid:api_key_id>"): (key, None, "apikey.revoked"),
         ("DELETE", "/api/admin/users/<uuid:user_id>"): (user, None, "user.erased"),
     }
     sending = {  # they need a receiver: tests/webhooks/test_service

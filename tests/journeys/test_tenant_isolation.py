@@ -73,6 +73,7 @@ def known_of(side: Side) -> dict[str, str]:
         "tenant_id": str(side.tenant.id),
         "name": side.role,
         "webhook_id": str(side.webhook_id),
+        "api_key_id": str(side.api_key_id),
         "event_id": str(side.event_id),
     }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from payymo.apikeys.model import Draft as KeyDraft
 from payymo.attempts.model import GuessingPolicy, Origin
 from payymo.attempts.service import Attempts
 from payymo.db.schema import tenant_limits
@@ -34,6 +35,7 @@ class Side:
     webhook_id: uuid.UUID
     event_id: uuid.UUID
     """An event on record that the endpoint has not taken."""
+    api_key_id: uuid.UUID
 
 
 def build_sides(house: House) -> tuple[Side, Side]:
@@ -78,7 +80,9 @@ def _side(house: House, slug: str) -> Side:
     house.services.retention.set(tenant.id, 400 if slug == "a" else 500, trace=Trace())
     with house.by_hand(tenant.id) as tx:
         services.erasing.begin(tx, services.entropy.uuid())
-    return Side(tenant, boss, boss_user.id, alice, alice_user.id, session.id, role, *_webhook(house, tenant))
+    key = services.api_keys.create(tenant.id, KeyDraft("nightly", ("invoices:read",)), by=None, trace=Trace()).key
+    people = (boss, boss_user.id, alice, alice_user.id, session.id)
+    return Side(tenant, *people, role, *_webhook(house, tenant), key.id)
 
 
 def logo_of(slug: str) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
+from payymo.apikeys.model import Draft as KeyDraft
 from payymo.db import schema
 from payymo.logs import Trace
 from payymo.web.headers import HEADERS
@@ -44,6 +45,7 @@ class Scene:
     event_id: str
     credential: str
     webhook_id: str
+    api_key_id: str
 
     def path(self, route: Route) -> str:
         """The path of a route, with identifiers of things that exist."""
@@ -54,6 +56,7 @@ class Scene:
             "event_id": self.event_id,
             "name": "auditor",
             "webhook_id": self.webhook_id,
+            "api_key_id": self.api_key_id,
         }
         return re.sub(r"<\w+:(\w+)>", lambda match: values[match[1]], route.path)
 
@@ -85,6 +88,7 @@ class Scene:
             "BrandBody": {"name": "Acme", "accent": "#0b5d63"},
             "NewWebhookBody": {"url": WEBHOOK_URL, "events": ["session."], "description": "new"},
             "ChangeWebhookBody": {"description": "changed"},
+            "NewApiKeyBody": {"name": "nightly", "permissions": ["invoices:read"]},
             "RotateSecretBody": {"overlap_seconds": 0},
             "PollBody": {"maxEvents": 1, "returnImmediately": True},
             "ImpersonateBody": {"why": "ticket 4711", "current_password": PASSWORD},
@@ -127,7 +131,10 @@ def set_scene(house: House) -> Scene:
     endpoint, _ = house.services.webhooks.create(house.default.id, draft, by=None, trace=Trace())
     event_id = str(house.event_on_record(house.default.id))
     tenant_id = str(house.tenant("second").id)
-    return Scene(house, admin, str(victim.id), tenant_id, event_id, credential, str(endpoint.id))
+    key = house.services.api_keys.create(
+        house.default.id, KeyDraft("scene", ("invoices:read",)), by=None, trace=Trace()
+    ).key
+    return Scene(house, admin, str(victim.id), tenant_id, event_id, credential, str(endpoint.id), str(key.id))
 
 
 def contents(house: House) -> dict[str, list[str]]:

@@ -294,7 +294,7 @@ def test_default_tier_covers_every_route_that_names_it(sqlite_database: Database
         if route.limit == "default":
             path = route.path.replace("<uuid:", "").replace("<string:", "").replace(">", "")
             path = path.replace("user_id", NOBODY).replace("session_id", NOBODY).replace("tenant_id", NOBODY)
-            path = path.replace("event_id", NOBODY).replace("webhook_id", NOBODY)
+            path = path.replace("event_id", NOBODY).replace("webhook_id", NOBODY).replace("api_key_id", NOBODY)
             assert_limited(client.call(route.method, path))
     house.close()
 

@@ -544,7 +544,7 @@ def test_strange_bearer_tokens_are_401(scene: Scene, value: str) -> None:
     """CVE-2025-30204, CVE-2025-61920: a token of any size and shape costs nothing but its refusal, on every route."""
     before = contents(scene.house)
     for route in ROUTES:
-        if route.authentication is not None:
+        if route.authentication in {"bearer", "service"}:
             body = b"" if route.body is None else scene.body(route)
             response = scene.send(route, body, headers={"Authorization": value})
             assert not faults_of(response, 401), (label(route), faults_of(response, 401))

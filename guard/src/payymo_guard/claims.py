@@ -81,6 +81,14 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
         """Who acts as the subject; None: the subject themselves."""
         return None if isinstance(self.act, msgspec.UnsetType) else self.act.sub
 
+    @property
+    def is_service(self) -> bool:
+        """Whether a program asks for itself, by an API key: the client is the subject (RFC 9068 §2.2).
+
+        `sub` is the key's identifier then, and never that of a user.
+        """
+        return self.client_id == self.sub
+
     def allows(self, permission: str) -> bool:
         """Whether the permissions cover `permission`, a concrete "resource:action"."""
         return permits(self.permissions, permission)

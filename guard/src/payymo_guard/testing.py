@@ -214,6 +214,24 @@ class FakeIssuer:
             )
         )
 
+    def mint_service(
+        self,
+        key_id: str = "service-1",
+        *,
+        tenant_id: str = "tenant-1",
+        permissions: tuple[str, ...] = (),
+        ttl_seconds: int = 900,
+    ) -> str:
+        """Return a valid access token as an API key gets one: `revoke_session(key_id)` revokes it with the key."""
+        claims = self.claims(
+            subject=key_id,
+            tenant_id=tenant_id,
+            permissions=permissions,
+            ttl_seconds=ttl_seconds,
+            session_id=key_id,
+        )
+        return self.sign(claims | {"client_id": key_id})
+
     def sign(
         self,
         payload: Mapping[str, object] | bytes,

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 COMMANDS: Final = {
+    "apikey": "payymo.cli.api_key:api_key",
     "audit": "payymo.cli.audit:audit",
     "certificate": "payymo.cli.certificate:certificate",
     "config": "payymo.cli.config:config",

@@ -70,9 +70,10 @@ def revoke(*, text: str, yes: bool, as_json: bool) -> None:
             raise InvalidToken(refused.detail) from None
         ask("Refuse this token from now on?", yes=yes)
         tenant_id, user_id, token_id = (uuid.UUID(found) for found in (claims.tenant_id, claims.sub, claims.jti))
+        whose = None if claims.is_service else user_id
         opened.feed.revoke_token(
             tenant_id,
-            user_id,
+            whose,
             token_id=token_id,
             expires_at=claims.exp,
             reason="ended-by-administrator",

@@ -464,6 +464,36 @@ followers = sa.Table(
 """Who follows the feed of revocations, and which keys they said they hold."""
 sa.Index("ix_followers_last_seen_at", followers.c.last_seen_at)
 
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _tenant_column(),
+    sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("digest", sa.LargeBinary(), nullable=False),
+    sa.Column("permissions", sa.JSON(), nullable=False),
+    # Who made it; NULL: the operator. No reference: a key outlives whoever made it.
+    sa.Column("created_by", sa.Uuid()),
+    sa.Column("created_at", sa.BigInteger(), nullable=False),
+    sa.Column("expires_at", sa.BigInteger(), nullable=False),
+    sa.Column("revoked_at", sa.BigInteger()),
+    sa.Column("last_used_at", sa.BigInteger()),
+    sa.Column("last_used_address", sa.String(45)),
+    # No token of it lives longer: so long its end has to be remembered.
+    sa.Column("access_expires_at", sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint("tenant_id", "id"),
+)
+"""What a tenant's own programs prove themselves with. Those that were revoked stay, for the record."""
+_living = sa.text("revoked_at is null")
+sa.Index(
+    "uq_api_keys_one_living",
+    api_keys.c.tenant_id,
+    api_keys.c.name,
+    unique=True,
+    postgresql_where=_living,
+    sqlite_where=_living,
+)
+
 one_time_links = sa.Table(
     "one_time_links",
     metadata,

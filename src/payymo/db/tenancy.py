@@ -36,6 +36,7 @@ ALLOWED: Final[dict[sa.Table, frozenset[Act]]] = dict.fromkeys(schema.TENANT_TAB
     schema.audit_checkpoints: frozenset[Act]({"SELECT"}),
     schema.audit_retention: frozenset[Act]({"SELECT"}),
     schema.audit_erasures: frozenset[Act]({"SELECT", "INSERT"}),
+    schema.api_keys: frozenset[Act]({"SELECT", "INSERT", "UPDATE"}),
 }
 """What tenant work may do to which table. A test holds it to what PostgreSQL grants the runtime role."""
 

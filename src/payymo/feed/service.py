@@ -69,14 +69,17 @@ class Feed:
     def revoke_token(
         self,
         tenant_id: uuid.UUID,
-        user_id: uuid.UUID,
+        user_id: uuid.UUID | None,
         *,
         token_id: uuid.UUID,
         expires_at: int,
         reason: str,
         trace: Trace,
     ) -> None:
-        """Refuse one access token from now on; its session goes on. Revoking twice succeeds."""
+        """Refuse one access token from now on; its session goes on. Revoking twice succeeds.
+
+        `user_id`: None of an API key's.
+        """
         with self._work(tenant_id) as tx:
             if not store.lock_is_revoked(tx, token_id):
                 self.add(tx, "token", [Subject(token_id, user_id, expires_at)], reason=reason)
@@ -95,10 +98,10 @@ class Feed:
         Whether somebody has a token is not asked: one may be on its way. More than `MANY_HOLDERS` stand for everybody.
         """
         if len(holders) > MANY_HOLDERS and tx.tenant_id is not None:
-            everybody = Subject(tx.tenant_id, None, self._live_until(tx))
+            everybody = Subject(tx.tenant_id, None, self.live_until(tx))
             self.add(tx, "permissions", [everybody], reason="role-changed")
         elif holders:
-            until = self._live_until(tx, of_users=holders)
+            until = self.live_until(tx, of_users=holders)
             subjects = [Subject(user_id, user_id, until) for user_id in holders]
             self.add(tx, "permissions", subjects, reason="role-changed")
 
@@ -109,11 +112,11 @@ class Feed:
     def tenant_deleted(self, tx: Transaction, tenant_id: uuid.UUID) -> None:
         """Platform step: tokens of the tenant are refused, also when its own entries are gone."""
         with tx.within(tenant_id) as own:
-            until = self._live_until(own)
+            until = self.live_until(own)
         self._add_for_service(tx, "tenant", str(tenant_id), until)
 
-    def _live_until(self, tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = None) -> int:
-        """As long as a token lives that is on its way, or one from before lifetimes were shortened."""
+    def live_until(self, tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = None) -> int:
+        """Step: as long as a token lives that is on its way, or one from before lifetimes were shortened."""
         return max(int(self._clock()) + self._ttl, store.find_live_until(tx, of_users=of_users))
 
     def _add_for_service(self, tx: Transaction, kind: Kind, subject: str, live_until: int) -> None:

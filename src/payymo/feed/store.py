@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from payymo.db.schema import TENANT, revocation_counter, service_revocations, sessions, tenants
+from payymo.db.schema import TENANT, api_keys, revocation_counter, service_revocations, sessions, tenants
 from payymo.db.schema import token_revocations as r
 from payymo.db.work import Transaction
 from payymo.feed.model import MARGIN_SECONDS, Cursor, Entry, Kind, Subject
@@ -66,6 +66,7 @@ IS_REFUSED_ELSEWHERE: Final = _is_refused()
 """The same for who goes by the permissions that the token names: also whether they have changed."""
 
 _LIVE_UNTIL = sa.select(sa.func.max(sessions.c.access_expires_at)).where(sessions.c.tenant_id == TENANT)
+_KEYS_LIVE_UNTIL = sa.select(sa.func.max(api_keys.c.access_expires_at)).where(api_keys.c.tenant_id == TENANT)
 _LIVE_UNTIL_OF = _LIVE_UNTIL.where(sessions.c.user_id.in_(sa.bindparam("of_users", expanding=True)))
 
 _SUBJECT = sa.cast(r.c.subject_id, sa.String()).label("subject")
@@ -158,7 +159,7 @@ def find_live_until(tx: Transaction, *, of_users: Sequence[uuid.UUID] | None = N
     Lifetimes may have been longer when it was issued.
     """
     if of_users is None:
-        return tx.execute(_LIVE_UNTIL).scalar() or 0
+        return max(tx.execute(statement).scalar() or 0 for statement in (_LIVE_UNTIL, _KEYS_LIVE_UNTIL))
     return tx.execute(_LIVE_UNTIL_OF, {"of_users": of_users}).scalar() or 0
 
 

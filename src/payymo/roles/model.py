@@ -5,7 +5,7 @@ so no role that a tenant makes can name them: only the built-in platform adminis
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ READ_ONLY: Final = "read-only"
 BUILT_IN: Final = {
     PLATFORM_ADMINISTRATOR: ("*:*",),
     TENANT_ADMINISTRATOR: (
-        *("account:*", "users:*", "roles:*", "sessions:*", "policies:*", "webhooks:*", "audit:read"),
+        *("account:*", "users:*", "roles:*", "sessions:*", "policies:*", "webhooks:*", "apikeys:*", "audit:read"),
     ),
     MEMBER: ("account:*",),
     READ_ONLY: ("account:read",),
@@ -51,18 +51,30 @@ def new_role(name: str, permissions: Iterable[str]) -> Role:
     problems = []
     if not is_role_name(name) or name in BUILT_IN:
         problems.append(FieldError("/name", "2 to 50 of a-z, 0-9 and -, not the name of a built-in role"))
-    if not 1 <= len(wanted) <= 100:
-        problems.append(FieldError("/permissions", "1 to 100 permissions"))
-    for permission in wanted:
-        if not _PERMISSION.fullmatch(permission):
-            problems.append(FieldError("/permissions", "write permissions as resource:action, such as invoices:read"))
-        elif permission.split(":")[0] in PLATFORM_RESOURCES:
-            problems.append(
-                FieldError("/permissions", "a tenant's role can't reach across tenants (tenants:…, platform:…, *:…)")
-            )
+    problems += problems_of(wanted, what="a tenant's role", at_most=100)
     if problems:
         raise InvalidInput(problems)
     return Role(name, wanted)
+
+
+def is_permission(text: str) -> bool:
+    """Whether this is written as permissions are, wildcards included."""
+    return _PERMISSION.fullmatch(text) is not None
+
+
+def problems_of(wanted: Sequence[str], *, what: str, at_most: int) -> list[FieldError]:
+    """What is wrong with permissions for something of a tenant's: too many, badly written, across tenants."""
+    problems = []
+    if not 1 <= len(wanted) <= at_most:
+        problems.append(FieldError("/permissions", f"1 to {at_most} permissions"))
+    for permission in wanted:
+        if not is_permission(permission):
+            problems.append(FieldError("/permissions", "write permissions as resource:action, such as invoices:read"))
+        elif permission.split(":")[0] in PLATFORM_RESOURCES:
+            problems.append(
+                FieldError("/permissions", f"{what} can't reach across tenants (tenants:…, platform:…, *:…)")
+            )
+    return problems
 
 
 def common(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:

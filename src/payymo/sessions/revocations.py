@@ -17,11 +17,10 @@ from payymo.sessions.model import Ended, Reason
 class Revocations:
     """Ends sessions and has it remembered for as long as one of their access tokens could live."""
 
-    def __init__(self, work: Work, clock: Clock, feed: Feed, *, access_ttl_seconds: int, audit: AuditLog) -> None:
+    def __init__(self, work: Work, clock: Clock, feed: Feed, *, audit: AuditLog) -> None:
         self._work = work
         self._clock = clock
         self._feed = feed
-        self._ttl = access_ttl_seconds
         self._audit = audit
 
     def end_one(
@@ -101,9 +100,8 @@ class Revocations:
 
         One mark says it of all, also when there was none: a login may be under way, and its token with it.
         """
-        now = int(self._clock())
-        until = max(now + self._ttl, store.find_live_until(tx))
-        ended = store.end_all(tx, now=now, reason=reason)
+        until = self._feed.live_until(tx)
+        ended = store.end_all(tx, now=int(self._clock()), reason=reason)
         if tx.tenant_id is not None:
             self._feed.add(tx, "tenant", [Subject(tx.tenant_id, None, until)], reason=reason)
         return ended

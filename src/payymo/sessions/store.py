@@ -136,7 +136,6 @@ _END_ACTED_AROUND = _ending(_IS_ACTED, sa.or_(s.c.actor_user_id.in_(_OF_THESE), 
     *_RETURNING
 )
 _END_ALL_ACTED = _ending(_IS_ACTED).returning(*_RETURNING)
-_LIVE_UNTIL = sa.select(sa.func.max(s.c.access_expires_at)).where(_OWN, s.c.ended_at.is_(None))
 
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 
@@ -279,12 +278,6 @@ def list_facts(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
 def end_all(tx: Transaction, *, now: int, reason: Reason) -> int:
     """End every session of the tenant. Answers how many were still running."""
     return tx.execute(_END_ALL, {"moment": now, "why": reason}).rowcount
-
-
-def find_live_until(tx: Transaction) -> int:
-    """Until when an access token of a session of the tenant may live; 0 when none is running."""
-    until: int = tx.execute(_LIVE_UNTIL).scalar() or 0
-    return until
 
 
 def find_tenant_status(tx: Transaction) -> str | None:

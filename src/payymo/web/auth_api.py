@@ -166,6 +166,8 @@ class AuthApi:
             tenant_id=claims.tenant_id,
             session_id=claims.sid,
             token_id=claims.jti,
+            client_id=claims.client_id,
+            is_service=claims.is_service,
             permissions=list(claims.permissions),
             roles=list(claims.roles),
             issued_at=claims.iat,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from flask import Request
 
-from payymo.errors import InsufficientScope, InvalidToken, MissingToken, TenantUnknown
+from payymo.errors import InsufficientScope, InvalidToken, KeysNotAllowed, MissingToken, TenantUnknown
 from payymo.feed.model import Bearer
 from payymo.feed.service import Feed
 from payymo.guards.model import Scope, ServiceCredential
@@ -35,7 +35,7 @@ NEWS = "payymo.news"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The user behind a valid access token, or behind the cookie of a browser.
+    """The user behind a valid access token, or behind the cookie of a browser; in a host application, an API key, too.
 
     `permissions`: what the token says; of a browser, what they hold now. `claims`: None of a browser.
     """
@@ -47,6 +47,11 @@ class Principal:
     claims: Claims | None = None
     actor_id: uuid.UUID | None = None
     """The administrator who acts as this user; None: it is the user."""
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is an API key, and nobody of `user_id` and `session_id`: they name the key."""
+        return self.claims is not None and self.claims.is_service
 
 
 @dataclass(slots=True)
@@ -112,8 +117,10 @@ class Caller:
     def trace(self) -> Trace:
         """For the log. Whoever acts as somebody else has done it, and not who they act as."""
         user = self.user
-        if user is None or user.actor_id is None:
-            return Trace(self.request_id, self.address, user.user_id if user else None)
+        if user is None or user.is_service:
+            return Trace(self.request_id, self.address)
+        if user.actor_id is None:
+            return Trace(self.request_id, self.address, user.user_id)
         return Trace(self.request_id, self.address, user.actor_id, on_behalf_of=user.user_id)
 
     @property
@@ -180,8 +187,11 @@ class Gate:
         """The caller behind a request, not authenticated."""
         return Caller(request, name_request, self._tenants, self._trusted)
 
-    def authenticate(self, caller: Caller) -> Principal:
-        """The user behind the bearer token (RFC 6750 §2.1). Raises MissingToken, InvalidToken."""
+    def authenticate(self, caller: Caller, *, takes_keys: bool = False) -> Principal:
+        """The user behind the bearer token (RFC 6750 §2.1); with `takes_keys` an API key, too.
+
+        Raises MissingToken, InvalidToken, KeysNotAllowed.
+        """
         header = caller.request.headers.get("Authorization")
         if header is None:
             raise MissingToken
@@ -189,6 +199,8 @@ class Gate:
         if scheme.lower() != "bearer":
             raise MissingToken
         claims, bearer = self.check(token, named_tenant_id=caller.named_tenant_id)
+        if claims.is_service and not takes_keys:
+            raise KeysNotAllowed
         try:
             actor_id = None if claims.actor is None else uuid.UUID(claims.actor)
         except ValueError:

@@ -66,6 +66,7 @@ class DiscoveryApi:
             "access_token_signing_alg_values_supported": self._ring.algorithms(),
             "access_token_ttl_seconds": self._policy.access_ttl_seconds,
             "login_endpoint": f"{issuer}/api/auth/login",
+            "token_endpoint": f"{issuer}/api/auth/token",
             "refresh_endpoint": f"{issuer}/api/auth/refresh",
             "logout_endpoint": f"{issuer}/api/auth/logout",
             "verify_endpoint": f"{issuer}/api/auth/token/verify",

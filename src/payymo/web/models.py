@@ -172,13 +172,18 @@ class ActorInfo(Output):
 
 
 class TokenInfo(Output):
-    """What an access token says, verified just now. Times are whole seconds since 1970."""
+    """What an access token says, verified just now. Times are whole seconds since 1970.
+
+    `is_service`: it is an API key's, and no user's; `user_id`, `session_id` and `client_id` are the key then.
+    """
 
     active: Literal[True] = True
     user_id: str
     tenant_id: str
     session_id: str
     token_id: str
+    client_id: str
+    is_service: bool
     permissions: list[str]
     roles: list[str]
     issued_at: int

@@ -8,6 +8,7 @@ from payymo.services import Services
 from payymo.sessions.actor import Administrator
 from payymo.web.account_api import AccountApi
 from payymo.web.admin_api import RolesApi, TenantsApi, UsersApi
+from payymo.web.api_key_api import ApiKeysApi, TokenApi
 from payymo.web.audit_api import ActivityApi, AuditApi, PlatformAuditApi
 from payymo.web.auth_api import AuthApi
 from payymo.web.brand_api import BrandApi
@@ -45,6 +46,8 @@ def mount_services(
 
     def is_granted(principal: Principal, permission: str) -> bool:
         """Now; where somebody acts as the user, to both of them."""
+        if principal.is_service:
+            return permits(services.api_keys.permissions_of(principal.tenant_id, principal.user_id), permission)
         both = {principal.user_id, principal.actor_id or principal.user_id}
         with services.work.reading(principal.tenant_id) as tx:
             return all(permits(services.roles.grants_of(tx, one).permissions, permission) for one in both)
@@ -110,6 +113,8 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         PolicyApi(policies=services.password_policies),
         BrandApi(brands=services.brands),
         WebhookApi(webhooks=services.webhooks),
+        ApiKeysApi(keys=services.api_keys, clock=services.clock),
+        TokenApi(keys=services.api_keys, limiter=services.limiter),
         TenantsApi(tenants=services.tenants, administration=services.administration),
         AuditApi(reader=services.audit_reader, checkpoints=services.checkpoints),
         PlatformAuditApi(reader=services.audit_reader, checkpoints=services.checkpoints),
@@ -148,6 +153,8 @@ def list_routes() -> tuple[Route, ...]:
             PolicyApi,
             BrandApi,
             WebhookApi,
+            ApiKeysApi,
+            TokenApi,
             TenantsApi,
             AuditApi,
             PlatformAuditApi,

@@ -48,6 +48,7 @@ SCHEMES: Final = {
         "bearerFormat": "payymo_…",
         "description": "A service credential. From networks that the operator has opened, none is needed.",
     },
+    "client": {"type": "http", "scheme": "basic", "description": "An API key: its id, and its secret (RFC 6749 §4.4)."},
 }
 """By the names that routes declare."""
 _OF_STATUS: Final = {
@@ -65,7 +66,9 @@ def _headers(*names: str) -> dict[str, Any]:
 def describe(routes: Iterable[Route]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of these routes."""
     routes = sorted(routes, key=lambda found: (found.path, found.method))
-    bodies: list[type[BaseModel]] = [model for found in routes for model in (found.body, found.query) if model]
+    bodies: list[type[BaseModel]] = [
+        model for found in routes for model in (found.body, found.form, found.query) if model
+    ]
     answers: list[type[BaseModel]] = [found.answer for found in routes if found.answer]
     shapes: list[tuple[type[BaseModel], JsonSchemaMode]] = []
     shapes += [(model, "validation") for model in bodies]
@@ -114,6 +117,9 @@ def _operation(found: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
     if found.media is not None:
         content = {found.media: {"schema": {"type": "string", "contentMediaType": found.media}}}
         operation["requestBody"] = {"required": True, "content": content}
+    if found.form is not None:
+        content = {"application/x-www-form-urlencoded": {"schema": schemas[found.form]}}
+        operation["requestBody"] = {"required": True, "content": content}
     if found.authentication is not None:
         operation["security"] = [{found.authentication: []}]
     elif found.scope is not None:
@@ -129,6 +135,8 @@ def _success(found: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, Any
     if found.answer is None:
         return {"description": "A document of its own kind.", "headers": _headers()}
     schema = {"type": "object", "required": ["data"], "properties": {"data": schemas[found.answer]}}
+    if found.speaks_oauth:
+        schema = schemas[found.answer]
     headers = _headers("RateLimit-Policy", "RateLimit") if found.limit else _headers()
     return {"description": "Success.", "headers": headers, "content": {"application/json": {"schema": schema}}}
 
@@ -147,6 +155,8 @@ def _refusals(found: Route) -> list[int]:
         statuses |= {401, 403}
     if found.body is not None or found.media is not None:
         statuses |= {409, 413, 415, 422}
+    if found.form is not None:
+        statuses |= {413, 415}
     if found.query is not None or "<" in found.path:
         statuses |= {422}
     return sorted(statuses)
@@ -218,7 +228,8 @@ def _section(path: str, method: str, operation: dict[str, Any]) -> str:
         facts.append(f"body {_type(body)}")
     success = next(iter(operation["responses"].values())).get("content", {}).get("application/json", {})
     if success:
-        facts.append(f"answers {_type(success['schema']['properties']['data'])}")
+        schema = success["schema"]
+        facts.append(f"answers {_type(schema.get('properties', {}).get('data', schema))}")
     return (
         f"<section><h3><span>{method.upper()}</span> <code>{html.escape(path)}</code></h3>"
         f"<p>{html.escape(operation['summary'])}</p><p>{' · '.join(facts)}</p></section>"

@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Container
 from typing import Any, Final, TypeVar
 
-from flask import request
+from flask import Request, request
 from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from payymo.errors import (
@@ -75,6 +76,27 @@ def read_media(content_type: str) -> bytes:
     if request.mimetype != content_type or request.content_encoding:
         raise UnsupportedMediaType(f"Send the body as {content_type}.")
     return data
+
+
+def read_fields(request: Request) -> MultiDict[str, str]:
+    """What a form has sent. Raises UnsupportedMediaType, PayloadTooLarge, MalformedRequest."""
+    if request.mimetype != "application/x-www-form-urlencoded" or request.content_encoding:
+        raise UnsupportedMediaType("Send this form as browsers do: application/x-www-form-urlencoded.")
+    request.max_form_memory_size = MAX_BODY
+    read_octets()  # all of them, or it is no form: a part of a form would be another one
+    return request.form
+
+
+def read_parameters(shape: type[Shape]) -> Shape:
+    """What a form says in OAuth: what is empty is absent, and what is unknown is passed over (RFC 6749 §3.2).
+
+    Raises UnsupportedMediaType, PayloadTooLarge, MalformedRequest, InvalidInput.
+    """
+    fields = read_fields(request)
+    if any(len(fields.getlist(name)) > 1 for name in fields):
+        raise MalformedRequest("A parameter is repeated in the form.")
+    known = {name: value for name, value in fields.items() if value and name in shape.model_fields}
+    return validate(shape.model_validate, known)
 
 
 def read_octets() -> bytes:

@@ -20,6 +20,7 @@ from payymo.entropy import Entropy
 from payymo.errors import (
     Impersonated,
     InsufficientScope,
+    InvalidClient,
     InvalidToken,
     Overloaded,
     PayymoError,
@@ -35,11 +36,12 @@ from payymo.web import problems
 from payymo.web.caller import Caller, Gate, Principal, brings_credential
 from payymo.web.headers import add_quota
 from payymo.web.pacing import FREE, SHED, Pace, Pacer
-from payymo.web.reading import read_body, read_media, read_query
+from payymo.web.reading import read_body, read_media, read_parameters, read_query
 from payymo_guard import permits
 
-Authentication = Literal["bearer", "service", None]
-"""bearer: a user's access token · service: a service credential, unless the network is open · None: nobody has to."""
+Authentication = Literal["bearer", "service", "client", None]
+"""bearer: a user's access token · service: a service credential, unless the network is open · client: an API key, which
+the route itself looks at and counts, and which speaks OAuth (RFC 6749) · None: nobody has to."""
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 SERVICE_TIER: Final[Tier] = "service"
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -74,6 +76,7 @@ class Route:
     is_for_actors: bool
     status: int
     body: type[Input] | None
+    form: type[BaseModel] | None
     body_is_optional: bool
     media: str | None
     also: Mapping[int, str]
@@ -82,6 +85,11 @@ class Route:
     pace: Pace
     summary: str
     name: str
+
+    @property
+    def speaks_oauth(self) -> bool:
+        """Whether forms, answers and refusals are those of RFC 6749."""
+        return self.authentication == "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,7 @@ def route(
             is_for_actors=method == "GET" if is_for_actors is None else is_for_actors,
             status=status,
             body=hints.get("body"),
+            form=hints.get("form"),
             body_is_optional=body_is_optional,
             media=media,
             also=also,
@@ -203,9 +212,9 @@ class Mount:
         response.headers["X-Request-ID"] = self.request_id()
         return response
 
-    def refuse(self, error: BaseException) -> Response:
+    def refuse(self, error: BaseException, *, for_oauth: bool = False) -> Response:
         """The answer to an error. What strangers may not know goes to the log, under the request id."""
-        response = problems.render(self.note(error), request_id=self.request_id())
+        response = problems.render(self.note(error), request_id=self.request_id(), for_oauth=for_oauth)
         if allowed := getattr(error, "valid_methods", None):
             response.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110 §15.5.6
         return response
@@ -214,7 +223,7 @@ class Mount:
         """What is said of an error; and write down what is not."""
         if isinstance(error, HTTPException):
             error = problems.from_http(error)
-        if isinstance(error, InvalidToken | TooManyRequests | Overloaded):
+        if isinstance(error, InvalidToken | InvalidClient | TooManyRequests | Overloaded):
             caller = self._gate.meet(request, self.request_id)
             self._log.write(Event(f"request.{error.code}", "refused", trace=caller.trace, reason=error.private))
         elif not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
@@ -230,7 +239,7 @@ class Mount:
         quota = None
         if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
             quota = self._enter_service(caller, declared.scope)
-        elif declared.limit is not None:
+        elif declared.limit is not None and declared.authentication != "client":
             quota = self.spend(caller, declared.limit)
         if declared.authentication == "bearer":
             caller.user = self._gate.authenticate(caller)
@@ -267,7 +276,7 @@ class Mount:
         """The caller of a view that is not ours, or the refusal."""
         try:
             caller = self._gate.meet(request, self.request_id)
-            caller.user = self._gate.authenticate(caller)
+            caller.user = self._gate.authenticate(caller, takes_keys=True)
             require_themselves(caller.user, is_for_actors=guarded.is_for_actors)
             for permission in guarded.permissions:
                 self._require(caller, permission)
@@ -279,8 +288,9 @@ class Mount:
         """The permission has to be in the token, and still be granted: what was taken away since does not count."""
         principal = caller.principal
         if not (permits(principal.permissions, permission) and self._is_granted(principal, permission)):
-            event = Event("permission.required", "refused", trace=caller.trace, user_id=principal.user_id)
-            self._record(replace(event, tenant_id=principal.tenant_id, reason=permission))
+            user_id, apikey = (None, principal.user_id) if principal.is_service else (principal.user_id, None)
+            event = Event("permission.required", "refused", trace=caller.trace, tenant_id=principal.tenant_id)
+            self._record(replace(event, user_id=user_id, apikey=apikey, reason=permission))
             raise InsufficientScope
         caller.permitted = self._actor_of(principal, permission)
 
@@ -292,7 +302,7 @@ class Mount:
                 answer = handler(caller, **path, **_read(declared))
                 response = answer if isinstance(answer, Response) else render(answer, declared.status)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
-                response = self.refuse(error)
+                response = self.refuse(error, for_oauth=declared.speaks_oauth)
                 if isinstance(error, TooManyRequests):  # perhaps another limit than the address's, which is told then
                     quota = Quota(error.tier, error.limit, error.window_seconds, 0, error.retry_after)
             if quota is not None:
@@ -323,12 +333,14 @@ def render(answer: BaseModel, status: int) -> Response:
 
 
 def _read(declared: Route) -> dict[str, BaseModel | bytes]:
-    """The body and the query of the present request, as the route declares them."""
+    """The body, the form and the query of the present request, as the route declares them."""
     found: dict[str, BaseModel | bytes] = {}
     if declared.media is not None:
         found["octets"] = read_media(declared.media)
     if declared.body is not None:
         found["body"] = read_body(declared.body, is_optional=declared.body_is_optional)
+    if declared.form is not None:
+        found["form"] = read_parameters(declared.form)
     if declared.query is not None:
         found["query"] = read_query(declared.query)
     return found

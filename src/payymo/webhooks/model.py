@@ -47,7 +47,7 @@ _SECONDS: Final = re.compile("0*([0-9]+)", re.ASCII)
 _DATES: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 """RFC 9110 §5.6.7: what is sent today, and two that are to be understood."""
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\.(?:[a-z][a-z0-9-]*)?")
-_NAMED: Final = ("user_id", "role", "kid", "secret", "certificate", "service", "webhook", "tenant_id")
+_NAMED: Final = ("user_id", "role", "kid", "secret", "certificate", "service", "webhook", "apikey", "tenant_id")
 
 Outcome = Literal["delivered", "delayed", "given-up"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("delivered", "delayed", "given-up")

@@ -24,7 +24,12 @@ FORMS = {
 
 def known_of(side: Side) -> dict[str, str]:
     """Every identifier of a tenant that these paths could hold."""
-    return {"user_id": str(side.alice_id), "session_id": str(side.session_id), "name": side.role}
+    return {
+        "user_id": str(side.alice_id),
+        "session_id": str(side.session_id),
+        "name": side.role,
+        "api_key_id": str(side.api_key_id),
+    }
 
 
 def send(boss: Surfer, page: Page, known: dict[str, str], token: str) -> tuple[int, str]:
@@ -43,7 +48,12 @@ def test_identifiers_of_another_tenant_lead_nowhere(house: House) -> None:
     boss.sign_in("boss")
     token = dict(boss.forms[0].fields)["csrf"]
     own, theirs, before = known_of(b), known_of(a), contents(house)
-    made_up = {"user_id": str(uuid.UUID(int=7)), "session_id": str(uuid.UUID(int=8)), "name": "nobodys"}
+    made_up = {
+        "user_id": str(uuid.UUID(int=7)),
+        "session_id": str(uuid.UUID(int=8)),
+        "name": "nobodys",
+        "api_key_id": str(uuid.UUID(int=9)),
+    }
     for page in PAGES:
         names = re.findall(r"<\w+:(\w+)>", page.path)
         for name in names:
@@ -69,10 +79,11 @@ def test_lists_hold_ones_own_tenant_alone(house: House) -> None:
             f"/admin/users/{side.alice_id}",
             "/admin/sessions",
             "/admin/roles",
+            "/admin/api-keys",
             "/admin/security",
         )
         text = "".join(boss.get(path).text for path in paths)
-        for own in (side.alice_id, side.session_id, side.role):
+        for own in (side.alice_id, side.session_id, side.role, side.api_key_id):
             assert str(own) in text
-        for foreign in (other.alice_id, other.boss_id, other.session_id, other.tenant.id, other.role):
+        for foreign in (other.alice_id, other.boss_id, other.session_id, other.tenant.id, other.role, other.api_key_id):
             assert str(foreign) not in text

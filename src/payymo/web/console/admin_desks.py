@@ -6,6 +6,7 @@ from typing import Final
 from payymo.limits.model import TIERS, Tier, parse_limits
 from payymo.phrases import Phrase
 from payymo.services import Services
+from payymo.web.console.admin_api_keys import AdminApiKeysDesk
 from payymo.web.console.admin_appearance import AppearanceDesk
 from payymo.web.console.admin_roles import AdminRolesDesk
 from payymo.web.console.admin_security import AdminSecurityDesk, Lifetimes, Lockout, Protection
@@ -17,7 +18,7 @@ from payymo.web.console.operator_limits import limit_phrase
 
 ADMIN_DESKS: Final[tuple[type, ...]] = (
     *(AdminUsersDesk, AdminUserDesk, ImpersonationDesk, AdminSessionsDesk),
-    *(AdminRolesDesk, AdminSecurityDesk, AppearanceDesk),
+    *(AdminRolesDesk, AdminApiKeysDesk, AdminSecurityDesk, AppearanceDesk),
 )
 
 
@@ -63,6 +64,12 @@ def build_admin_desks(services: Services) -> tuple[object, ...]:
             administration=services.administration,
         ),
         AdminRolesDesk(roles=services.roles),
+        AdminApiKeysDesk(
+            keys=services.api_keys,
+            roles=services.roles,
+            clock=services.clock,
+            token_endpoint=f"{services.settings.issuer.rstrip('/')}/api/auth/token",
+        ),
         AdminSecurityDesk(policies=services.password_policies, protection=_protection_of(services)),
         AppearanceDesk(brands=services.brands),
     )

@@ -22,6 +22,8 @@ OWN_A_PAGE: Final = 12
 KNOWN: Final = (
     "account:read",
     "account:write",
+    "apikeys:read",
+    "apikeys:write",
     "audit:read",
     "impersonation:write",
     "policies:read",
@@ -100,7 +102,7 @@ class AdminRolesDesk:
     @page("POST", f"{ROLES}/new", permission="roles:write", is_dangerous=True, refused="show_new")
     def create(self, visit: Visit, form: NewRoleForm) -> Answer:
         """Create a role from permissions that one has oneself."""
-        with _at_fields():
+        with at_fields():
             self._roles.create(visit.tenant_id, form.name, form.all, by=visit.caller.actor, trace=visit.caller.trace)
         return Onward(ROLES, "saved")
 
@@ -116,7 +118,7 @@ class AdminRolesDesk:
     @page("POST", ROLE, permission="roles:write", is_dangerous=True, refused="show_role")
     def change(self, visit: Visit, name: str, form: PermissionsForm) -> Answer:
         """Replace its permissions. Whoever holds it has others at once."""
-        with _at_fields():
+        with at_fields():
             self._roles.change(visit.tenant_id, name, form.all, by=visit.caller.actor, trace=visit.caller.trace)
         return Onward(ROLES, "saved")
 
@@ -151,7 +153,7 @@ def _offered(visit: Visit, chosen: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _at_fields() -> Iterator[None]:
+def at_fields() -> Iterator[None]:
     """What is wrong with a permission is said where it was typed."""
     try:
         yield

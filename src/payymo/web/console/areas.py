@@ -44,6 +44,7 @@ ADMINISTRATION: Final = Area(
         Section("/admin/users", Phrase("Users"), "users:read"),
         Section("/admin/sessions", Phrase("Sessions"), "sessions:read"),
         Section("/admin/roles", Phrase("Roles"), "roles:read"),
+        Section("/admin/api-keys", Phrase("API keys"), "apikeys:read"),
         Section("/admin/security", Phrase("Security"), "policies:read"),
         Section("/admin/appearance", Phrase("Appearance"), "policies:read"),
         Section("/admin/audit", Phrase("Audit log"), "audit:read"),

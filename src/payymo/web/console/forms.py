@@ -12,15 +12,8 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from payymo.errors import (
-    FieldError,
-    InvalidInput,
-    MalformedRequest,
-    PayloadTooLarge,
-    PayymoError,
-    UnsupportedMediaType,
-)
-from payymo.web.reading import MAX_BODY, Shape, read_octets, validate
+from payymo.errors import FieldError, InvalidInput, MalformedRequest, PayloadTooLarge, PayymoError
+from payymo.web.reading import MAX_BODY, Shape, read_fields, read_octets, validate
 
 TOKEN_FIELD: Final = "csrf"  # noqa: S105 - the name of a field
 KEPT_FIELD: Final = "kept"
@@ -46,18 +39,14 @@ class Tried:
         return self.values.get(name, (default,))[0]
 
 
-def read_fields(request: Request, *, upload: str | None = None) -> tuple[MultiDict[str, str], bytes | None]:
+def read_sent(request: Request, *, upload: str | None = None) -> tuple[MultiDict[str, str], bytes | None]:
     """What a form has sent, and the file that may come with it, in the field `upload`.
 
     Raises UnsupportedMediaType, PayloadTooLarge, MalformedRequest.
     """
     if upload is not None and request.mimetype == "multipart/form-data" and not request.content_encoding:
         return _read_parts(request, upload)
-    if request.mimetype != "application/x-www-form-urlencoded" or request.content_encoding:
-        raise UnsupportedMediaType("Send this form as browsers do: application/x-www-form-urlencoded.")
-    request.max_form_memory_size = MAX_BODY
-    read_octets()  # all of them, or it is no form: a part of a form would be another one
-    return request.form, None
+    return read_fields(request), None
 
 
 def _read_parts(request: Request, upload: str) -> tuple[MultiDict[str, str], bytes | None]:

@@ -39,6 +39,7 @@ NOTICES: Final[Mapping[str, Phrase]] = {
     "role-removed": Phrase("The role is removed."),
     "logo-removed": Phrase("The logo is removed."),
     "brand-removed": Phrase("Your pages look as the service does again."),
+    "api-key-revoked": Phrase("The API key is refused from now on, and so is every token that it was exchanged for."),
     "policy-default": Phrase("The service's policy holds again."),
     "tenant-created": Phrase("The tenant is created."),
     "tenant-suspended": Phrase("The tenant is suspended. Its sessions have ended."),

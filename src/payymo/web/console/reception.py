@@ -152,7 +152,7 @@ class Reception:
             raise Overloaded
         if declared.method == "POST":
             require_own_origin(request)
-            visit.fields, visit.upload = forms.read_fields(request, upload=declared.upload)
+            visit.fields, visit.upload = forms.read_sent(request, upload=declared.upload)
         if declared.access == "anyone":
             visit.caller.name_tenant(visit.fields.get("tenant") or request.args.get("tenant") or None)
         self._mount.spend(visit.caller, declared.limit)

@@ -47,6 +47,7 @@ ROLES = {
         "webhook_deliveries": "SELECT, INSERT, UPDATE, DELETE",
         "audit_retention": "SELECT",
         "audit_erasures": "SELECT, INSERT",
+        "api_keys": "SELECT, INSERT, UPDATE",
     },
     "payymo_platform": dict.fromkeys(
         (
@@ -93,6 +94,7 @@ ROLES = {
             "audit_retention",
             "audit_erasures",
             "audit_destinations",
+            "api_keys",
         ),
         "SELECT, INSERT, UPDATE, DELETE",
     )
@@ -112,7 +114,7 @@ WALLED = {"tenants": "id"} | dict.fromkeys(
 AUDIT = ("audit_inbox", "audit_logs", "audit_events", "audit_payloads", "audit_tiles", "audit_checkpoints")
 WEBHOOKS = ("webhook_endpoints", "webhook_secrets", "webhook_deliveries")
 KEEPING = ("audit_retention", "audit_erasures")
-WALLED |= dict.fromkeys((*GUESSING, *AUDIT, *KEEPING, *WEBHOOKS), "tenant_id")
+WALLED |= dict.fromkeys((*GUESSING, *AUDIT, *KEEPING, *WEBHOOKS, "api_keys"), "tenant_id")
 
 
 def upgrade() -> None:
@@ -128,6 +130,7 @@ def upgrade() -> None:
     _limits()
     _audit()
     _webhooks()
+    _api_keys()
     if op.get_context().dialect.name == "postgresql":
         for role, grants in ROLES.items():
             _role(role, grants)
@@ -137,6 +140,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "api_keys",
         "audit_destinations",
         *reversed((*AUDIT, *KEEPING, *WEBHOOKS)),
         "tenant_brands",
@@ -870,3 +874,31 @@ def _webhooks() -> None:
         _own_endpoint("webhook_deliveries"),
     )
     op.create_index("ix_webhook_deliveries_due_at", "webhook_deliveries", ["due_at"])
+
+
+def _api_keys() -> None:
+    op.create_table(
+        "api_keys",
+        _tenant(),
+        sa.Column("id", sa.Uuid(), nullable=False, unique=True),
+        sa.Column("name", sa.String(63), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("permissions", sa.JSON(), nullable=False),
+        sa.Column("created_by", sa.Uuid()),
+        _moment("created_at"),
+        _moment("expires_at"),
+        _moment("revoked_at", nullable=True),
+        _moment("last_used_at", nullable=True),
+        sa.Column("last_used_address", sa.String(45)),
+        _moment("access_expires_at"),
+        sa.PrimaryKeyConstraint("tenant_id", "id"),
+    )
+    living = sa.text("revoked_at is null")
+    op.create_index(
+        "uq_api_keys_one_living",
+        "api_keys",
+        ["tenant_id", "name"],
+        unique=True,
+        postgresql_where=living,
+        sqlite_where=living,
+    )
