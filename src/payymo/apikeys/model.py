@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from payymo.errors import FieldError, InvalidInput
+from payymo.phrases import Phrase
 from payymo.roles.model import covers, is_permission, problems_of
 
 State = Literal["active", "expired", "revoked"]
@@ -31,11 +32,11 @@ class Draft:
     def __post_init__(self) -> None:
         """Sort out what can't be."""
         object.__setattr__(self, "permissions", tuple(sorted(set(self.permissions))))
-        problems = problems_of(self.permissions, what="an API key", at_most=PERMISSIONS_AT_MOST)
+        problems = problems_of(self.permissions, at_most=PERMISSIONS_AT_MOST)
         if not NAME.fullmatch(self.name):
             problems.append(FieldError("/name", "1 to 63 of a-z, 0-9, dot, dash, underscore; a letter or digit first"))
         if not 1 <= self.days <= DAYS_AT_MOST:
-            problems.append(FieldError("/days", f"1 to {DAYS_AT_MOST}"))
+            problems.append(FieldError("/days", Phrase("1 to {most}", most=DAYS_AT_MOST)))
         if problems:
             raise InvalidInput(problems)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.errors import FieldError, InvalidInput
+from payymo.phrases import Phrase
 
 PLATFORM_RESOURCES: Final = frozenset({"tenants", "platform", "*"})
 _PERMISSION = re.compile(r"(?:[a-z][a-z0-9_.-]{0,39}|\*):(?:[a-z][a-z0-9_.-]{0,39}|\*)")
@@ -51,7 +52,7 @@ def new_role(name: str, permissions: Iterable[str]) -> Role:
     problems = []
     if not is_role_name(name) or name in BUILT_IN:
         problems.append(FieldError("/name", "2 to 50 of a-z, 0-9 and -, not the name of a built-in role"))
-    problems += problems_of(wanted, what="a tenant's role", at_most=100)
+    problems += problems_of(wanted, at_most=100)
     if problems:
         raise InvalidInput(problems)
     return Role(name, wanted)
@@ -62,17 +63,17 @@ def is_permission(text: str) -> bool:
     return _PERMISSION.fullmatch(text) is not None
 
 
-def problems_of(wanted: Sequence[str], *, what: str, at_most: int) -> list[FieldError]:
+def problems_of(wanted: Sequence[str], *, at_most: int) -> list[FieldError]:
     """What is wrong with permissions for something of a tenant's: too many, badly written, across tenants."""
     problems = []
     if not 1 <= len(wanted) <= at_most:
-        problems.append(FieldError("/permissions", f"1 to {at_most} permissions"))
+        problems.append(FieldError("/permissions", Phrase("1 to {most} permissions", most=at_most)))
     for permission in wanted:
         if not is_permission(permission):
             problems.append(FieldError("/permissions", "write permissions as resource:action, such as invoices:read"))
         elif permission.split(":")[0] in PLATFORM_RESOURCES:
             problems.append(
-                FieldError("/permissions", f"{what} can't reach across tenants (tenants:…, platform:…, *:…)")
+                FieldError("/permissions", "nothing here can reach across tenants (tenants:…, platform:…, *:…)")
             )
     return problems
 

@@ -148,7 +148,7 @@ def test_an_upload_has_the_same_locks_as_every_form(sqlite_house: House) -> None
     sqlite_house.user("reader", roles=("reader",))
     reader = signed_in(sqlite_house, "reader")
     reader.get(PAGE)
-    assert [form.action for form in reader.forms] == ["/sign-out"]
+    assert [form.action for form in reader.forms] == ["/sign-out", "/language"]
     token = dict(reader.forms[0].fields)["csrf"]
     fields = {"csrf": token, "name": "Evil", "logo": (io.BytesIO(picture()), "x.png")}
     assert reader.open("POST", PAGE, data=fields, headers=reader.ours).status_code == 403

@@ -9,6 +9,7 @@ import pytest
 from flask import Request
 from werkzeug.test import EnvironBuilder
 
+from payymo.apikeys.model import Draft
 from payymo.errors import TooManyRequests
 from payymo.logs import Trace
 from payymo.phrases import Phrase
@@ -126,6 +127,10 @@ class Scene:
         services.roles.create(house.default.id, "auditor", ["invoices:read"], by=None, trace=trace)
         services.guards.create("scene", scopes=["feed"], trace=trace)
         services.secrets.put("api", b"x", trace=trace)
+        services.brands.set(house.default.id, "Acme", "#c81e3c", logo=None, by=None, trace=trace)
+        api_key = services.api_keys.create(
+            house.default.id, Draft("importer", ("invoices:read",)), by=None, trace=trace
+        )
         house.tenant("second")
         self.event_id = house.event_on_record(house.default.id)
         [key, *_] = [key for key in services.ring.list_keys() if key.purpose == "access"]
@@ -141,9 +146,11 @@ class Scene:
             "name": "auditor",
             "purpose": "access",
             "kid": key.kid,
+            "api_key_id": str(api_key.key.id),
         }
         self.data = {
             *("root@example.com", "alice@example.com", "root", "alice", "auditor", "scene", "api", "second", "Second"),
+            *("Acme", "importer", "client_credentials"),
             *("Payymo", "Python", "Werkzeug/", "UTC", "EdDSA", "RS256", "ES256", "maintenance", "member", "active"),
             *("Stunden", "Stunde", "Minuten", "Tage"),  # of the CLDR
             *(house.default.name, house.default.slug, house.settings.issuer),
@@ -185,6 +192,20 @@ def test_every_word_of_every_page_can_be_translated(brackets: Scene) -> None:
         ):
             left[f"{page.method} {page.path} {answer.status_code}"] = words
     assert not left, "\n".join(f"{page}: {words}" for page, words in left.items())
+
+
+def test_so_can_every_word_of_who_acts_as_somebody_else(brackets: Scene) -> None:
+    """The banner, and what the others see of it."""
+    path = f"/admin/users/{brackets.alice.id}/impersonate"
+    brackets.root.get(path)
+    brackets.root.submit(path, why="WHY")
+    assert not left_out(brackets.root.answer.text, brackets.data)
+    alice = Surfer(brackets.house)
+    alice.http.set_cookie(COOKIE, "de")
+    alice.sign_in("alice")
+    for shown in ("/account/sessions", "/account/activity"):
+        alice.get(shown)
+        assert not left_out(alice.answer.text, brackets.data), shown
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parents[1].name)
