@@ -11,11 +11,11 @@ from payymo.policies import tracing_policy
 from payymo.secrets.master import load_extra
 from payymo.services import Services
 from payymo.web.console.figures import Measured
+from payymo.web.dispatch import Mount
 from payymo.web.headers import add_security_headers
 from payymo.web.measuring import Observe, measure
 from payymo.web.mount import mount_services
 from payymo.web.reading import MAX_BODY, refuse_unreadable
-from payymo.web.routing import Mount
 from payymo.web.tracing import trace
 
 TRACING: Final = "payymo.tracing"

@@ -148,13 +148,7 @@ def _keeping(ground: Ground, trail: Trail) -> _Keeping:
 def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, keeping: _Keeping) -> Services:
     logins = logins_of(ground, owners, accounts)
     return Services(
-        settings=ground.settings,
-        engine=ground.engine,
-        work=ground.work,
-        clock=ground.clock,
-        entropy=ground.entropy,
-        log=ground.log,
-        audit=ground.audit,
+        *(ground.settings, ground.engine, ground.work, ground.clock, ground.entropy, ground.log, ground.audit),
         sequencer=trail.sequencer,
         checkpoints=trail.checkpoints,
         audit_reader=trail.reader,

@@ -15,9 +15,10 @@ from payymo.config import Settings, read_settings
 from payymo.errors import Misconfigured
 from payymo.services import Services
 from payymo.web.caller import Caller
+from payymo.web.dispatch import Mount
 from payymo.web.headers import add_security_headers
 from payymo.web.mount import mount_services
-from payymo.web.routing import Guarded, Mount
+from payymo.web.routing import Guarded
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -17,10 +17,11 @@ from payymo.sessions.lockouts import Lockouts
 from payymo.users.model import counted_name
 from payymo.users.service import Users
 from payymo.web.caller import Caller
+from payymo.web.dispatch import render
 from payymo.web.door import Door
 from payymo.web.models import Email, Password, Token
 from payymo.web.pacing import ALL_ALIKE, PASSWORD_PROOF, TOKEN_PROOF
-from payymo.web.routing import Input, Nothing, render, route
+from payymo.web.routing import Input, Nothing, route
 
 
 class ChangePasswordBody(Input):

@@ -12,6 +12,7 @@ from payymo.sessions.service import Sessions
 from payymo.users.service import Users
 from payymo.web.account_api import may_write_to
 from payymo.web.caller import Caller, Gate
+from payymo.web.dispatch import render, require_themselves
 from payymo.web.door import Door
 from payymo.web.models import (
     ActorInfo,
@@ -30,7 +31,7 @@ from payymo.web.models import (
     VerifyOut,
 )
 from payymo.web.pacing import PASSWORD_PROOF, TOKEN_PROOF
-from payymo.web.routing import Nothing, render, require_themselves, route
+from payymo.web.routing import Nothing, route
 
 
 class AuthApi:

@@ -16,6 +16,7 @@ from payymo.web.caller import Gate, Principal
 from payymo.web.console.figures import Measured
 from payymo.web.console.opening import open_console
 from payymo.web.discovery import DiscoveryApi
+from payymo.web.dispatch import Mount
 from payymo.web.door import Door
 from payymo.web.event_api import EventApi
 from payymo.web.feed_api import FeedApi, Waiting
@@ -23,7 +24,7 @@ from payymo.web.impersonation_api import ImpersonationApi
 from payymo.web.pacing import Pacer
 from payymo.web.personal_api import PersonalApi
 from payymo.web.policy_api import PolicyApi
-from payymo.web.routing import Mount, Route, routes_of
+from payymo.web.routing import Route, routes_of
 from payymo.web.session_api import SessionsApi
 from payymo.web.webhook_api import WebhookApi
 from payymo_guard import permits

@@ -1,49 +1,26 @@
 """Typed routes: pydantic in, pydantic out. Every route names its authentication, its permission and its rate limit.
 
-What a route declares is also what `payymo.web.openapi` describes, so the document can't drift from the code. How a
-request is read is in `payymo.web.reading`.
+What a route declares is also what `payymo.web.openapi` describes, so the document can't drift from the code. What
+becomes of a request is in `payymo.web.dispatch`.
 """
 
 import inspect
 import typing
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from flask import Blueprint, Response, g, request
 from pydantic import BaseModel, ConfigDict
-from werkzeug.exceptions import HTTPException
 
-from payymo.entropy import Entropy
-from payymo.errors import (
-    Impersonated,
-    InsufficientScope,
-    InvalidClient,
-    InvalidToken,
-    Overloaded,
-    PayymoError,
-    TenantUnknown,
-    TooManyRequests,
-)
 from payymo.guards.model import Scope
-from payymo.limits.limiter import Quota, RateLimiter, address_key
 from payymo.limits.model import Tier
-from payymo.logs import Event, SecurityLog
-from payymo.roles.service import Actor
-from payymo.web import problems
-from payymo.web.caller import Caller, Gate, Principal, brings_credential
-from payymo.web.headers import add_quota
-from payymo.web.pacing import FREE, SHED, Pace, Pacer
-from payymo.web.reading import read_body, read_media, read_parameters, read_query
-from payymo_guard import permits
+from payymo.web.pacing import FREE, Pace
 
 Authentication = Literal["bearer", "service", "client", None]
 """bearer: a user's access token · service: a service credential, unless the network is open · client: an API key, which
 the route itself looks at and counts, and which speaks OAuth (RFC 6749) · None: nobody has to."""
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-SERVICE_TIER: Final[Tier] = "service"
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -160,187 +137,3 @@ def routes_of(resource: object) -> Iterator[tuple[Route, Callable[..., Any]]]:
         declared = getattr(handler, "__route__", None)
         if isinstance(declared, Route):
             yield declared, handler
-
-
-class Mount:
-    """Puts resources on a blueprint: limits, authentication, permission, parsing, rendering, errors."""
-
-    def __init__(
-        self,
-        *,
-        gate: Gate,
-        limiter: RateLimiter,
-        is_granted: Callable[[Principal, str], bool],
-        actor_of: Callable[[Principal, str], Actor],
-        entropy: Entropy,
-        log: SecurityLog,
-        record: Callable[[Event], None],
-        pacer: Pacer,
-    ) -> None:
-        self._gate = gate
-        self.pacer = pacer
-        self._limiter = limiter
-        self._is_granted = is_granted
-        self._actor_of = actor_of
-        self._entropy = entropy
-        self._log = log
-        self._record = record
-        self.routes: list[Route] = []
-
-    def mount(self, blueprint: Blueprint, *resources: object) -> None:
-        """Add every route of the resources."""
-        for resource in resources:
-            for declared, handler in routes_of(resource):
-                self.routes.append(declared)
-                blueprint.add_url_rule(
-                    declared.path,
-                    endpoint=f"{type(resource).__name__}-{declared.name}",
-                    view_func=self._view(declared, handler),
-                    methods=[declared.method],
-                    merge_slashes=False,  # a path has one spelling; others would redirect to wherever Host says
-                )
-
-    def request_id(self) -> str:
-        """The identifier of the request that is being answered; in the log and in `X-Request-ID`."""
-        found: str | None = g.get("payymo_request_id")
-        if found is None:
-            found = g.payymo_request_id = self._entropy.token(12)
-        return found
-
-    def add_request_id(self, response: Response) -> Response:
-        """For `after_request`."""
-        response.headers["X-Request-ID"] = self.request_id()
-        return response
-
-    def refuse(self, error: BaseException, *, for_oauth: bool = False) -> Response:
-        """The answer to an error. What strangers may not know goes to the log, under the request id."""
-        response = problems.render(self.note(error), request_id=self.request_id(), for_oauth=for_oauth)
-        if allowed := getattr(error, "valid_methods", None):
-            response.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110 §15.5.6
-        return response
-
-    def note(self, error: BaseException) -> PayymoError:
-        """What is said of an error; and write down what is not."""
-        if isinstance(error, HTTPException):
-            error = problems.from_http(error)
-        if isinstance(error, InvalidToken | InvalidClient | TooManyRequests | Overloaded):
-            caller = self._gate.meet(request, self.request_id)
-            self._log.write(Event(f"request.{error.code}", "refused", trace=caller.trace, reason=error.private))
-        elif not isinstance(error, PayymoError) or problems.row_of(error).status >= 500:
-            caller = self._gate.meet(request, self.request_id)
-            self._log.failure(error, trace=caller.trace, private=getattr(error, "private", None))
-        return error if isinstance(error, PayymoError) else PayymoError()
-
-    def enter(self, declared: Route) -> tuple[Caller, Quota | None]:
-        """The caller, counted, authenticated and permitted, in this order."""
-        if SHED in request.environ:
-            raise Overloaded
-        caller = g.payymo_met = self._gate.meet(request, self.request_id)
-        quota = None
-        if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
-            quota = self._enter_service(caller, declared.scope)
-        elif declared.limit is not None and declared.authentication != "client":
-            quota = self.spend(caller, declared.limit)
-        if declared.authentication == "bearer":
-            caller.user = self._gate.authenticate(caller)
-            require_themselves(caller.user, is_for_actors=declared.is_for_actors)
-        if declared.permission is not None:
-            self._require(caller, declared.permission)
-        return caller, quota
-
-    def _enter_service(self, caller: Caller, scope: Scope) -> Quota | None:
-        """Let a service in, and count it: by its credential; without one, or with a bad one, by address.
-
-        Here, and only here, counting comes second: to look at a credential costs less than to count, and a stranger who
-        knows its identifier must not use its limit up.
-        """
-        try:
-            caller.service = self._gate.admit(caller, scope)
-        except PayymoError as refusal:
-            self.spend(caller, SERVICE_TIER)
-            if isinstance(refusal, InsufficientScope):
-                reason = refusal.private
-                self._log.write(Event("permission.required", "refused", trace=caller.trace, reason=reason))
-            raise
-        if caller.comes_again:
-            return None
-        if caller.service is None:
-            return self.spend(caller, SERVICE_TIER)
-        return self._limiter.spend(SERVICE_TIER, "credential", caller.service.id.hex, service=caller.service.name)
-
-    def spend(self, caller: Caller, tier: Tier) -> Quota | None:
-        """Count a request of this address. Raises TooManyRequests."""
-        return self._limiter.spend(tier, "address", address_key(caller.address), tenant=lambda: _tenant_of(caller))
-
-    def admit(self, guarded: Guarded) -> tuple[Response | None, Caller | None]:
-        """The caller of a view that is not ours, or the refusal."""
-        try:
-            caller = self._gate.meet(request, self.request_id)
-            caller.user = self._gate.authenticate(caller, takes_keys=True)
-            require_themselves(caller.user, is_for_actors=guarded.is_for_actors)
-            for permission in guarded.permissions:
-                self._require(caller, permission)
-        except Exception as error:  # noqa: BLE001 - whatever happens, nobody gets in by it
-            return self.refuse(error), None
-        return None, caller
-
-    def _require(self, caller: Caller, permission: str) -> None:
-        """The permission has to be in the token, and still be granted: what was taken away since does not count."""
-        principal = caller.principal
-        if not (permits(principal.permissions, permission) and self._is_granted(principal, permission)):
-            user_id, apikey = (None, principal.user_id) if principal.is_service else (principal.user_id, None)
-            event = Event("permission.required", "refused", trace=caller.trace, tenant_id=principal.tenant_id)
-            self._record(replace(event, user_id=user_id, apikey=apikey, reason=permission))
-            raise InsufficientScope
-        caller.permitted = self._actor_of(principal, permission)
-
-    def _view(self, declared: Route, handler: Callable[..., Any]) -> Callable[..., Response]:
-        def view(**path: Any) -> Response:
-            began, caller, quota = self.pacer.clock(), None, None
-            try:
-                caller, quota = self.enter(declared)
-                answer = handler(caller, **path, **_read(declared))
-                response = answer if isinstance(answer, Response) else render(answer, declared.status)
-            except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
-                response = self.refuse(error, for_oauth=declared.speaks_oauth)
-                if isinstance(error, TooManyRequests):  # perhaps another limit than the address's, which is told then
-                    quota = Quota(error.tier, error.limit, error.window_seconds, 0, error.retry_after)
-            if quota is not None:
-                add_quota(response, quota)
-            self.pacer.hold(declared.pace, response.status_code, caller, began=began)
-            return response
-
-        return view
-
-
-def require_themselves(principal: Principal, *, is_for_actors: bool) -> None:
-    """Raise Impersonated for an administrator who acts as somebody, where they may not."""
-    if principal.actor_id is not None and not is_for_actors:
-        raise Impersonated
-
-
-def _tenant_of(caller: Caller) -> uuid.UUID | None:
-    """The tenant of a request; None: it names one that does not exist."""
-    try:
-        return caller.tenant.id
-    except TenantUnknown:
-        return None
-
-
-def render(answer: BaseModel, status: int) -> Response:
-    """A success: `{"data": …}`."""
-    return Response(f'{{"data":{answer.model_dump_json()}}}', status, content_type="application/json")
-
-
-def _read(declared: Route) -> dict[str, BaseModel | bytes]:
-    """The body, the form and the query of the present request, as the route declares them."""
-    found: dict[str, BaseModel | bytes] = {}
-    if declared.media is not None:
-        found["octets"] = read_media(declared.media)
-    if declared.body is not None:
-        found["body"] = read_body(declared.body, is_optional=declared.body_is_optional)
-    if declared.form is not None:
-        found["form"] = read_parameters(declared.form)
-    if declared.query is not None:
-        found["query"] = read_query(declared.query)
-    return found

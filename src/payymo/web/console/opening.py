@@ -30,8 +30,8 @@ from payymo.web.console.pages import Page, pages_of
 from payymo.web.console.reception import ActorOf, Reception
 from payymo.web.console.rendering import Renderer
 from payymo.web.console.tongue import LanguageDesk
+from payymo.web.dispatch import Mount
 from payymo.web.door import Door
-from payymo.web.routing import Mount
 
 DESKS: Final[tuple[type, ...]] = (
     *(LanguageDesk, EntryDesk, LinksDesk, AccountDesk, AdminDesk, *ADMIN_DESKS, AuditDesk),
@@ -95,14 +95,31 @@ def open_console(
     )
     reception.open(
         blueprint,
+        *_desks_for_everyone(services, door),
+        *build_admin_desks(services),
+        AuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
+        *_operator_desks(services),
+        PerformanceDesk(
+            measured=measured,
+            kinds=kinds_of(mount.routes, list_pages()),
+            guards=services.guards,
+            clock=services.clock,
+        ),
+    )
+    return reception
+
+
+def _desks_for_everyone(services: Services, door: Door) -> tuple[object, ...]:
+    registration = services.settings.registration
+    return (
         EntryDesk(
             browsers=services.browsers,
             sessions=services.sessions,
             addresses=services.addresses,
             door=door,
             limiter=services.limiter,
-            registration_is_open=settings.registration.enabled,
-            verification_is_required=settings.registration.verify_email == "required",
+            registration_is_open=registration.enabled,
+            verification_is_required=registration.verify_email == "required",
         ),
         LinksDesk(
             credentials=services.credentials,
@@ -123,17 +140,7 @@ def open_console(
         ),
         LanguageDesk(),
         AdminDesk(),
-        *build_admin_desks(services),
-        AuditDesk(explorer=Explorer(reader=services.audit_reader, checkpoints=services.checkpoints)),
-        *_operator_desks(services),
-        PerformanceDesk(
-            measured=measured,
-            kinds=kinds_of(mount.routes, list_pages()),
-            guards=services.guards,
-            clock=services.clock,
-        ),
     )
-    return reception
 
 
 def _operator_desks(services: Services) -> tuple[object, ...]:

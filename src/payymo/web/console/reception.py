@@ -38,12 +38,12 @@ from payymo.web.console.assets import PREFIX, Assets
 from payymo.web.console.branding import LOGOS, logo_response
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
-from payymo.web.console.rendering import Renderer
+from payymo.web.console.rendering import Renderer, go_on
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import require_own_origin, require_token
+from payymo.web.dispatch import Mount
 from payymo.web.pacing import SHED
 from payymo.web.reading import MAX_BODY, read_query
-from payymo.web.routing import Mount
 
 ActorOf = Callable[[Principal, str], Actor]
 Handlers = Mapping[str, tuple[Page, Callable[..., Answer]]]
@@ -52,7 +52,6 @@ FORMS_OF_REFUSALS: Final = (problems.CONTENT_TYPE, "text/html")
 """Who takes everything gets the first one."""
 ASSETS: Final = f"{PREFIX}<path:name>"
 """Not limited: one page takes several, and they are remembered."""
-HTMX: Final = "HX-Request"
 OF_ALL: Final = ("done", "tenant")
 """Parameters that every page understands."""
 
@@ -265,7 +264,7 @@ class Reception:
         if isinstance(answer, Sheet):
             response = self._renderer.render(answer, visit)
         elif isinstance(answer, Onward):
-            response = _go_on(answer)
+            response = go_on(answer)
         else:
             response = answer
         for act in visit.after:
@@ -285,16 +284,6 @@ def _principal_of(visitor: Visitor) -> Principal:
     return Principal(
         *(browser.tenant_id, browser.user_id, browser.session_id, visitor.grants.permissions), actor_id=actor_id
     )
-
-
-def _go_on(answer: Onward) -> Response:
-    """Fetched by htmx, another page is to take the place of this one, and not to get into it."""
-    target = answer.path
-    if answer.notice is not None:
-        target += f"{'&' if '?' in target else '?'}done={answer.notice}"
-    if request.headers.get(HTMX) == "true":
-        return Response(status=204, headers={"HX-Redirect": target})
-    return Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
 
 
 def _inputs(declared: Page, visit: Visit) -> dict[str, object]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from flask import Request, Response
+from flask import Request, Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from payymo.clock import Clock
@@ -33,7 +33,7 @@ from payymo.web.console.language import (
     say_phrase,
     speaking,
 )
-from payymo.web.console.pages import NOTICES, Sheet
+from payymo.web.console.pages import NOTICES, Onward, Sheet
 from payymo.web.console.states import state
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import make_token
@@ -42,6 +42,7 @@ POLICY: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src 'self'"
 )
+HTMX: Final = "HX-Request"
 HEADERS: Final = {
     # `no-referrer` would take the Origin away from our own forms.
     "Referrer-Policy": "same-origin",
@@ -109,6 +110,16 @@ def here_of(request: Request) -> str | None:
         return None
     query = request.query_string.decode("ascii", "ignore")
     return f"{request.path}?{query}" if query else request.path
+
+
+def go_on(answer: Onward) -> Response:
+    """The answer that leads on. Fetched by htmx, another page takes the place of this one, and does not get into it."""
+    target = answer.path
+    if answer.notice is not None:
+        target += f"{'&' if '?' in target else '?'}done={answer.notice}"
+    if request.headers.get(HTMX) == "true":
+        return Response(status=204, headers={"HX-Redirect": target})
+    return Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
 
 
 @cache
