@@ -65,7 +65,7 @@ def test_a_credential_is_shown_once_and_for_people_too(shell: Shell) -> None:
 def test_refusals_and_misuse_of_the_command_line(shell: Shell) -> None:
     """1: it can't be done; 2: it can't be meant."""
     for words, code, sentence in [
-        (["service", "revoke", "nobody", "--yes"], 1, "There is no service credential 'nobody'"),
+        (["service", "revoke", "nobody", "--yes"], 1, "There is no service credential nobody"),
         (["service", "create", "No Name"], 1, "name: 1 to 63 of"),
         (["service", "create", "a", "--scope", "everything"], 2, "everything"),
         (["service", "create", "a", "--days", "0"], 2, "days"),

@@ -71,6 +71,8 @@ def _of_node(node: ast.AST) -> Iterator[Message]:
             yield text
         case ast.Call(ast.Name(name), [ast.Constant(str(text)), *_]) if name in REFUSALS:
             yield text
+        case ast.Call(ast.Name(name), [ast.JoinedStr(), *_]) if name in REFUSALS:
+            raise ValueError(f"line {node.lineno}: {name} says what no catalogue can know: make it a Phrase")
         case ast.Assign([ast.Name("default_detail")], ast.Constant(str(text))):
             yield text
         case ast.AnnAssign(ast.Name("default_detail"), _, ast.Constant(str(text))):

@@ -20,6 +20,7 @@ from payymo.errors import Conflict, InsufficientScope, InvalidClient, InvalidSco
 from payymo.feed.model import Subject as Refused
 from payymo.feed.service import Feed
 from payymo.logs import Event, Fact, Trace
+from payymo.phrases import Phrase
 from payymo.roles.model import covers
 from payymo.roles.service import Actor, authority_of
 from payymo.tokens import Subject, TokenMinter
@@ -106,9 +107,11 @@ class ApiKeys:
             if not covers(authority_of(by, tx), key.permissions):
                 raise InsufficientScope("This would hand out a permission that you don't have yourself.")
             if store.count_living(tx, now=now) >= KEYS_AT_MOST:
-                raise Conflict(f"There are {KEYS_AT_MOST} API keys already, which is as many as there may be.")
+                raise Conflict(Phrase("There are {most} API keys already: revoke some.", most=KEYS_AT_MOST))
             if not store.add(tx, key):
-                raise Conflict(f"There is an API key {key.name!r} already: revoke it, or take another name.")
+                raise Conflict(
+                    Phrase("There is an API key {name} already: revoke it, or take another name.", name=key.name)
+                )
             new: dict[str, Fact] = {"name": key.name, "permissions": key.permissions, "expires_at": key.expires_at}
             self._audit.record(tx, Event("apikey.created", trace=trace, apikey=key.id, new=new))
         return NewKey(key, made.text)

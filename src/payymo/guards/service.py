@@ -162,7 +162,7 @@ class Guards:
         with self._work.platform() as tx:
             permit(tx)
             if not store.revoke_credential(tx, name, int(self._clock())):
-                raise NotFound(f"There is no service credential {name!r}.")
+                raise NotFound(Phrase("There is no service credential {name}.", name=name))
             self._audit.record(tx, Event("service.revoked", trace=trace, service=name))
         self._known = _NOTHING
 

@@ -12,6 +12,7 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Conflict, NotFound, TenantUnknown
 from payymo.logs import BY_ITSELF, Event, Trace
+from payymo.phrases import Phrase
 from payymo.tenants import store
 from payymo.tenants.model import Tenant, TenantStatus
 
@@ -91,7 +92,7 @@ class Tenants:
         with self._work.platform(writes=False) as tx:
             found = store.find_by_slug(tx, slug)
         if found is None:
-            raise NotFound(f"There is no tenant {slug!r}.")
+            raise NotFound(Phrase("There is no tenant {slug}.", slug=slug))
         return found
 
     def list_tenants(self, *, after: str = "", count: int = 100) -> tuple[Tenant, ...]:

@@ -20,6 +20,7 @@ from payymo.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from payymo.phrases import Phrase
 from payymo.web.complaints import told
 
 MAX_BODY = 16 * 1024
@@ -108,7 +109,7 @@ def read_octets() -> bytes:
     if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise MalformedRequest("Send the body without a transfer coding, or as chunked alone.")
     most = request.max_content_length = most_of(request.path)
-    too_large = PayloadTooLarge(f"The body is too large: at most {most // 1024} KiB are read.")
+    too_large = PayloadTooLarge(Phrase("The body is too large: at most {most} KiB are read.", most=most // 1024))
     try:
         data = request.get_data()
     except RequestEntityTooLarge:

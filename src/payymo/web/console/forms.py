@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from payymo.errors import FieldError, InvalidInput, MalformedRequest, PayloadTooLarge, PayymoError
+from payymo.phrases import Phrase
 from payymo.web.reading import MAX_BODY, Shape, read_fields, read_octets, validate
 
 TOKEN_FIELD: Final = "csrf"  # noqa: S105 - the name of a field
@@ -57,11 +58,13 @@ def _read_parts(request: Request, upload: str) -> tuple[MultiDict[str, str], byt
     try:
         _, fields, files = parser.parse(io.BytesIO(octets), kind, len(octets), parameters)
     except RequestEntityTooLarge:
-        raise PayloadTooLarge(f"The form is too large: at most {MAX_PARTS} fields.") from None
+        raise PayloadTooLarge(Phrase("The form is too large: at most {most} fields.", most=MAX_PARTS)) from None
     except ValueError:
         raise MalformedRequest("The form can't be read.") from None
     if sum(len(name) + len(value) for name, value in fields.items(multi=True)) > MAX_BODY:
-        raise PayloadTooLarge(f"The form is too large: at most {MAX_BODY // 1024} KiB beside the file.")
+        raise PayloadTooLarge(
+            Phrase("The form is too large: at most {most} KiB beside the file.", most=MAX_BODY // 1024)
+        )
     given = list(files.items(multi=True))
     if len(given) > 1 or any(name != upload for name, _ in given):
         raise MalformedRequest("There is a file in the form that nobody asked for.")
