@@ -75,7 +75,7 @@ def read_media(content_type: str) -> bytes:
     """A body that is a file of this type. Raises MalformedRequest, PayloadTooLarge, UnsupportedMediaType."""
     data = read_octets()
     if request.mimetype != content_type or request.content_encoding:
-        raise UnsupportedMediaType(f"Send the body as {content_type}.")
+        raise UnsupportedMediaType(Phrase("Send the body as {type}.", type=content_type))
     return data
 
 
