@@ -229,7 +229,7 @@ def test_metadata_names_places_below_the_issuer(sqlite_database: Database) -> No
     assert document["audience"] == "payymo-api"
     assert document["access_token_signing_alg_values_supported"] == ["RS256"]
     places = {name: value for name, value in document.items() if name.endswith(("_uri", "_endpoint", "_documentation"))}
-    assert len(places) == 8
+    assert len(places) == 9
     assert all(value.startswith("https://login.example/base/") for value in places.values())
     house.close()
 

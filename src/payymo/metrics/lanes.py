@@ -22,7 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 from payymo.metrics.catalogue import COUNTED, SECONDS, Family, Kind
 
-ROOM_BYTES: Final = {"counter": 1024 * 1024, "histogram": 4 * 1024 * 1024, "gauge": 64 * 1024}
+ROOM_BYTES: Final = {"counter": 2 * 1024 * 1024, "histogram": 4 * 1024 * 1024, "gauge": 64 * 1024}
 """Room for every series that there can be, taken at once: to write into a mapped file on a full disk ends a process."""
 _HELP: Final = {family.base: family.help for family in COUNTED}
 _ENDS: Final = tuple(floatToGoString(bound) for bound in SECONDS)
