@@ -1,5 +1,6 @@
 """`payymo serve`: everything that a service needs, made where it is missing, and then the service."""
 
+import gc
 import os
 import signal
 import socket
@@ -113,6 +114,12 @@ class _Loader:
     node: Node | None
 
     def __call__(self, _target: str) -> Bridge:
+        built = self._build()
+        gc.collect()
+        gc.freeze()  # it stays; and to look through it again would hold every request for a quarter of a second
+        return built
+
+    def _build(self) -> Bridge:
         forget_signals()
         leaving = Leaving()
         leaving.await_it()
