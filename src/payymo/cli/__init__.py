@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
 
 
 def _load(name: str) -> ModuleType:
-    """A module, with all that it needs: a hundred thousand objects that stay, so that nothing looks for garbage there."""
+    """A module, and all that it needs. It stays: nothing has to look for garbage in it, now or later."""
     if name in sys.modules:
         return sys.modules[name]
     gc.disable()
