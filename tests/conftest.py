@@ -4,6 +4,7 @@ A template is migrated, and its signing keys are made, once per process. Each te
 so that what they see is what users see.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -29,6 +30,11 @@ Copied = Callable[[str, Path], AbstractContextManager[Database]]
 
 
 once.compile_once()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: now and then a test waits for a process that it has started."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(trylast=True)

@@ -388,3 +388,12 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
         done = subprocess.run(command, env=settings, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"127.0.0.1:{port}: Address already in use" in done.stderr
+
+
+def test_no_collector_looks_through_what_a_command_has_loaded() -> None:
+    """A quarter of a second each time, in which nothing else runs: what was loaded is set apart, and it is on again."""
+    ask = "import gc; from payymo.cli import payymo; payymo.get_command(None, 'serve'); "
+    ask += "print(gc.isenabled(), gc.get_freeze_count())"
+    told = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True).stdout.split()
+    assert told[0] == "True"
+    assert int(told[1]) > 50_000
