@@ -43,6 +43,8 @@ def test_there_and_back(house: House) -> None:
     assert boss.answer.request.path == "/account"
     assert "boss, you act as alice – until 08:15 UTC Stop" in boss.text
     assert "alice@example.com" in boss.text
+    assert "Change password" not in boss.text
+    assert "Export my data" not in boss.text
     assert "Administration" not in boss.text  # what the user may not do, they may not either
     meanwhile = boss.cookie()
     boss.submit("/acting/stop")
