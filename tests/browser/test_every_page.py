@@ -79,8 +79,8 @@ def test_a_logo_is_uploaded_and_told_of_when_it_is_too_large(site: Site, someone
     expect(page.get_by_role("banner").get_by_role("img", name="Acme")).to_have_js_property("naturalWidth", 2)
 
 
-def test_every_page_is_accessible_in_german_and_fits_a_phone(site: Site, someone: Someone) -> None:
-    """Long words, too: no page is wider than a phone, and axe finds nothing."""
+def test_every_page_is_told_in_german_and_fits_a_phone(site: Site, someone: Someone) -> None:
+    """Long words, too: no page is wider than a phone."""
     furnish(site.house)
     stranger, alice = someone(locale="de-DE", viewport=PHONE), someone(viewport=PHONE)
     alice.sign_in()
@@ -91,7 +91,6 @@ def test_every_page_is_accessible_in_german_and_fits_a_phone(site: Site, someone
         page = who.open(path)
         assert page.evaluate("document.documentElement.lang") == "de"
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
-        who.require_accessible()
         who.keep_picture(f"{path.strip('/').replace('/', '-')}-german")
 
 
