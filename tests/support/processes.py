@@ -58,6 +58,7 @@ class Server:
 
     def start(self) -> None:
         """Start, and return when it is ready."""
+        greeted = self._greetings()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [PAYYMO, "serve", "--port", str(self.port)],
@@ -67,7 +68,7 @@ class Server:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self._is_ready():
+        while self._greetings() == greeted or not self._is_ready():
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"the server did not start:\n{self.log_path.read_text()[-3000:]}")
             time.sleep(0.05)
@@ -108,6 +109,13 @@ class Server:
     def client(self) -> httpx.Client:
         """A client with connections of its own."""
         return httpx.Client(base_url=self.base, timeout=20, verify=self._verify)
+
+    def _greetings(self) -> int:
+        """How often it has said that it begins. Before, it opens its port for a moment, to see that it is free.
+
+        Whoever connects in that moment is thrown out, and Python forgets to close a TLS socket that is reset so early.
+        """
+        return self.log_path.read_text().count("Stop with Ctrl-C.") if self.log_path.exists() else 0
 
     def _is_ready(self) -> bool:
         try:

@@ -220,18 +220,18 @@ def _exchange(
         connection.sock.settimeout(connection.timeout)
     connection.response_class = _response_within(deadline)  # type: ignore[assignment]  # is only ever called
     connection.request(method, path, body, {**_ALWAYS, **headers})
-    response = connection.getresponse()
-    names = {name.lower(): value for name, value in response.getheaders()}
-    if names.get("content-encoding", "identity") != "identity":
-        raise ValueError("the answer is encoded, which was not asked for")
-    content = bytearray()
-    while chunk := response.read(_CHUNK):
-        content += chunk
-        if len(content) > max_bytes:
-            raise ValueError(f"the answer is longer than {max_bytes} bytes")
-    if response.length:
-        raise ValueError("the answer breaks off")
-    return Answer(response.status, names, bytes(content))
+    with contextlib.closing(connection.getresponse()) as response:  # it holds the socket when the connection is closed
+        names = {name.lower(): value for name, value in response.getheaders()}
+        if names.get("content-encoding", "identity") != "identity":
+            raise ValueError("the answer is encoded, which was not asked for")
+        content = bytearray()
+        while chunk := response.read(_CHUNK):
+            content += chunk
+            if len(content) > max_bytes:
+                raise ValueError(f"the answer is longer than {max_bytes} bytes")
+        if response.length:
+            raise ValueError("the answer breaks off")
+        return Answer(response.status, names, bytes(content))
 
 
 def _response_within(deadline: float) -> Callable[..., http.client.HTTPResponse]:

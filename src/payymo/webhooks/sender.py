@@ -11,7 +11,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,9 +132,9 @@ class Sender:
                 connection.putheader(name, value)
             sock.settimeout(deadline.left())
             connection.endheaders(body)
-            answer = connection.getresponse()
-            _drop(answer)
-            return answer.status, answer.getheader("Retry-After")
+            with closing(connection.getresponse()) as answer:  # it holds the socket, whoever closes that
+                _drop(answer)
+                return answer.status, answer.getheader("Retry-After")
         finally:
             sock.close()
 
