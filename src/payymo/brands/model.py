@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.errors import FieldError, InvalidInput
+from payymo.phrases import Phrase
 
 NAME_MAX: Final = 60
 _ACCENT: Final = re.compile(r"#[0-9a-f]{6}")
@@ -48,10 +49,12 @@ def brand_of(name: str, accent: str | None) -> Brand:
     return Brand(unicodedata.normalize("NFC", name).strip(" "), accent and accent.lower())
 
 
-def _name_problems(name: str) -> list[str]:
+def _name_problems(name: str) -> list[Phrase]:
     problems = []
     if not 1 <= len(name) <= NAME_MAX or name != name.strip():
-        problems.append(f"1 to {NAME_MAX} characters, without spaces around them")
+        problems.append(Phrase("1 to {most} characters, without spaces around them", most=NAME_MAX))
     if not name.isprintable() or not _INVISIBLE.isdisjoint(name) or not unicodedata.is_normalized("NFC", name):
-        problems.append("leave out line breaks, and characters that can't be seen or that turn the direction of text")
+        problems.append(
+            Phrase("leave out line breaks, and characters that can't be seen or that turn the direction of text")
+        )
     return problems

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NoReturn
 
 from payymo.errors import FieldError, InvalidInput
+from payymo.phrases import Phrase
 
 MAX_BYTES: Final = 64 * 1024
 MAX_SIDE: Final = 1024
@@ -30,9 +31,9 @@ Chunk = tuple[bytes, bytes]
 def clean(data: bytes) -> bytes:
     """The same picture, of critical chunks and transparency alone; never longer. Raises InvalidInput."""
     if len(data) > MAX_BYTES:
-        _refuse(f"at most {MAX_BYTES // 1024} KiB")
+        _refuse(Phrase("at most {most} KiB", most=MAX_BYTES // 1024))
     if not data.startswith(_SIGNATURE):
-        _refuse("a picture in the format PNG")
+        _refuse(Phrase("a picture in the format PNG"))
     (first, header), *rest = _chunks(data)
     if first != b"IHDR":
         _broken("IHDR is not first")
@@ -50,7 +51,7 @@ def _chunks(data: bytes) -> Iterator[Chunk]:
     at, name = len(_SIGNATURE), b""
     while at < len(data):
         if name == b"IEND":
-            _refuse("a picture, and nothing after its end")
+            _refuse(Phrase("a picture, and nothing after its end"))
         if at + _OUTER > len(data):
             _broken("it breaks off")
         length, name = struct.unpack_from(">I4s", data, at)
@@ -83,11 +84,11 @@ def _expected(header: bytes) -> tuple[tuple[int, int], int, int]:
         _broken("IHDR has another length")
     width, height, depth, kind, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-        _refuse(f"1 to {MAX_SIDE} pixels wide and high")
+        _refuse(Phrase("1 to {most} pixels wide and high", most=MAX_SIDE))
     if depth not in _DEPTHS.get(kind, ()) or (compression, filtering) != (0, 0):
         _broken("a kind of picture that PNG does not know")
     if interlace:
-        _refuse("without interlacing: save it anew without that")
+        _refuse(Phrase("without interlacing: save it anew without that"))
     return (1 + (width * depth * _SAMPLES[kind] + 7) // 8, height), depth, kind
 
 
@@ -131,8 +132,9 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _broken(why: str) -> NoReturn:
-    _refuse(f"a whole picture: {why}. Save it anew")
+    """`why` is for who knows the format, and in no catalogue."""
+    _refuse(Phrase("a whole picture: {why}. Save it anew", why=why))
 
 
-def _refuse(detail: str) -> NoReturn:
+def _refuse(detail: Phrase) -> NoReturn:
     raise InvalidInput([FieldError("/logo", detail)])
