@@ -2,6 +2,8 @@
 
 import typing
 import uuid
+from email import message_from_bytes
+from email.policy import default
 from typing import Any
 
 import pytest
@@ -70,6 +72,31 @@ def test_a_fact_becomes_no_header_paragraph_or_markup() -> None:
     ):
         with pytest.raises(InvalidInput):
             Sender(address, name)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "=?utf-8?q?A=0D=0ABcc=3A_all=40example.com?=",
+        "=?utf-8?q?A=0D=0A=0D=0AText?=",
+        "=?utf-8?b?4oCuYWJj?=",  # turns the direction of what follows
+        "==?utf-8?q?=0AX=3A_y?=",
+        'x", =?utf-8?q?=0AX=3A_y?=',
+    ],
+)
+def test_nothing_in_a_name_is_decoded_into_a_header(word: str) -> None:
+    """RFC 2047 words are printable, and hide what is not: of a tenant's name none is one, in `From` and `Subject`."""
+    letters = Letters()
+    letter = letters.write("invitation", FACTS, name=word)
+    sender = Sender("no-reply@example.com", word)
+    mail = letters.render(letter, mail_id=uuid.UUID(int=1), to="a@example.com", sender=sender, created_at=0)
+    seen = message_from_bytes(mail.as_bytes(), policy=default)
+    names = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
+    assert seen.keys() == names
+    shown = word.replace("=?", "= ?")
+    assert seen["Subject"] == f"Your account at {shown}"
+    assert [(one.display_name, one.addr_spec) for one in seen["From"].addresses] == [(shown, sender.address)]
+    assert word in "".join(letter.paragraphs)
 
 
 def test_waits_double_up_to_an_hour() -> None:

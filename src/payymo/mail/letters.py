@@ -60,9 +60,9 @@ class Letters:
         Raises ValueError: an address or the subject can't stand in a header.
         """
         mail = EmailMessage(policy=SMTP)
-        mail["From"] = Address(sender.name, addr_spec=sender.address)
+        mail["From"] = Address(_plain(sender.name), addr_spec=sender.address)
         mail["To"] = Address(addr_spec=to)
-        mail["Subject"] = letter.subject
+        mail["Subject"] = _plain(letter.subject)
         mail["Date"] = formatdate(created_at)
         mail["Message-ID"] = f"<{mail_id.hex}@{sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office notes, please
@@ -72,6 +72,14 @@ class Letters:
         mail.add_alternative(page, subtype="html", cte="quoted-printable")
         mail.set_boundary(f"=_{mail_id.hex}")
         return mail
+
+
+def _plain(text: str) -> str:
+    """The text with nothing in it that would be decoded (RFC 2047 §2): `=?utf-8?q?=0D=0ABcc:…?=` is one printable line.
+
+    Python decodes encoded words when a header is set, and writes down whatever was in them, line breaks, too.
+    """
+    return text.replace("=?", "= ?")
 
 
 def _one_line(text: str) -> str:
