@@ -100,7 +100,8 @@ CATALOGUE: Final[dict[str, EventType]] = {
         *(*SESSION, "reason", "new.expires_at", "personal.why"),
     ),
     "session.impersonation-ended": _recorded(
-        "an administrator acts as a user no more, before the time was over; reason says why", *SESSION, "reason"
+        "an administrator acts as a user no more; reason says why, expired: the time was over a while ago",
+        *(*SESSION, "reason"),
     ),
     "role.created": _recorded("a tenant's own role", "role", "new.permissions"),
     "role.changed": _recorded("other permissions", "role", "old.permissions", "new.permissions"),

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from payymo.audit.entries import Filters
 from payymo.errors import Impersonated
+from payymo.extension import Payymo
 from payymo.logs import Trace
 from payymo.roles.model import covers
 from payymo.sessions.actor import Administrator
@@ -264,6 +266,33 @@ def test_no_service_changes_anything_on_the_word_of_who_acts_as_somebody(house: 
         services.administration.unlock_user(tenant, user_id(house, "alice"), by=by, trace=Trace())
 
 
+def test_a_host_application_keeps_views_for_the_person_alone(sqlite_house: House) -> None:
+    """`Payymo.require(impersonated=False)`: who acts as them is refused before the view; elsewhere they are named."""
+    house = sqlite_house
+    furnish(house)
+    app = Flask("host")
+    guard = Payymo(app, services=house.services)
+
+    def view() -> str:
+        who = guard.caller.principal
+        return f"{who.user_id} {who.actor_id}"
+
+    app.get("/own", endpoint="own")(guard.require("invoices:read", impersonated=False)(view))
+    app.get("/mine", endpoint="mine")(guard.require(impersonated=False)(view))
+    app.get("/all", endpoint="all")(guard.require("invoices:read")(view))
+
+    def ask(client: Client, path: str) -> Any:
+        return app.test_client().get(path, headers={"Authorization": f"Bearer {client.access_token}"})
+
+    alice, client = house.logged_in("alice"), acting(house, house.logged_in("boss"))
+    own, boss = user_id(house, "alice"), user_id(house, "boss")
+    for path in ("/own", "/mine"):
+        refused = ask(client, path)
+        assert (refused.status_code, refused.get_json()["code"]) == (403, "impersonated")
+        assert ask(alice, path).get_data(as_text=True) == f"{own} None"
+    assert ask(client, "/all").get_data(as_text=True) == f"{own} {boss}"
+
+
 # ── how it ends ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -315,6 +344,9 @@ ENDS: dict[str, Callable[[Play], object]] = {
     "alice's role is more": lambda play: play.house.services.roles.change(
         play.house.default.id, "clerk", ["invoices:*"], by=None, trace=Trace()
     ),
+    "their tenant is suspended": lambda play: play.house.services.administration.suspend(
+        play.house.default.id, by=None, trace=Trace()
+    ),
     "the time is over": lambda play: play.house.clock.advance(900),
 }
 
@@ -329,15 +361,21 @@ def _replay(play: Play) -> None:
 
 @pytest.mark.parametrize("how", ENDS)
 def test_it_ends_at_once_with_whatever_made_it_right(house: House, how: str) -> None:
-    """Of the administrator or of the user: session, password, status, permissions; and by itself at the second."""
+    """Of the administrator or of the user: session, password, status, permissions; and by itself at the second.
+
+    Each end is on record once, also when nothing is left of the sessions.
+    """
     furnish(house)
     boss, other, alice = house.logged_in("boss"), house.logged_in("boss"), house.logged_in("alice")
-    play = Play(house, boss, other, alice, acting(house, boss))
+    play, alice_id = Play(house, boss, other, alice, acting(house, boss)), user_id(house, "alice")
     assert is_in(play.client)
     ENDS[how](play)
     assert not is_in(play.client)
-    ended = [event for event in house.events() if event["event"] == "session.impersonation-ended"]
-    assert len(ended) == (0 if how == "the time is over" else 1)
+    house.clock.advance(house.settings.tokens.session_ttl_seconds)
+    house.services.prune()
+    [ended] = [event for event in house.events() if event["event"] == "session.impersonation-ended"]
+    assert (ended["reason"] == "expired") == (how == "the time is over")
+    assert (ended["tenant_id"], ended["user_id"]) == (str(house.default.id), str(alice_id))
 
 
 def test_what_others_do_does_not_end_it(house: House) -> None:

@@ -15,7 +15,7 @@ from payymo.feed.model import Subject
 
 EndReason = Literal["logout", "logout-everywhere", "ended-by-user", "ended-by-administrator", "refresh-reuse"]
 MoreReasons = Literal["password-changed", "user-disabled", "user-erased", "tenant-suspended", "key-compromised"]
-ReasonsOfActing = Literal["impersonation-stopped", "actor-ended", "permissions-changed"]
+ReasonsOfActing = Literal["impersonation-stopped", "actor-ended", "permissions-changed", "expired"]
 Reason = EndReason | MoreReasons | ReasonsOfActing
 
 
@@ -112,6 +112,15 @@ class Ended(Subject):
     """A session that was still running, and is now to be refused."""
 
     actor_user_id: uuid.UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A session that is forgotten. Not `had_ended`: it has run out, and until now nothing has told so."""
+
+    tenant_id: uuid.UUID
+    session: Ended
+    had_ended: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,10 @@ class Revocations:
 
         One mark says it of all, also when there was none: a login may be under way, and its token with it.
         """
-        until = self._feed.live_until(tx)
-        ended = store.end_all(tx, now=int(self._clock()), reason=reason)
+        until, now = self._feed.live_until(tx), int(self._clock())
+        acted = store.end_acted_around(tx, None, now=now, reason=reason)
+        self._note_acted(tx, acted, reason, BY_ITSELF)
+        ended = len(acted) + store.end_all(tx, now=now, reason=reason)
         if tx.tenant_id is not None:
             self._feed.add(tx, "tenant", [Subject(tx.tenant_id, None, until)], reason=reason)
         return ended
@@ -109,10 +111,15 @@ class Revocations:
     def prune(self, *, batch: int = 500) -> int:
         """Forget one batch of what expired. Answers how many rows went; call again until it answers 0.
 
+        Where somebody acted as another one until the time was over, that is put on record now: nobody else saw it end.
         Small batches keep each lock short, so that logins and refreshes don't wait for the cleaner.
         """
         with self._work.platform() as tx:
-            sessions = store.prune_sessions(tx, now=int(self._clock()), count=batch)
-            if sessions:
-                self._audit.record(tx, Event("sessions.pruned", trace=BY_ITSELF, count=sessions))
-        return sessions + self._feed.prune(batch=batch)
+            pruned = store.prune_sessions(tx, now=int(self._clock()), count=batch)
+            for one in pruned:
+                if one.session.actor_user_id is not None and not one.had_ended:
+                    with tx.within(one.tenant_id) as own:
+                        self._note_acted(own, [one.session], "expired", BY_ITSELF)
+            if pruned:
+                self._audit.record(tx, Event("sessions.pruned", trace=BY_ITSELF, count=len(pruned)))
+        return len(pruned) + self._feed.prune(batch=batch)

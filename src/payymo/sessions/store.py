@@ -11,7 +11,7 @@ from payymo.db.schema import TENANT, tenants, users
 from payymo.db.schema import sessions as s
 from payymo.db.work import Transaction
 from payymo.feed.store import POSITION
-from payymo.sessions.model import Device, Ended, Listed, Live, Place, Reason, RefreshToken, Session
+from payymo.sessions.model import Device, Ended, Listed, Live, Place, Pruned, Reason, RefreshToken, Session
 
 _OWN = s.c.tenant_id == TENANT
 _OF_ID = s.c.id == sa.bindparam("of_id")
@@ -141,7 +141,11 @@ _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 
 
 _EXPIRED = sa.select(s.c.id).where(s.c.expires_at <= sa.bindparam("moment")).order_by(s.c.expires_at)
-_PRUNE = sa.delete(s).where(s.c.id.in_(_EXPIRED.limit(sa.bindparam("count")).with_for_update(skip_locked=True)))
+_PRUNE = (
+    sa.delete(s)
+    .where(s.c.id.in_(_EXPIRED.limit(sa.bindparam("count")).with_for_update(skip_locked=True)))
+    .returning(s.c.tenant_id, s.c.ended_at, *_RETURNING)
+)
 """Rows that another cleaner has locked are left to it."""
 
 
@@ -297,6 +301,7 @@ def _read(row: Mapping[Any, Any]) -> Session:
     return Session(live=live, **facts)
 
 
-def prune_sessions(tx: Transaction, *, now: int, count: int) -> int:
-    """Platform step: forget up to `count` sessions that ran out. Answers how many."""
-    return tx.execute(_PRUNE, {"moment": now, "count": count}).rowcount
+def prune_sessions(tx: Transaction, *, now: int, count: int) -> list[Pruned]:
+    """Platform step: forget up to `count` sessions that ran out. Answers which."""
+    rows = tx.execute(_PRUNE, {"moment": now, "count": count})
+    return [Pruned(tenant_id, Ended(*facts), ended_at is not None) for tenant_id, ended_at, *facts in rows]
