@@ -298,6 +298,26 @@ def test_an_exchange_that_an_end_overtakes_leaves_no_good_token(
         assert is_before or verified(house, answer.get_json()["access_token"]) is None
 
 
+@pytest.mark.parametrize("is_right", [True, False], ids=["the key", "another secret"])
+def test_a_tenant_that_is_deleted_during_an_exchange_is_refused_like_everybody(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, is_right: bool
+) -> None:
+    """RFC 6749 §5.2: the client gets what it understands, though there is no log left to say it in."""
+    tenant, services, real = house.tenant("gone"), house.services, service.ApiKeys.look_at
+    made = make(house, tenant=tenant)
+
+    def overtaken(*given: Any, **named: Any) -> service.Sight:
+        seen = real(*given, **named)
+        services.administration.suspend(tenant.id, by=None, trace=Trace())
+        services.administration.delete_tenant(tenant.id, by=None, progress=lambda _: None, trace=Trace())
+        return seen
+
+    monkeypatch.setattr(service.ApiKeys, "look_at", overtaken)
+    answer = ask(house, basic(made.key.id, made.secret if is_right else _forged(made)))
+    assert not faults_of(answer, 401)
+    assert answer.get_json()["error"] == "invalid_client"
+
+
 def test_the_last_use_is_written_once_a_minute(house: House) -> None:
     """Who sees the list sees what is still in use, and from where; exchanges wait for no row meanwhile."""
     made = make(house)

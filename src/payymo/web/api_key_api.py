@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from payymo.apikeys.model import DAYS_AT_MOST, DEFAULT_DAYS, NAME_MAX, PERMISSIONS_AT_MOST, Draft, State
 from payymo.apikeys.service import ApiKeys, Listed
 from payymo.clock import Clock
-from payymo.errors import UnsupportedGrantType
+from payymo.errors import InvalidClient, NotFound, UnsupportedGrantType
 from payymo.limits.limiter import RateLimiter, address_key
 from payymo.limits.model import Tier
 from payymo.web.caller import Caller
@@ -161,6 +161,12 @@ class TokenApi:
         Counting comes second, as for services: whoever knows a key's identifier must not use its limit up. What is
         refused is counted by address.
         """
+        try:
+            return self._issue(caller, form)
+        except NotFound:
+            raise InvalidClient(private="its tenant was deleted meanwhile") from None
+
+    def _issue(self, caller: Caller, form: TokenForm) -> Response:
         client_id, secret = read_basic(caller.request.headers.get("Authorization"))
         sight = self._keys.look_at(client_id, secret, named_tenant_id=caller.named_tenant_id)
         key = sight.key
