@@ -1,15 +1,16 @@
 """Whether rows of a log say what was recorded: the record can be read, is of this log, and the columns repeat it. Pure.
 
-Each row costs two microseconds. Only what the columns repeat is decoded; the tree speaks for the rest.
+Each row costs a microsecond, column by column. Only what the columns repeat is decoded; the tree speaks for the rest.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from payymo.audit.findings import Finding
 from payymo.audit.model import FORM
-from payymo.audit.pages import Row
+from payymo.audit.pages import Page
 
 
 class _About(msgspec.Struct, gc=False):
@@ -33,38 +34,51 @@ _decode = msgspec.json.Decoder(Repeated).decode
 COLUMNS = ("id", "type", "at", "actor", "user_id")
 
 
-def read_forms(rows: Sequence[Row]) -> list[Repeated | None]:
+def read_forms(page: Page) -> list[Repeated | None]:
     """What the records say; None for what is no record of ours."""
     try:
-        return [_decode(row[1]) for row in rows]
+        return list(map(_decode, page.records))
     except (msgspec.DecodeError, ValueError):
-        return [_read(row[1]) for row in rows]
+        return [_read(record) for record in page.records]
 
 
-def check_rows(rows: Sequence[Row], forms: Sequence[Repeated | None], log: str) -> Iterator[Finding]:
+def check_rows(page: Page, forms: Sequence[Repeated | None], log: str) -> Iterator[Finding]:
     """The first row whose record can't be read, and the first whose columns say something else."""
-    if None not in forms:
-        told = [(form.id, form.type, form.at, form.actor, form.about.user_id) for form in forms if form]
-        if told == [tuple(row[2:]) for row in rows] and {(form.form, form.log) for form in forms if form} <= {
-            (FORM, log)
-        }:
-            return
+    if _are_as_recorded(page, [form for form in forms if form], log):
+        return
     seen: set[str] = set()
-    for row, form in zip(rows, forms, strict=True):
-        finding = _check(Row(*row), form, log)
+    for position, form, *stored in zip(page.positions, forms, *page[2:], strict=True):
+        finding = _check(position, form, stored, log)
         if finding is not None and finding.kind not in seen:
             seen.add(finding.kind)
             yield finding
 
 
-def _check(row: Row, form: Repeated | None, log: str) -> Finding | None:
-    at = row.position
+def _are_as_recorded(page: Page, forms: Sequence[Repeated], log: str) -> bool:
+    """Whether there is nothing to find. It compares whole columns, to be quick."""
+    count = len(page.records)
+    return (
+        [form.form for form in forms] == [FORM] * count
+        and [form.log for form in forms] == [log] * count
+        and [form.type for form in forms] == page.types
+        and [form.at for form in forms] == page.ats
+        and [form.actor for form in forms] == page.actors
+        and _are_written([form.id for form in forms], page.ids)
+        and _are_written([form.about.user_id for form in forms], page.user_ids)
+    )
+
+
+def _are_written(said: Sequence[str | None], stored: Sequence[str | None]) -> bool:
+    """Whether these are the identifiers, with dashes or, as SQLite writes them, without."""
+    return said == stored or [text and text.replace("-", "") for text in said] == stored
+
+
+def _check(at: int, form: Repeated | None, stored: Sequence[Any], log: str) -> Finding | None:
     if form is None or form.form != FORM:
         return Finding("unreadable", at, at, "no record that this version can read")
     if form.log != log:
         return Finding("columns", at, at, "the record says that it is of another log")
     said = (form.id, form.type, form.at, form.actor, form.about.user_id)
-    stored = (row.id, row.type, row.at, row.actor, row.user_id)
     differing = [name for name, one, other in zip(COLUMNS, said, stored, strict=True) if _plain(one) != _plain(other)]
     if not differing:
         return None

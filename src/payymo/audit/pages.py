@@ -46,16 +46,18 @@ _STATE = sa.select(
 _EVENTS = (
     sa.select(
         e.c.position,
-        e.c.record,
-        sa.cast(e.c.id, sa.Text()),
+        sa.cast(e.c.record, sa.LargeBinary()).label("record"),  # on SQLite anything may stand there
+        sa.cast(e.c.id, sa.Text()).label("id"),
         e.c.type,
         e.c.at,
         e.c.actor,
-        sa.cast(e.c.user_id, sa.Text()),
+        sa.cast(e.c.user_id, sa.Text()).label("user_id"),
     )
     .where(e.c.tenant_id == _OF, e.c.position >= _BEGIN, e.c.position < _END)
     .order_by(e.c.position)
 )
+_COLUMNS = sa.select(*map(sa.func.array_agg, _EVENTS.subquery().c))
+"""The same as seven arrays: the driver makes a list out of each, in half the time that it takes for rows."""
 _ROW = (
     sa.select(t.c.position, t.c.hashes)
     .where(t.c.tenant_id == _OF, t.c.level == 0, t.c.position >= _BEGIN, t.c.position <= _END)
@@ -105,16 +107,16 @@ _TWICE = (
 IDS_AT_ONCE: Final = 100_000
 
 
-class Row(NamedTuple):
-    """An event as it is stored. Identifiers are texts, as the database writes them."""
+class Page(NamedTuple):
+    """Events as they are stored, column by column. Identifiers are texts, as the database writes them."""
 
-    position: int
-    record: bytes
-    id: str
-    type: str
-    at: int
-    actor: str
-    user_id: str | None
+    positions: list[int]
+    records: list[bytes]
+    ids: list[str]
+    types: list[str]
+    ats: list[int]
+    actors: list[str]
+    user_ids: list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,13 @@ def read_state(tx: Transaction, log: uuid.UUID) -> State:
     return State(size or 0, found, first or 0, 0 if last is None else last + 1, signed or 0, waiting)
 
 
-def read_events(tx: Transaction, log: uuid.UUID, begin: int, end: int) -> list[Row]:
-    """Events at positions from `begin` up to `end`, as tuples of the driver's own."""
-    return tx.read(_EVENTS, of_log=log, begin=begin, until=end)
+def read_events(tx: Transaction, log: uuid.UUID, begin: int, end: int) -> Page:
+    """Events at positions from `begin` up to `end`, in their order."""
+    if tx.dialect == "postgresql":
+        (columns,) = tx.read(_COLUMNS, of_log=log, begin=begin, until=end)
+        return Page(*(column or [] for column in columns))
+    rows = tx.read(_EVENTS, of_log=log, begin=begin, until=end)
+    return Page(*map(list, zip(*rows, strict=True))) if rows else Page([], [], [], [], [], [], [])
 
 
 def read_beginning(tx: Transaction, log: uuid.UUID) -> int:

@@ -3,24 +3,22 @@
 It reads through functions that it is handed, and writes nothing.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from payymo.audit.findings import Finding, Kind
 from payymo.audit.locating import Span, kind_of, locate
-from payymo.audit.merkle import HASH_BYTES, TILE_BYTES, TILE_WIDTH, Edge, Place, Read, TileDamaged, root_at
-from payymo.audit.pages import Row, State
+from payymo.audit.merkle import HASH_BYTES, TILE_BYTES, TILE_WIDTH, Edge, Place, Read, TileDamaged, leaf_hashes, root_at
+from payymo.audit.pages import Page, State
 from payymo.audit.vouching import Vouched
 
 WINDOW: Final = 8192
 """How many events are looked at to say what was done to the first of them."""
-_LEAF: Final = b"\x00"
 _NOTHING: Final = bytes(HASH_BYTES)
 
 Leaves = Callable[[int, int], bytes]
 """The leaf hashes between two positions as the tiles have them, as far as there are any."""
-Events = Callable[[int, int], Sequence[Row]]
+Events = Callable[[int, int], Page]
 """The events between two positions."""
 
 
@@ -48,14 +46,13 @@ class Rebuilding:
         """How many events are in it."""
         return self._edge.size
 
-    def take(self, begin: int, end: int, rows: Sequence[Row], stored: bytes, *, first: int) -> None:
+    def take(self, begin: int, end: int, page: Page, stored: bytes, *, first: int) -> None:
         """The next events, as they are there, and the hashes that the tiles have of them."""
-        sha256 = hashlib.sha256
-        leaves = [sha256(_LEAF + row[1]).digest() for row in rows]
-        if [row[0] for row in rows] != list(range(begin, end)):
+        leaves = leaf_hashes(page.records)
+        if page.positions != list(range(begin, end)):
             self._first = first
             known = _split(stored) + [_NOTHING] * (end - begin - len(stored) // HASH_BYTES)
-            leaves = self._complete(begin, rows, leaves, known)
+            leaves = self._complete(begin, page.positions, leaves, known)
         joined = b"".join(leaves)
         if joined != stored and self._odd is None:
             at = next(at for at in range(0, len(joined), HASH_BYTES) if joined[at : at + 32] != stored[at : at + 32])
@@ -99,14 +96,14 @@ class Rebuilding:
             self._judge(size, self._state.root)
 
     def _complete(
-        self, begin: int, rows: Sequence[Row], leaves: Sequence[bytes], known: Sequence[bytes]
+        self, begin: int, positions: Sequence[int], leaves: Sequence[bytes], known: Sequence[bytes]
     ) -> list[bytes]:
         """A leaf for each position: where no event is, the one that the tiles have."""
         found: dict[int, bytes] = {}
-        for row, leaf in zip(rows, leaves, strict=True):
-            if row[0] in found:
-                self._add("inserted", row[0], row[0], "two events at one position")
-            found[row[0]] = leaf
+        for position, leaf in zip(positions, leaves, strict=True):
+            if position in found:
+                self._add("inserted", position, position, "two events at one position")
+            found[position] = leaf
         missing = [place for place in range(max(begin, self._first), begin + len(known)) if place not in found]
         if missing and self._missing is None:
             self._missing = missing[0]
@@ -191,8 +188,8 @@ class Rebuilding:
         """What was done to the event at this position, whose right hash the tiles have."""
         end = position + WINDOW
         known = _split(self._read_leaves(position, end))
-        rows = {row[0]: _leaf(row) for row in self._read_events(position, end)}
-        found = [rows.get(place) for place in range(position, position + max(len(known), 1))]
+        there = _leaves_of(self._read_events(position, end))
+        found = [there.get(place) for place in range(position, position + max(len(known), 1))]
         kind = kind_of(found, known)
         if kind == "edited" and found[0] is not None and self._is_elsewhere(found[0], known[0]):
             kind = "reordered"
@@ -210,7 +207,7 @@ class Rebuilding:
             leaves = _split(self._read_leaves(begin, begin + WINDOW))
             if leaf in leaves:
                 place = begin + leaves.index(leaf)
-                return [_leaf(row) for row in self._read_events(place, place + 1)] == [instead]
+                return leaf_hashes(self._read_events(place, place + 1).records) == [instead]
         return False
 
     def _computed(self, level: int, index: int) -> bytes | None:
@@ -219,7 +216,7 @@ class Rebuilding:
         if level == 0:
             if self._of_tile[0] != position:
                 begin = position * TILE_WIDTH
-                there = {row[0]: _leaf(row) for row in self._read_events(begin, begin + TILE_WIDTH)}
+                there = _leaves_of(self._read_events(begin, begin + TILE_WIDTH))
                 old = _split(self._read_leaves(begin, max(begin, min(self._first, begin + TILE_WIDTH))))
                 places = range(begin, begin + TILE_WIDTH)
                 known = dict(zip(places, old, strict=False)) | there
@@ -232,8 +229,8 @@ class Rebuilding:
         self.findings.append(Finding(kind, first, last, detail))
 
 
-def _leaf(row: Row) -> bytes:
-    return hashlib.sha256(_LEAF + row[1]).digest()
+def _leaves_of(page: Page) -> dict[int, bytes]:
+    return dict(zip(page.positions, leaf_hashes(page.records), strict=True))
 
 
 def _split(leaves: bytes) -> list[bytes]:

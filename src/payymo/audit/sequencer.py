@@ -12,7 +12,7 @@ from typing import Final
 
 from payymo.audit import pages, store
 from payymo.audit.damage import LogsDamaged
-from payymo.audit.merkle import EMPTY_ROOT, TileDamaged, append, leaf_hash
+from payymo.audit.merkle import EMPTY_ROOT, TileDamaged, append, leaf_hashes
 from payymo.audit.pages import Standing
 from payymo.clock import Clock
 from payymo.db.work import Work
@@ -78,7 +78,7 @@ class Sequencer:
             head = store.lock(tx, log, empty_root=EMPTY_ROOT, now=now)
             taken = store.take(tx, log, count=BATCH)
             if taken:
-                leaves = [leaf_hash(pending.record) for pending in taken]
+                leaves = leaf_hashes(pending.record for pending in taken)
                 grown = append(head.size, leaves, partial(store.read_tile, tx, log), root=head.root)
                 store.append(tx, log, head.size, taken)
                 store.advance(tx, log, size=grown.size, root=grown.root, tiles=grown.tiles, now=now)

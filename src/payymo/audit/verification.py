@@ -165,18 +165,18 @@ class _Run:
 
     def _page(self, rebuilding: Rebuilding, begin: int, end: int) -> None:
         with self._work.platform(writes=False) as tx:
-            rows = pages.read_events(tx, self._log, begin, end)
+            page = pages.read_events(tx, self._log, begin, end)
             leaves = pages.read_row(tx, self._log, begin, end)
             notes = pages.list_checkpoints(tx, self._log, begin, end, count=PAGE)
-            if len(rows) != end - begin:  # it may have become true since we began to read
+            if len(page.records) != end - begin:  # it may have become true since we began to read
                 self._first = pages.read_state(tx, self._log).first
-        forms = read_forms(rows)
-        self._add_all(check_rows(rows, forms, self._name))
+        forms = read_forms(page)
+        self._add_all(check_rows(page, forms, self._name))
         if self._asked.personal:
-            self._check_personal(begin, end, rows, forms)
+            self._check_personal(begin, end, page, forms)
         self._tally.removed_by_age += max(0, min(end, self._first) - begin)
         given = [vouched for vouched in self._asked.given if begin < vouched.size <= end]
-        rebuilding.take(begin, end, rows, leaves, first=self._first)
+        rebuilding.take(begin, end, page, leaves, first=self._first)
         for vouched in sorted([*self._open_all(notes), *given], key=lambda found: found.size):
             if not rebuilding.hold(vouched.size, vouched.root):
                 return
@@ -207,13 +207,11 @@ class _Run:
                 self._add(Finding("duplicate", found[1], found[1], f"the event at {found[0]} once more"))
                 return
 
-    def _check_personal(
-        self, begin: int, end: int, rows: Sequence[pages.Row], forms: Sequence[Repeated | None]
-    ) -> None:
+    def _check_personal(self, begin: int, end: int, page: pages.Page, forms: Sequence[Repeated | None]) -> None:
         sealed = self._in_tx(pages.read_payloads, begin, end)
         asked = [
-            (row[0], form.personal, sealed.get(form.id.replace("-", "")))
-            for row, form in zip(rows, forms, strict=True)
+            (position, form.personal, sealed.get(form.id.replace("-", "")))
+            for position, form in zip(page.positions, forms, strict=True)
             if form is not None and form.personal is not None
         ]
         there = [(position, commitment, payload) for position, commitment, payload in asked if payload is not None]
@@ -260,7 +258,7 @@ class _Run:
     def _read_leaves(self, begin: int, end: int) -> bytes:
         return self._in_tx(pages.read_row, begin, end)
 
-    def _read_events(self, begin: int, end: int) -> list[pages.Row]:
+    def _read_events(self, begin: int, end: int) -> pages.Page:
         return self._in_tx(pages.read_events, begin, end)
 
     def _in_tx(self, ask: Callable[Concatenate[Transaction, uuid.UUID, P], T], *given: P.args, **more: P.kwargs) -> T:
