@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from payymo.audit import pages, store
-from payymo.audit.checking import Repeated, check_rows, read_forms
+from payymo.audit.checking import check_rows, read_forms
 from payymo.audit.checkpoints import Checkpoints, log_id
 from payymo.audit.commitments import SALT_BYTES, is_committed
 from payymo.audit.findings import Finding, Personal, Report
@@ -170,10 +170,9 @@ class _Run:
             notes = pages.list_checkpoints(tx, self._log, begin, end, count=PAGE)
             if len(page.records) != end - begin:  # it may have become true since we began to read
                 self._first = pages.read_state(tx, self._log).first
-        forms = read_forms(page)
-        self._add_all(check_rows(page, forms, self._name))
+        self._add_all(check_rows(page, self._name))
         if self._asked.personal:
-            self._check_personal(begin, end, page, forms)
+            self._check_personal(begin, end, page)
         self._tally.removed_by_age += max(0, min(end, self._first) - begin)
         given = [vouched for vouched in self._asked.given if begin < vouched.size <= end]
         rebuilding.take(begin, end, page, leaves, first=self._first)
@@ -207,11 +206,11 @@ class _Run:
                 self._add(Finding("duplicate", found[1], found[1], f"the event at {found[0]} once more"))
                 return
 
-    def _check_personal(self, begin: int, end: int, page: pages.Page, forms: Sequence[Repeated | None]) -> None:
+    def _check_personal(self, begin: int, end: int, page: pages.Page) -> None:
         sealed = self._in_tx(pages.read_payloads, begin, end)
         asked = [
             (position, form.personal, sealed.get(form.id.replace("-", "")))
-            for position, form in zip(page.positions, forms, strict=True)
+            for position, form in zip(page.positions, read_forms(page), strict=True)
             if form is not None and form.personal is not None
         ]
         there = [(position, commitment, payload) for position, commitment, payload in asked if payload is not None]

@@ -6,7 +6,6 @@ logged in. SQLite has none, so there each statement is checked before it runs: e
 compared with the tenant of the unit of work. `work.platform()` sees all tenants, and is easy to search for.
 """
 
-import functools
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from payymo.db import schema
 from payymo.db.closing import Closing, Value
+from payymo.db.columns import read_columns
 from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.db.wal import use_write_ahead_log
@@ -75,21 +75,15 @@ class Transaction:
             self._closing.note(statement, result)
         return result
 
-    def read(self, statement: sa.Executable, **values: uuid.UUID | int) -> list[Any]:
-        """Rows as the driver has them, in a fraction of the time: for platform work that reads by the hundred thousand.
+    def read_columns(self, statement: sa.Select[Any], **values: uuid.UUID | int) -> list[list[Any]]:
+        """A list for each column, as the driver has it: for platform work that reads by the hundred thousand.
 
         Identifiers among the columns are to be cast to texts: what SQLAlchemy knows of types is left out.
         """
         if self.tenant_id is not None or self._closing is not None:
             raise TenantWallBreached(private="rows as they are, are for platform work that reads")
-        compiled = _compiled(statement, self._connection.dialect)
-        driver: Any = self._connection.connection.driver_connection
         try:
-            if self.dialect == "postgresql":
-                with driver.cursor(binary=True) as cursor:
-                    return list(cursor.execute(str(compiled), values).fetchall())
-            given = [_plain(values[name]) for name in compiled.positiontup]
-            return list(driver.execute(str(compiled), given).fetchall())
+            return read_columns(self._connection, statement, values)
         except self._connection.dialect.loaded_dbapi.Error as error:
             raise Unavailable(private=type(error).__name__) from error
 
@@ -193,16 +187,6 @@ def begin(connection: sa.Connection) -> sa.Transaction:
         if not error.connection_invalidated:
             raise
         return connection.begin()
-
-
-@functools.lru_cache(64)
-def _compiled(statement: sa.Executable, dialect: sa.Dialect) -> Any:
-    return statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-
-
-def _plain(value: uuid.UUID | int) -> str | int:
-    """As SQLite keeps it."""
-    return value.hex if isinstance(value, uuid.UUID) else value
 
 
 _NARROW = "SET LOCAL ROLE {role}; SET LOCAL payymo.tenant = '{tenant}'"
