@@ -1,10 +1,12 @@
 """The one place where objects are built. Tests call it too, with clocks and entropy of their own."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
 from payymo.apikeys.service import ApiKeys
+from payymo.audit.damage import LogsDamaged
 from payymo.audit.log import PAYLOADS, AuditLog
 from payymo.audit.sequencer import Sequencer
 from payymo.certificates.development import DevelopmentAuthority
@@ -15,6 +17,7 @@ from payymo.certificates.service import Certificates
 from payymo.clock import Clock, system_clock
 from payymo.config import Settings
 from payymo.connections import open_counters, open_engine
+from payymo.db.schema import PLATFORM_LOG
 from payymo.db.work import Work
 from payymo.entropy import Entropy
 from payymo.feed.waiting import Watch
@@ -37,7 +40,7 @@ from payymo.policies import (
 )
 from payymo.secrets.envelope import Column
 from payymo.secrets.providers import COLUMN, Places
-from payymo.secrets.rotation import MasterRotation, Reencryption
+from payymo.secrets.rotation import Domain, MasterRotation, Reencryption
 from payymo.secrets.service import Secrets
 from payymo.services import Services
 from payymo.sessions.administration import Administration
@@ -124,7 +127,7 @@ def _build(
 
 def _keeping(ground: Ground, trail: Trail) -> _Keeping:
     settings, work, clock, audit = ground.settings, ground.work, ground.clock, ground.audit
-    envelope, entropy, before = ground.envelope, ground.entropy, trail.sequencer.integrate_all
+    envelope, entropy, before = ground.envelope, ground.entropy, partial(_settle, trail.sequencer)
     lifecycle = Lifecycle(envelope, certificate_policy(settings))
     counters = open_counters(settings, ground.engine, clock)
     usage, overrides = Usage(work, clock), Overrides(work, clock, audit)
@@ -143,6 +146,15 @@ def _keeping(ground: Ground, trail: Trail) -> _Keeping:
         webhooks=webhooks,
         webhook_courier=courier,
     )
+
+
+def _settle(sequencer: Sequencer) -> frozenset[Domain]:
+    """Give events their positions. Answers for whose logs that can't be done: they were changed."""
+    try:
+        sequencer.integrate_all()
+    except LogsDamaged as damaged:
+        return frozenset(Domain(None if log == PLATFORM_LOG else log, PAYLOADS[0]) for log in damaged.logs)
+    return frozenset()
 
 
 def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, keeping: _Keeping) -> Services:

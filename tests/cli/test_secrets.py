@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.clock import system_clock
-from payymo.db.schema import data_keys, master_keys, secrets, service_data_keys, service_secrets
+from payymo.db.schema import audit_tiles, data_keys, master_keys, secrets, service_data_keys, service_secrets
 from payymo.logs import Trace
 from payymo.secrets.master import write_key
 from tests.cli.test_commands import Shell
@@ -120,6 +120,22 @@ def test_everything_is_sealed_again_from_the_command_line(shell: Shell, database
     assert shell.json("secret", "reencrypt", "--yes")["values_sealed"] == planned
     assert shell.json("secret", "reencrypt", "--dry-run")["values_to_seal"] == 0
     assert shell.run("secret", "get", "a").stdout == "x"
+
+
+def test_a_log_that_was_changed_is_named_and_the_rest_is_sealed_again(shell: Shell, database: Database) -> None:
+    """It is a finding: the exit code is 1, and says so to who reads JSON, too."""
+    shell.json("secret", "put", "a", stdin="x")
+    age_data_keys(database)
+    shell.run("audit", "checkpoint", "--platform")
+    owner = database.owner()
+    with owner.begin() as connection:
+        connection.execute(sa.update(audit_tiles).values(hashes=b"\0" * 32))
+    owner.dispose()
+    shell.json("secret", "put", "a", stdin="y")
+    done = shell.run("secret", "reencrypt", "--yes", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["logs_left"]) == (1, ["platform"])
+    assert "platform were changed (payymo audit verify says where)" in done.stderr
+    assert shell.run("secret", "get", "a").stdout == "y"
 
 
 def test_a_tenant_is_deleted_from_the_command_line(shell: Shell) -> None:

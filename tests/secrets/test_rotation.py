@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from payymo.db.schema import audit_payloads, data_keys, master_keys, service_data_keys, service_secrets
+from payymo.audit.log import PURPOSE as AUDIT
+from payymo.audit.verification import Question
+from payymo.db.schema import audit_payloads, audit_tiles, data_keys, master_keys, service_data_keys, service_secrets
 from payymo.errors import Misconfigured, NotFound
 from payymo.keys.model import PURPOSES
 from payymo.logs import Trace
 from payymo.secrets.master import write_key
+from payymo.secrets.rotation import Domain
 from tests.support.crew import Crew
 from tests.support.house import MASTER_KEY, Database, House
 from tests.support.moments import before, kill_points
@@ -146,6 +149,35 @@ def test_after_a_reencryption_the_old_data_keys_are_gone(both: House) -> None:
     assert not after & before
     assert_everything_opens(both)
     assert both.services.reencryption.count() == reencrypt(both) == 0
+
+
+def test_a_log_that_was_changed_stops_a_reencryption_for_itself_alone(both: House) -> None:
+    """Its waiting events stay readable, their key stays; all others are through, and the next run finishes the rest."""
+    ours = audit_tiles.c.tenant_id == both.default.id
+    [tile] = [row for row in keys_in(both, audit_tiles) if row.tenant_id == both.default.id]
+    change(both, sa.update(audit_tiles).where(ours).values(hashes=bytes(len(tile.hashes))))
+    both.user("bob")
+    both.clock.advance(HOUR)
+    old = {row.id: row for row in keys_in(both, data_keys, service_data_keys)}
+    found = both.services.reencryption.run(progress=nothing, pause=nothing, trace=Trace())
+    assert found.left == {Domain(both.default.id, AUDIT)}
+    kept = [old[row.id] for row in keys_in(both, data_keys, service_data_keys) if row.id in old]
+    assert [(row.tenant_id, row.purpose) for row in kept] == [(both.default.id, AUDIT)]
+    assert_everything_opens(both)
+    change(both, sa.update(audit_tiles).where(ours).values(hashes=tile.hashes))
+    assert both.services.reencryption.run(progress=nothing, pause=nothing, trace=Trace()).left == frozenset()
+    assert not old.keys() & {row.id for row in keys_in(both, data_keys, service_data_keys)}
+    report = both.services.verification.verify(
+        Question(both.default.id, personal=True), both.services.checkpoints.vouchers()
+    )
+    assert (report.is_intact, report.personal is not None and report.personal.erased) == (True, 0)
+
+
+def change(house: House, statement: sa.Update) -> None:
+    owner = house.database.owner()
+    with owner.begin() as connection:
+        connection.execute(statement)
+    owner.dispose()
 
 
 def test_a_reencryption_that_dies_at_any_statement_is_finished_by_the_next(both: House) -> None:

@@ -6,6 +6,7 @@ import uuid
 
 import click
 
+from payymo.audit.model import PLATFORM
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, politely, services
 from payymo.cli.output import counted, show, show_all
 from payymo.errors import InvalidInput, Misconfigured
@@ -124,7 +125,9 @@ def rotate_master(*, dry_run: bool, yes: bool, as_json: bool) -> None:
 def reencrypt(*, dry_run: bool, whatever_age: bool, yes: bool, as_json: bool) -> None:
     """Make new data keys, seal everything under them, destroy the old ones. A run that was killed can be run again.
 
-    Data keys that are less than an hour old are taken for those of a run that was killed, and kept, unless --all.
+    What is personal in an audit log that was changed is left as it is, and named; everything else is done, and it
+    exits with 1. Data keys that are less than an hour old are taken for those of a run that was killed, and kept,
+    unless --all.
     """
     with services() as opened:
         count = opened.reencryption.count(whatever_age=whatever_age)
@@ -136,8 +139,13 @@ def reencrypt(*, dry_run: bool, whatever_age: bool, yes: bool, as_json: bool) ->
             done = opened.reencryption.run(
                 progress=progress, pause=time.sleep, trace=CONSOLE, whatever_age=whatever_age
             )
+    left = sorted(str(domain.tenant_id or PLATFORM) for domain in done.left)
     facts = {"values_sealed": done.values, "data_keys_made": done.renewed, "data_keys_kept": done.kept}
-    show(facts, json_wanted=as_json)
+    show(facts | {"logs_left": left}, json_wanted=as_json)
+    if left:
+        why = "were changed (payymo audit verify says where): their old data keys stay until this is run once more"
+        click.echo(f"payymo: the audit logs {', '.join(left)} {why}", err=True)
+        sys.exit(1)
 
 
 def _id_of(opened: Services, slug: str | None) -> uuid.UUID | None:

@@ -44,6 +44,8 @@ class Sealing:
     values: int
     renewed: int
     kept: int
+    left: frozenset[Domain] = frozenset()
+    """Whose values are sealed as they were, and their old data keys still there: not all of them can be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,10 @@ class MasterRotation:
 
 
 class Reencryption:
-    """Gives every tenant and purpose a new data key, seals everything under it, and destroys the old ones."""
+    """Gives every tenant and purpose a new data key, seals everything under it, and destroys the old ones.
+
+    What is sealed from then on is under the new key in any case, also where old values had to be left.
+    """
 
     def __init__(
         self,
@@ -145,9 +150,13 @@ class Reencryption:
         columns: Sequence[Column],
         audit: AuditLog,
         *,
-        before: Callable[[], object],
+        before: Callable[[], frozenset[Domain]],
     ) -> None:
-        """`before` puts where it is found what is sealed and still under way: events that have no position yet."""
+        """`before` puts where it is found what is sealed and still under way: events that have no position yet.
+
+        It answers whose it can't. Nothing of theirs is touched, for a data key that is gone opens nothing: all others
+        go on, and the next run finds what was left.
+        """
         self._work = work
         self._envelope = envelope
         self._clock = clock
@@ -168,19 +177,21 @@ class Reencryption:
         domains = self._domains()
         renewed = sum(self._renew(domain, whatever_age=whatever_age) for domain in domains)
         done, total = 0, sum(self._count(domain, None) for domain in domains)
+        left: frozenset[Domain] = frozenset()
         progress(done, total)
         for settled in (False, True):
-            self._before()
-            for domain in domains:
+            left |= self._before()
+            for domain in (domain for domain in domains if domain not in left):
                 for count in self._reseal(domain):
                     done += count
                     progress(done, max(done, total))
             if not settled and domains:
                 pause(SETTLE_SECONDS)
         for domain in domains:
-            self._drop_older(domain)
+            if domain not in left:
+                self._drop_older(domain)
         self._audit.record_apart(Event("data-keys.rotated", trace=trace, count=done))
-        return Sealing(done, renewed, len(domains) - renewed)
+        return Sealing(done, renewed, len(domains) - renewed, left)
 
     def _renew(self, domain: Domain, *, whatever_age: bool) -> bool:
         if not self._is_due(domain, whatever_age=whatever_age):
