@@ -3,9 +3,11 @@
 import json
 import re
 import uuid
+from itertools import product
 from typing import Any, get_args
 
 import pytest
+from cefevent import CEFEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +77,20 @@ def test_cef_escapes_what_its_white_paper_says() -> None:
     assert (pairs["c6a2"], pairs["c6a2Label"], "src" in pairs) == ("2001:db8::1", "Source IPv6 Address", False)
     _, pairs = read_cef(write_line(entry(personal={"address": "192.0.2.1"}, outcome="refused"), "cef", version="1"))
     assert (pairs["src"], pairs["outcome"]) == ("192.0.2.1", "refused")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "-"])
+def test_another_dictionary_of_cef_knows_every_pair(address: str) -> None:
+    """Each name, the type of its value, and how long it may be; of every event, with the longest user agent we keep."""
+    judge = CEFEvent(strict=True)
+    personal = {"address": address, "user_agent": "\u00e4" * 200, "email": "a" * 254}
+    about = {"user_id": str(USER), "reason": "why", "role": "clerk"}
+    for name, actor in product(CATALOGUE, ("anonymous", f"user:{USER}", "operator:me")):
+        event = entry(name, personal=personal, about=about, actor=actor, old={"status": "a"}, new={"status": "b"})
+        head, pairs = read_cef(write_line(event, "cef", version="1"))
+        assert pairs.pop("outcome") == "success"  # the white paper has it, with 63 characters; this dictionary has not
+        for member, value in (*pairs.items(), ("severity", head[6])):
+            judge.set_field(member, value)
 
 
 @pytest.mark.parametrize("name", [name for name, found in CATALOGUE.items() if found.is_recorded])
