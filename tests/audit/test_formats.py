@@ -17,6 +17,14 @@ from payymo.audit.model import Record
 from payymo.events import CATALOGUE
 
 USER = uuid.UUID(int=7)
+WHENCE = {"address": "192.0.2.1", "user_agent": "x"}
+OCSF_OF_ALL = {
+    *("metadata", "time", "category_uid", "category_name", "class_uid", "class_name", "activity_id", "activity_name"),
+    *("type_uid", "severity_id", "status_id", "status_detail", "unmapped"),
+    *("actor", "src_endpoint", "http_request"),
+}
+"""Of what we write, the members that the published schema 1.2.0 gives its base event, and all IAM classes."""
+OCSF_OF_CLASS = {3001: {"user"}, 3002: {"user", "session", "service"}, 3004: {"entity"}}
 
 
 def entry(name: str = "session.login", *, personal: dict[str, str] | None = None, **members: Any) -> Entry:
@@ -95,14 +103,17 @@ def test_another_dictionary_of_cef_knows_every_pair(address: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, found in CATALOGUE.items() if found.is_recorded])
 def test_every_type_of_event_is_whole_in_ocsf(name: str) -> None:
-    """What OCSF's base event and these classes require, and type_uid as it defines it."""
+    """What OCSF's base event and these classes require, type_uid as defined, and no member that they don't have."""
     for about in ({}, {"user_id": str(USER), "session_id": "s"}, {"role": "clerk", "reason": "why"}):
-        found = json.loads(write_line(entry(name, about=about, outcome="refused"), "ocsf", version="1"))
+        found = json.loads(
+            write_line(entry(name, personal=WHENCE, about=about, outcome="refused"), "ocsf", version="1")
+        )
+        assert found.keys() <= OCSF_OF_ALL | OCSF_OF_CLASS[found["class_uid"]]
         assert found["category_uid"] == 3
         assert found["type_uid"] == found["class_uid"] * 100 + found["activity_id"]
         assert found["time"] == 1_800_000_000_123
         assert (found["severity_id"], found["status_id"]) == (2, 2)
-        assert found["metadata"]["version"] == "1.1.0"
+        assert found["metadata"]["version"] == "1.2.0"
         assert found["metadata"]["product"]["vendor_name"]
         match found["class_uid"]:
             case 3001 | 3002:

@@ -122,7 +122,8 @@ def _place_in_cef(line: str) -> Place:
 
 # ── OCSF: Open Cybersecurity Schema Framework ────────────────────────────────────────────────────────────────────────
 
-OCSF_VERSION: Final = "1.1.0"
+OCSF_VERSION: Final = "1.2.0"
+"""The first whose Entity Management has a place for where something was done from."""
 _IAM: Final = 3
 _ACCOUNT_CHANGE: Final = (3001, "Account Change")
 _AUTHENTICATION: Final = (3002, "Authentication")
