@@ -100,8 +100,11 @@ class Account:
 
 
 def canonical_email(text: str) -> str | None:
-    """The form in which addresses are compared; None when it is no address that we take."""
-    if len(text) > EMAIL_MAX or not text.isascii():
+    """The form in which addresses are compared; None when it is no address that we take.
+
+    What begins like an encoded word (RFC 2047 §2) would be decoded on the way: no mail would ever get there.
+    """
+    if len(text) > EMAIL_MAX or not text.isascii() or "=?" in text:
         return None
     try:
         parsed = validate_email(text, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False)
