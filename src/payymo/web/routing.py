@@ -8,6 +8,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -133,7 +134,11 @@ def route(
 
 def routes_of(resource: object) -> Iterator[tuple[Route, Callable[..., Any]]]:
     """The routes that a resource declares, in the order of their names."""
-    for _name, handler in inspect.getmembers(resource, callable):
-        declared = getattr(handler, "__route__", None)
-        if isinstance(declared, Route):
-            yield declared, handler
+    for name, declared in _declared_by(resource if isinstance(resource, type) else type(resource)):
+        yield declared, getattr(resource, name)
+
+
+@cache
+def _declared_by(kind: type) -> tuple[tuple[str, Route], ...]:
+    found = ((name, getattr(getattr(kind, name), "__route__", None)) for name in dir(kind))
+    return tuple((name, declared) for name, declared in found if isinstance(declared, Route))
