@@ -34,14 +34,16 @@ serve: install-runtime  ## install what is needed, then run the service
 test: install-test  ## all tests, against real PostgreSQL, SQLite and Valkey
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest $(TEST_WORKERS) $(or $(ARGS),--ignore=tests/guard)
 
+# The types take as long as everything else together, and each takes one processor: they go beside it.
 check: install-check  ## lint, format, types, import directions, dependencies, security lint
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/deptry src
-	cd guard && ../$(BIN)/deptry src
-	$(BIN)/bandit -q -r src guard/src -c pyproject.toml
+	@set -eux; $(BIN)/mypy & types=$$!; trap 'kill $$types 2>/dev/null || :' EXIT; \
+	$(BIN)/ruff check .; \
+	$(BIN)/ruff format --check .; \
+	$(BIN)/lint-imports; \
+	$(BIN)/deptry src; \
+	(cd guard && ../$(BIN)/deptry src); \
+	$(BIN)/bandit -q -r src guard/src -c pyproject.toml; \
+	wait $$types; trap - EXIT
 
 fmt: install-check  ## format the code, and mend what the linter can
 	$(BIN)/ruff check --fix-only .
