@@ -12,7 +12,6 @@ import pytest
 
 from tests.guard.ports import free_port
 
-BIN = Path(sys.executable).parent
 START_SECONDS = 30
 SECRET = b"the secret"
 
@@ -89,7 +88,7 @@ def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     environ = os.environ | {"PYTHONPATH": str(tmp_path)}
     with (
         log.open("wb") as lines,
-        subprocess.Popen([BIN / name, *words], cwd=tmp_path, env=environ, stderr=lines) as server,
+        subprocess.Popen([sys.executable, "-m", name, *words], cwd=tmp_path, env=environ, stderr=lines) as server,
     ):
         try:
             deadline = time.monotonic() + START_SECONDS
