@@ -42,6 +42,16 @@ def test_what_an_administrator_sets_holds_at_once_and_in_their_tenant_alone(hous
     assert [line["actor_id"] for line in house.events() if line["event"] == "password-policy.changed"]
 
 
+def test_what_a_tenant_calls_itself_on_its_pages_is_no_password_there(house: House) -> None:
+    """Who signs in reads the brand's name, and no other: it is refused like the tenant's own, and nowhere else."""
+    other = house.tenant("other")
+    password = "Blaureiher-Kraftwerke!"
+    house.services.brands.set(house.default.id, name="Blaureiher Kraftwerke", accent=None, by=None, trace=Trace())
+    (problem,) = problems_of(house.client(), password)
+    assert "everybody here knows" in problem
+    assert problems_of(house.client(tenant=other.slug), password) == []
+
+
 def test_a_tenant_gives_its_own_policy_up(house: House, boss: Client) -> None:
     """What the settings say holds again at once, there alone; a second time changes nothing."""
     other = house.tenant("other")

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from payymo.db.schema import TENANT, tenants
+from payymo.db.schema import TENANT, tenant_brands, tenants
 from payymo.db.schema import password_policies as p
 from payymo.db.schema import users as t
 from payymo.db.work import Transaction
@@ -118,8 +118,12 @@ _NAMED = sa.select(t.c.email_key, t.c.username_key, t.c.password_hash).where(
 )
 _POLICY_COLUMNS = (p.c.min_length, p.c.max_length, p.c.min_score, p.c.complexity_classes, p.c.words)
 _POLICY = (
-    sa.select(tenants.c.slug, tenants.c.name, tenants.c.host, *_POLICY_COLUMNS)
-    .select_from(tenants.outerjoin(p, sa.and_(p.c.tenant_id == TENANT, p.c.tenant_id == tenants.c.id)))
+    sa.select(tenants.c.slug, tenants.c.name, tenants.c.host, tenant_brands.c.name, *_POLICY_COLUMNS)
+    .select_from(
+        tenants.outerjoin(p, sa.and_(p.c.tenant_id == TENANT, p.c.tenant_id == tenants.c.id)).outerjoin(
+            tenant_brands, sa.and_(tenant_brands.c.tenant_id == TENANT, tenant_brands.c.tenant_id == tenants.c.id)
+        )
+    )
     .where(tenants.c.id == TENANT)
 )
 _NEW_POLICY = {column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in _POLICY_COLUMNS}
@@ -139,8 +143,8 @@ class Named:
 
 def find_policy(tx: Transaction) -> tuple[PasswordPolicy | None, tuple[str, ...]]:
     """The tenant's own policy for passwords, or None; and what the tenant is called."""
-    slug, name, host, min_length, max_length, min_score, classes, words = tx.execute(_POLICY).one()
-    names = (slug, name) if host is None else (slug, name, host)
+    slug, name, host, brand, min_length, max_length, min_score, classes, words = tx.execute(_POLICY).one()
+    names = tuple(text for text in (slug, name, host, brand) if text is not None)
     if min_length is None:
         return None, names
     return PasswordPolicy(min_length, max_length, min_score, classes, tuple(words)), names
