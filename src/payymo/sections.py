@@ -95,6 +95,8 @@ class Server(Section):
     tls_minimum: Literal["1.2", "1.3"] = "1.2"
     request_seconds: int = Field(default=10, ge=1, le=300)
     """How long a client may take to send the head of a request, and then its body."""
+    followers: int = Field(default=4096, ge=1, le=100_000)
+    """How many requests each worker leaves waiting for the revocation feed. One more is answered at once."""
     maintenance_seconds: int = Field(default=60, ge=1, le=3600)
     """How often due duties are looked for."""
 

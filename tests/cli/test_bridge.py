@@ -130,6 +130,29 @@ def test_a_worker_that_leaves_answers_who_waits(sqlite_house: House) -> None:
         assert ("Connection", "close") in found.headers
 
 
+def test_no_more_requests_wait_than_there_are_places(sqlite_house: House) -> None:
+    """One more is answered at once, holding no thread, and a place that is left is the next one's."""
+    made = sqlite_house.services.guards.create("siem", scopes=["feed"], trace=Trace())
+    watch = Noted(sqlite_house.services.feed)
+    bridge = Bridge(sqlite_house.app.wsgi_app, threads=2, body_seconds=5, watch=watch, followers=1)
+
+    async def poll() -> list[Protocol]:
+        scope, waits = post("/api/revocations/events", {}, made.text)
+        waiting = asyncio.create_task(bridge(scope, waits))
+        assert await asyncio.to_thread(watch.has_somebody.wait, LONG)
+        scope, turned_away = post("/api/revocations/events", {}, made.text)
+        await asyncio.wait_for(bridge(scope, turned_away), WAIT_SECONDS / 2)
+        assert not waiting.done()
+        watch.wake_all()
+        await waiting
+        return [waits, turned_away]
+
+    for _ in range(2):
+        watch.has_somebody.clear()
+        answers = asyncio.run(asyncio.wait_for(poll(), LONG))
+        assert [(one.status, json.loads(one.answer)["sets"]) for one in answers] == [(200, {})] * 2
+
+
 def test_more_of_a_body_is_taken_where_a_file_may_come(sqlite_house: House) -> None:
     """A logo passes whole; elsewhere as much is cut off after what is enough to be refused."""
     sqlite_house.user("boss", roles=("tenant-administrator",))

@@ -10,6 +10,7 @@ does who waits for a turn to hash a password, or whose answer is held so that it
 import asyncio
 import io
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ from payymo.web.reading import UNREADABLE, most_of
 
 Start = tuple[int, list[tuple[str, str]]]
 Answer = tuple[int, list[tuple[str, str]], bytes]
+FOLLOWERS = 4096
+"""Requests that wait for the feed, unless it is said how many."""
 _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -43,7 +46,7 @@ class Bridge:
     """An RSGI application. A body has `body_seconds` to arrive; then requests wait in line for one of `threads`.
 
     Those that compute a password hash wait before, in the event loop: `hashing` says which they are, `admission` lets
-    them in.
+    them in. `followers` requests at most wait for the feed: each is a connection and some memory, and takes no turn.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Bridge:
         watch: Watch | None = None,
         hashing: Callable[[str, str], bool] = lambda _method, _path: False,
         admission: Admission | None = None,
+        followers: int = FOLLOWERS,
     ) -> None:
         self._application = application
         self._leaving = leaving
@@ -64,6 +68,7 @@ class Bridge:
         self._hashing = hashing
         self._admission = admission or Admission(max(1, threads - 1))
         self._holding = Holding()
+        self._places = threading.BoundedSemaphore(followers)
         if leaving is not None and watch is not None:
             leaving.tell(watch.wake_all)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
@@ -103,11 +108,14 @@ class Bridge:
     async def _work(self, environ: dict[str, Any]) -> Answer:
         if self._watch is None:
             return await self._run_in(self._pool, environ)
-        parking = _Parking()
-        answer = await self._run_in(self._pool, {**environ, PARK: parking})
-        if parking.place is None:
-            return answer
-        waited, ticket = await self._wait(self._watch, parking.place, parking.seconds)
+        parking = _Parking(self._places)
+        try:
+            answer = await self._run_in(self._pool, {**environ, PARK: parking})
+            if parking.place is None:
+                return answer
+            waited, ticket = await self._wait(self._watch, parking.place, parking.seconds)
+        finally:
+            parking.leave()
         environ["wsgi.input"].seek(0)  # it comes again as it came
         news = {NEWS: ticket.since} if ticket.has_news else {}
         return await self._run_in(self._pool, {**environ, WAITED: waited, **news})
@@ -162,14 +170,23 @@ class Bridge:
 
 
 class _Parking:
-    """Where a request is left that waits for news."""
+    """Where a request is left that waits for news, if there is a place for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: threading.BoundedSemaphore) -> None:
         self.place: Cursor | None = None
         self.seconds = 0
+        self._places = places
 
-    def __call__(self, place: Cursor, seconds: int) -> None:
+    def __call__(self, place: Cursor, seconds: int) -> bool:
+        if not self._places.acquire(blocking=False):
+            return False
         self.place, self.seconds = place, seconds
+        return True
+
+    def leave(self) -> None:
+        """Make room for the next, if it had a place."""
+        if self.place is not None:
+            self._places.release()
 
 
 def _may_have_body(scope: Any) -> bool:

@@ -160,6 +160,7 @@ class _Loader:
             watch=services.watch,
             hashing=find_hashing(),
             admission=admission,
+            followers=self.settings.server.followers,
         )
 
 

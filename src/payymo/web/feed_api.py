@@ -22,8 +22,8 @@ from payymo.web.caller import NEWS, WAITED, Caller
 from payymo.web.routing import Input, Output, route
 
 PARK: Final = "payymo.park"
-Park = Callable[[Cursor, int], None]
-"""What a server puts there: wait so many seconds for the feed to leave this place, and ask again."""
+Park = Callable[[Cursor, int], bool]
+"""What a server puts there: wait so many seconds for the feed to leave this place, and ask again. False: no room."""
 WAIT_MAX_SECONDS: Final = 20
 WAITING_THREADS: Final = 4
 KEYS_MAX: Final = 1100
@@ -74,7 +74,8 @@ class Waiting:
         """
         park: Park | None = caller.request.environ.get(PARK)
         if park is not None:
-            park(place, seconds)
+            if not park(place, seconds):  # a guard that hears at once what there is stays in the know, and comes again
+                return 0.0
             g.payymo_is_parked = True
             return None
         if not caller.request.is_multithread:  # PEP 3333: nobody else would be answered meanwhile
