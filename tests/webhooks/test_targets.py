@@ -38,6 +38,8 @@ NO_URL = [
         "https://[v1.x]/",
         "https://exa mple.com/",
         "https://example.com/\r\nX: y",
+        "https://exa\tmple.com/",
+        "https://example.com/a\nb",
         "https://-a.com/",
     ),
     *("https://a..b/", "https://example.com/" + "x" * 2000, "https://example.com/\x00", " https://example.com/"),

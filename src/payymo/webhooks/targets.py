@@ -104,6 +104,8 @@ class AddressPolicy:
 
 def read_target(url: str) -> Target:
     """What a URL says. Raises InvalidInput, unless every reader of URLs would take it for the same."""
+    if not url.isprintable():  # tabs and line breaks, which this reader leaves out and others refuse
+        raise _refusal("without control characters")
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
