@@ -14,7 +14,9 @@ from payymo.feed.model import Cursor
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Ticket, Watch
 from payymo.logs import Trace
+from payymo.web.caller import WAITED
 from payymo.web.event_api import WAIT_SECONDS
+from payymo.web.feed_api import PARK
 from tests.support.house import House
 from tests.support.pictures import large
 
@@ -151,6 +153,35 @@ def test_no_more_requests_wait_than_there_are_places(sqlite_house: House) -> Non
         watch.has_somebody.clear()
         answers = asyncio.run(asyncio.wait_for(poll(), LONG))
         assert [(one.status, json.loads(one.answer)["sets"]) for one in answers] == [(200, {})] * 2
+
+
+def test_a_request_that_is_given_up_takes_no_place_along(sqlite_house: House) -> None:
+    """Its thread goes on, and asks for a place when nobody is left who would give it back."""
+    asked, go_on, places = threading.Semaphore(0), threading.Event(), list[bool]()
+    place = sqlite_house.services.feed.head()
+
+    def ask(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        if WAITED not in environ:
+            asked.release()
+            assert go_on.wait(LONG)
+            places.append(environ[PARK](place, 0))
+            asked.release()
+        start("200 OK", [])
+        return []
+
+    bridge = Bridge(ask, threads=2, body_seconds=5, watch=Watch(sqlite_house.services.feed), followers=1)
+
+    async def come_and_go() -> None:
+        given_up = asyncio.create_task(bridge(*post("/", {}, "")))
+        assert await asyncio.to_thread(asked.acquire, timeout=LONG)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        go_on.set()
+        assert await asyncio.to_thread(asked.acquire, timeout=LONG)
+        await bridge(*post("/", {}, ""))
+
+    asyncio.run(asyncio.wait_for(come_and_go(), LONG))
+    assert places == [False, True]
 
 
 def test_more_of_a_body_is_taken_where_a_file_may_come(sqlite_house: House) -> None:

@@ -176,17 +176,22 @@ class _Parking:
         self.place: Cursor | None = None
         self.seconds = 0
         self._places = places
+        self._is_over = False
+        self._changing = threading.Lock()
 
     def __call__(self, place: Cursor, seconds: int) -> bool:
-        if not self._places.acquire(blocking=False):
-            return False
-        self.place, self.seconds = place, seconds
-        return True
+        with self._changing:  # a request that was given up goes on in its thread, and nobody would make room after it
+            if self._is_over or not self._places.acquire(blocking=False):
+                return False
+            self.place, self.seconds = place, seconds
+            return True
 
     def leave(self) -> None:
-        """Make room for the next, if it had a place."""
-        if self.place is not None:
-            self._places.release()
+        """Make room for the next, if it had a place; it gets none any more."""
+        with self._changing:
+            self._is_over = True
+            if self.place is not None:
+                self._places.release()
 
 
 def _may_have_body(scope: Any) -> bool:
