@@ -367,7 +367,7 @@ def test_no_token_is_kept_or_logged(house: House, server: MailServer) -> None:
     house.user("alice")
     ask_for_reset(house)
     token = newest(house, server)
-    secret = token.rpartition("_")[2]
+    secret = token.split("_", 2)[2]
     assert confirm(house, f"{token[:-4]}AAAA") == REFUSED
     assert confirm(house, token) == DONE
     assert secret not in house.log_lines.getvalue()
