@@ -541,6 +541,31 @@ def test_letters_to_one_address_are_limited_without_saying_so(sqlite_database: D
     house.close()
 
 
+def test_a_stranger_who_uses_up_somebodys_letters_keeps_them_from_none(database: Database, server: MailServer) -> None:
+    """A device that has logged in has letters of its own to ask for, and no more than anybody; another's has none."""
+    house = build(
+        database,
+        server,
+        lockout={"enabled": True},
+        limits={"login": "", "registration": "", "mail": "2/hour"},
+    )
+    house.user("alice")
+    house.user("bob")
+    alice, bob = house.logged_in("alice"), house.logged_in("bob")
+    deliver(house)
+    server.received.clear()
+
+    def letters(client: Client) -> int:
+        assert client.post(RESET, {"email": "alice@example.com"}).status_code == 202
+        deliver(house)
+        return len(server.received)
+
+    assert [letters(house.client()) for _ in range(4)] == [1, 2, 2, 2]
+    assert letters(bob) == 2
+    assert [letters(alice) for _ in range(4)] == [3, 4, 4, 4]
+    house.close()
+
+
 def test_without_mail_nobody_is_promised_any(sqlite_house: House) -> None:
     """What is done by mail alone is refused for everybody alike; a changed password needs none."""
     user: User = sqlite_house.user("alice")

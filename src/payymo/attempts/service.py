@@ -164,6 +164,14 @@ class Attempts:
                 self.unlock(tx, user_id, *unlocks)
         return write_tokens(token, tokens)
 
+    def knows(self, tenant_id: uuid.UUID, tokens: tuple[str, ...], email_key: str) -> bool:
+        """Whether one of these devices is known for the account with this address. Raises Unavailable."""
+        if self._policy is None or not tokens:
+            return False
+        with self._work.reading(tenant_id) as tx:
+            digests = [digest(token) for token in tokens]
+            return store.find_device(tx, digests, email_key, int(self._clock())) is not None
+
     def unlock(self, tx: Transaction, user_id: uuid.UUID, *accounts: str) -> bool:
         """Step: admit tries at these accounts of a locked user again, as if none had failed. Whether any had."""
         store.forget_notices(tx, user_id)

@@ -72,6 +72,11 @@ def account_key(tenant_id: uuid.UUID, name: str) -> str:
     return _key_of(tenant_id.bytes + name.encode("utf-8", "replace"))
 
 
+def known_key(tenant_id: uuid.UUID, name: str) -> str:
+    """The same, for somebody who asks from a device that is known there. 0xFE is in no text in UTF-8 (RFC 3629 §3)."""
+    return _key_of(tenant_id.bytes + b"\xfe" + name.encode("utf-8", "replace"))
+
+
 def user_key(tenant_id: uuid.UUID, user_id: uuid.UUID) -> str:
     """What a user does who is logged in. No login name has this key: 0xFF is in no text in UTF-8 (RFC 3629 §3)."""
     return _key_of(tenant_id.bytes + b"\xff" + user_id.bytes)

@@ -3,18 +3,16 @@
 Links are made from configuration: nothing of a request, such as its Host, gets into a mail.
 """
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import Response
 
-from payymo.errors import FieldError, InvalidInput, TooManyRequests
-from payymo.limits.limiter import RateLimiter, account_key, user_key
+from payymo.errors import FieldError, InvalidInput
+from payymo.limits.limiter import RateLimiter, user_key
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
-from payymo.users.model import counted_name
 from payymo.users.service import Users
 from payymo.web.caller import Caller
 from payymo.web.dispatch import render
@@ -54,16 +52,6 @@ class ConfirmResetBody(LinkBody):
     """The token of a link, and the new password."""
 
     new_password: Password
-
-
-def may_write_to(limiter: RateLimiter, tenant_id: uuid.UUID, email: str) -> bool:
-    """Whether another letter may go to this address. Who asks for it isn't told: it is somebody else's mailbox."""
-    try:
-        who = account_key(tenant_id, counted_name(email))
-        limiter.spend("mail", "account", who, tenant=lambda: tenant_id)
-    except TooManyRequests:
-        return False
-    return True
 
 
 class AccountApi:
@@ -152,7 +140,7 @@ class AccountApi:
     def reset_password(self, caller: Caller, body: ResetBody) -> Nothing:
         """Have a link sent with which a forgotten password is replaced. The answer is the same for every address."""
         tenant_id = caller.tenant.id
-        is_wanted = may_write_to(self._limiter, tenant_id, body.email)
+        is_wanted = self._door.may_write_to(caller, body.email)
         self._credentials.request_reset(tenant_id, body.email, is_wanted=is_wanted, trace=caller.trace)
         return Nothing()
 

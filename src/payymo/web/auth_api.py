@@ -5,12 +5,10 @@ import uuid
 from flask import Response
 
 from payymo.errors import RegistrationClosed, TenantSuspended
-from payymo.limits.limiter import RateLimiter
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.impersonation import Impersonation
 from payymo.sessions.service import Sessions
 from payymo.users.service import Users
-from payymo.web.account_api import may_write_to
 from payymo.web.caller import Caller, Gate
 from payymo.web.dispatch import render, require_themselves
 from payymo.web.door import Door
@@ -46,7 +44,6 @@ class AuthApi:
         users: Users,
         gate: Gate,
         door: Door,
-        limiter: RateLimiter,
         registration_is_open: bool,
         verification_is_required: bool,
     ) -> None:
@@ -56,7 +53,6 @@ class AuthApi:
         self._users = users
         self._gate = gate
         self._door = door
-        self._limiter = limiter
         self._registration_is_open = registration_is_open
         self._verification_is_required = verification_is_required
 
@@ -95,7 +91,7 @@ class AuthApi:
             email=body.email,
             username=body.username,
             password=body.password,
-            is_wanted=may_write_to(self._limiter, tenant_id, body.email),
+            is_wanted=self._door.may_write_to(caller, body.email),
             trace=caller.trace,
         )
         return render(Nothing(), 202)

@@ -26,7 +26,7 @@ from payymo.errors import (
     Overloaded,
     TooManyRequests,
 )
-from payymo.limits.limiter import RateLimiter, account_key, address_key, user_key
+from payymo.limits.limiter import RateLimiter, account_key, address_key, known_key, user_key
 from payymo.users.model import canonical_email, counted_name
 from payymo.web.caller import Caller
 
@@ -81,6 +81,22 @@ class Door:
         except NOT_ABOUT_IT:  # or it was right, and what was wanted with it is not acceptable
             self._attempts.give_back(attempt)
             raise
+
+    def may_write_to(self, caller: Caller, email: str) -> bool:
+        """Whether another letter may go to this address. Who asks for it isn't told: it is somebody else's mailbox.
+
+        From a device that is known for the account it is counted apart: a stranger who asks again and again must not
+        keep its owner from the letter that they need.
+        """
+        tenant_id, name = caller.tenant.id, counted_name(email)
+        tokens = self._tokens_of(caller, tenant_id)
+        is_known = self._attempts.knows(tenant_id, tokens, canonical_email(email) or "-")
+        who = known_key(tenant_id, name) if is_known else account_key(tenant_id, name)
+        try:
+            self._limiter.spend("mail", "account", who, tenant=lambda: tenant_id)
+        except TooManyRequests:
+            return False
+        return True
 
     def let_act(self, attempt: Attempt) -> None:
         """The password of somebody who is logged in was right, and stays what it is: the try does not count."""

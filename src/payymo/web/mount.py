@@ -95,7 +95,6 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
             users=services.users,
             gate=gate,
             door=door,
-            limiter=services.limiter,
             registration_is_open=settings.registration.enabled,
             verification_is_required=settings.registration.verify_email == "required",
         ),

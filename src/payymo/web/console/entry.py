@@ -9,11 +9,9 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from payymo.errors import RegistrationClosed, TenantSuspended
-from payymo.limits.limiter import RateLimiter
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.browsers import Browsers, SignedIn
 from payymo.sessions.service import Sessions
-from payymo.web.account_api import may_write_to
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
 from payymo.web.door import Door
@@ -71,7 +69,6 @@ class EntryDesk:
         sessions: Sessions,
         addresses: Addresses,
         door: Door,
-        limiter: RateLimiter,
         registration_is_open: bool,
         verification_is_required: bool,
     ) -> None:
@@ -79,7 +76,6 @@ class EntryDesk:
         self._sessions = sessions
         self._addresses = addresses
         self._door = door
-        self._limiter = limiter
         self._registration_is_open = registration_is_open
         self._verification_is_required = verification_is_required
 
@@ -142,7 +138,7 @@ class EntryDesk:
                 email=form.email,
                 username=form.username,
                 password=form.password,
-                is_wanted=may_write_to(self._limiter, tenant_id, form.email),
+                is_wanted=self._door.may_write_to(visit.caller, form.email),
                 trace=caller.trace,
             )
             return Sheet("sent.html", {"title": "Look into your mailbox", "what": "verify-email"})

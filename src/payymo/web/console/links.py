@@ -12,14 +12,13 @@ from urllib.parse import parse_qs
 from pydantic import Field
 
 from payymo.errors import FieldError, InvalidInput, InvalidLink
-from payymo.limits.limiter import RateLimiter
 from payymo.phrases import Phrase
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.credentials import Credentials
 from payymo.sessions.lockouts import Lockouts
-from payymo.web.account_api import may_write_to
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
+from payymo.web.door import Door
 from payymo.web.models import Email, Password, Token
 from payymo.web.pacing import ALL_ALIKE, PASSWORD_PROOF, TOKEN_PROOF
 from payymo.web.routing import Input
@@ -50,13 +49,11 @@ class ResetForm(LinkForm):
 class LinksDesk:
     """Redeems what was sent by mail."""
 
-    def __init__(
-        self, *, credentials: Credentials, addresses: Addresses, lockouts: Lockouts, limiter: RateLimiter
-    ) -> None:
+    def __init__(self, *, credentials: Credentials, addresses: Addresses, lockouts: Lockouts, door: Door) -> None:
         self._credentials = credentials
         self._addresses = addresses
         self._lockouts = lockouts
-        self._limiter = limiter
+        self._door = door
 
     @page("GET", "/forgot-password", access="anyone")
     def show_forgot(self, visit: Visit) -> Answer:
@@ -67,7 +64,7 @@ class LinksDesk:
     def forgot(self, visit: Visit, form: ForgotForm) -> Answer:
         """Have a link sent. The answer is the same for every address."""
         tenant_id = visit.caller.tenant.id
-        is_wanted = may_write_to(self._limiter, tenant_id, form.email)
+        is_wanted = self._door.may_write_to(visit.caller, form.email)
         self._credentials.request_reset(tenant_id, form.email, is_wanted=is_wanted, trace=visit.caller.trace)
         return Sheet("sent.html", {"what": "reset-password"})
 

@@ -117,7 +117,6 @@ def _desks_for_everyone(services: Services, door: Door) -> tuple[object, ...]:
             sessions=services.sessions,
             addresses=services.addresses,
             door=door,
-            limiter=services.limiter,
             registration_is_open=registration.enabled,
             verification_is_required=registration.verify_email == "required",
         ),
@@ -125,7 +124,7 @@ def _desks_for_everyone(services: Services, door: Door) -> tuple[object, ...]:
             credentials=services.credentials,
             addresses=services.addresses,
             lockouts=services.lockouts,
-            limiter=services.limiter,
+            door=door,
         ),
         AccountDesk(
             sessions=services.sessions,
