@@ -1,17 +1,49 @@
 """No token can choose how it is verified: key and algorithm confusion, `none`, and near misses of signatures."""
 
+import hashlib
+import itertools
 import re
+from collections.abc import Callable
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from payymo_guard import Refused, VerificationKey
 from payymo_guard.keyset import Algorithm
 from payymo_guard.testing import FakeIssuer, sign
 from payymo_guard.wire import decode_base64url, encode_base64url
 from tests.guard.forge import ALGORITHMS, HMAC_DIGESTS, compact, issuer, private_key, refusal, rsa_key, with_hmac
 
+DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+FORGED_BLOCKS: dict[str, Callable[[int, bytes, bytes], bytes]] = {
+    "padding that ends early": lambda size, info, _: (
+        b"\0\1" + b"\xff" * 8 + b"\0" + info + bytes(size - 11 - len(info))
+    ),
+    "garbage after it": lambda size, info, _: b"\0\1" + b"\xff" * (size - 55) + b"\0" + info + b"!",
+    "garbage before it": lambda size, info, _: b"\0\1" + b"\xff" * (size - 55) + b"\0!" + info,
+    "padding of other octets": lambda size, info, _: b"\0\1" + b"\xff" * (size - 55) + b"\xfe\0" + info,
+    "padding that is random": lambda size, info, _: b"\0\2" + b"\xff" * (size - 54) + b"\0" + info,
+    "padding of zeros": lambda size, info, _: b"\0\0" + bytes(size - 54) + b"\0" + info,
+    "no zero behind it": lambda size, info, _: b"\0\1" + b"\xff" * (size - 53) + info,
+    "a digest alone": lambda size, _, digest: b"\0\1" + b"\xff" * (size - 35) + b"\0" + digest,
+    "no parameters": lambda size, _, digest: (
+        b"\0\1" + b"\xff" * (size - 52) + b"\0" + bytes.fromhex("302f300b0609608648016503040201") + b"\4\x20" + digest
+    ),
+    "a long form of a length": lambda size, _, digest: (
+        b"\0\1" + b"\xff" * (size - 55) + b"\0" + bytes.fromhex("308131300d060960864801650304020105000420") + digest
+    ),
+    "another digest's name": lambda size, _, digest: (
+        b"\0\1" + b"\xff" * (size - 54) + b"\0" + bytes.fromhex("3031300d060960864801650304020205000420") + digest
+    ),
+    "another text": lambda size, _, __: (
+        b"\0\1" + b"\xff" * (size - 54) + b"\0" + DIGEST_INFO + hashlib.sha256(b"texT").digest()
+    ),
+    "nothing": lambda size, _, __: bytes(size - 1) + b"\1",
+}
+"""What RSA makes of a signature, of this size, with the octets that name the digest and the digest."""
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 NONES = (
     "none",
@@ -162,6 +194,46 @@ def test_signature_has_its_exact_length(algorithm: Algorithm) -> None:
     for changed in (b"\x00" + signature, signature + b"\x00", signature[:-1], signature[1:], signature * 2):
         token = f"{text}.{encode_base64url(changed).decode()}"
         assert refusal(fake.verifier(), token) == "signature_invalid"
+
+
+@pytest.mark.parametrize("block", ["right", *FORGED_BLOCKS])
+def test_rs256_takes_one_block_for_each_text(block: str) -> None:
+    """RFC 8017 §8.2.2: the whole of it is compared, whatever a lenient parser would find in it (Bleichenbacher 2006).
+
+    What OpenSSL's own verification says of the same signature is the measure.
+    """
+    key = rsa_key()
+    size, numbers, digest = key.key_size // 8, key.private_numbers(), hashlib.sha256(b"text").digest()
+    info = DIGEST_INFO + digest
+    made = {"right": b"\0\1" + b"\xff" * (size - 54) + b"\0" + info} | {
+        name: make(size, info, digest) for name, make in FORGED_BLOCKS.items()
+    }
+    assert len(made[block]) == size
+    value = pow(int.from_bytes(made[block]), numbers.d, numbers.public_numbers.n)
+    signature = value.to_bytes(size)
+    ours = VerificationKey("kid", "RS256", key.public_key())
+    if block == "right":
+        ours.verify(signature, b"text")
+        key.public_key().verify(signature, b"text", padding.PKCS1v15(), hashes.SHA256())
+        return
+    with pytest.raises(Refused, match="signature_invalid"):
+        ours.verify(signature, b"text")
+    with pytest.raises(InvalidSignature):
+        key.public_key().verify(signature, b"text", padding.PKCS1v15(), hashes.SHA256())
+
+
+def test_rs256_signatures_are_below_the_modulus() -> None:
+    """RFC 8017 §5.2.2: a signature has one representative; the same one plus the modulus is no other spelling."""
+    key = rsa_key()
+    modulus, bits = key.private_numbers().public_numbers.n, key.key_size
+    ours = VerificationKey("kid", "RS256", key.public_key())
+    for text in map(b"%d".__mod__, itertools.count()):
+        signature = sign("RS256", key, text)
+        ours.verify(signature, text)
+        if (other := int.from_bytes(signature) + modulus) < 1 << bits:
+            break
+    with pytest.raises(Refused, match="signature_invalid"):
+        ours.verify(other.to_bytes(bits // 8), text)
 
 
 def test_es256_is_raw_on_the_wire() -> None:

@@ -122,7 +122,7 @@ class Guard:
                 or staleness is not None
                 or keys.find(known.key.kid) is not known.key
             ):
-                return self._verify_anew(token, known, tenant_id, staleness or self.staleness)
+                return self._verify_anew(token, known, tenant_id, staleness or self.staleness, passed)
             claims, now, leeway = known.claims, self._clock(), self._leeway
             if not (now < claims.exp + leeway and claims.nbf <= now + leeway and claims.iat <= now + leeway):
                 self._verifier.check_now(claims, None)
@@ -165,12 +165,12 @@ class Guard:
         self.close()
 
     def _verify_anew(
-        self, token: str, known: Proven[Claims] | None, tenant_id: str | None, staleness: Staleness
+        self, token: str, known: Proven[Claims] | None, tenant_id: str | None, staleness: Staleness, passed: float
     ) -> Claims:
         """The same, with everything that may have to be done first: begin, wait, prove, look up, ask."""
         revocations, limit = self.revocations, staleness.max_stale_seconds
-        self._source.start()
-        if not self._elapsed() - revocations.as_of <= limit:
+        if not passed - revocations.as_of <= limit:
+            self._source.start()
             self._source.wait()
         if known is not None:
             known = self._verifier.recall(token)

@@ -6,6 +6,7 @@ keys don't exist here, so no public text can serve as a secret. Where keys come 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -19,7 +20,7 @@ from payymo_guard.wire import decode_base64url, decode_object
 
 Algorithm: TypeAlias = Literal["RS256", "PS256", "ES256", "EdDSA"]
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
-_Check: TypeAlias = Callable[[bytes, bytes], None]
+Verify: TypeAlias = Callable[[bytes, bytes], None]
 
 ALGORITHMS: Final[frozenset[str]] = frozenset(get_args(Algorithm))
 MAX_KID_CHARS: Final = 128
@@ -36,6 +37,8 @@ _PKCS1: Final = padding.PKCS1v15()
 _PSS: Final = padding.PSS(padding.MGF1(_SHA256), _SHA256.digest_size)
 """RFC 7518 §3.5: the salt is as long as the digest, and not whatever length the signature claims."""
 _ECDSA: Final = ec.ECDSA(_SHA256)
+_DIGEST_INFO: Final = bytes.fromhex("3031300d060960864801650304020105000420")
+"""What stands before a digest of SHA-256 (RFC 8017 §9.2, note 1)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,15 +48,16 @@ class VerificationKey:
     kid: str
     algorithm: Algorithm
     public_key: PublicKey = field(repr=False)
-    _signature_bytes: int = field(init=False, repr=False)
-    _check: _Check = field(init=False, repr=False)
+    verify: Verify = field(init=False, repr=False)
+    """`verify(signature, signing_input)` returns if the signature is right, and raises Refused (signature_invalid).
+
+    There is no boolean that a caller could forget to look at.
+    """
 
     def __post_init__(self) -> None:
         if not is_kid(self.kid):
             raise ValueError("a kid is 1 to 128 printable ASCII characters")
-        length, check = _scheme(self.algorithm, self.public_key)
-        object.__setattr__(self, "_signature_bytes", length)
-        object.__setattr__(self, "_check", check)
+        object.__setattr__(self, "verify", _scheme(self.algorithm, self.public_key))
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, object]) -> "VerificationKey":
@@ -69,18 +73,6 @@ class VerificationKey:
                 return cls(_text(jwk, "kid"), algorithm, _public_key(jwk))
             case _:
                 raise ValueError("the JWK has no accepted alg")
-
-    def verify(self, signature: bytes, signing_input: bytes) -> None:
-        """Return if `signature` is right; raises Refused (signature_invalid) otherwise.
-
-        There is no boolean that a caller could forget to look at.
-        """
-        if len(signature) != self._signature_bytes:
-            raise Refused("signature_invalid")
-        try:
-            self._check(signature, signing_input)
-        except (InvalidSignature, ValueError) as error:
-            raise Refused("signature_invalid") from error
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False)
@@ -122,21 +114,55 @@ def is_kid(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_KID_CHARS and value.isascii() and value.isprintable()
 
 
-def _scheme(algorithm: Algorithm, key: PublicKey) -> tuple[int, _Check]:
-    """How long a signature of this key is, and what raises unless it is right."""
+def _scheme(algorithm: Algorithm, key: PublicKey) -> Verify:
+    """What raises unless a signature of this key is right."""
     match algorithm, key:
         case "RS256", rsa.RSAPublicKey():
             _refuse_weak_rsa(key)
-            return key.key_size // 8, lambda signature, text: key.verify(signature, text, _PKCS1, _SHA256)
+            return _pkcs1(key)
         case "PS256", rsa.RSAPublicKey():
             _refuse_weak_rsa(key)
-            return key.key_size // 8, lambda signature, text: key.verify(signature, text, _PSS, _SHA256)
+            return _refusing(key.key_size // 8, lambda signature, text: key.verify(signature, text, _PSS, _SHA256))
         case "ES256", ec.EllipticCurvePublicKey(curve=ec.SECP256R1()):
-            return 64, lambda signature, text: key.verify(_der(signature), text, _ECDSA)
+            return _refusing(64, lambda signature, text: key.verify(_der(signature), text, _ECDSA))
         case "EdDSA", ed25519.Ed25519PublicKey():
-            return 64, key.verify
+            return _refusing(64, key.verify)
         case _:
             raise ValueError("the key does not fit its algorithm")
+
+
+def _pkcs1(key: rsa.RSAPublicKey) -> Verify:
+    """RSASSA-PKCS1-v1_5 by comparison (RFC 8017 §8.2.2): what was signed has to be what we would have signed.
+
+    OpenSSL takes off the padding, and refuses any but the one there is: what is left is as long as it should be only if
+    the padding is, so that all of the block is compared and nothing in it is parsed. The key's own `verify` comes to
+    the same, and takes longer to get ready for it.
+    """
+    recover, length = key.recover_data_from_signature, key.key_size // 8
+
+    def verify(signature: bytes, signing_input: bytes) -> None:
+        try:
+            expected = _DIGEST_INFO + sha256(signing_input).digest()
+            if len(signature) != length or recover(signature, _PKCS1, None) != expected:
+                raise Refused("signature_invalid")
+        except (InvalidSignature, ValueError) as error:
+            raise Refused("signature_invalid") from error
+
+    return verify
+
+
+def _refusing(length: int, check: Verify) -> Verify:
+    """The same check, for signatures of so many octets, with the refusal that is ours."""
+
+    def verify(signature: bytes, signing_input: bytes) -> None:
+        if len(signature) != length:
+            raise Refused("signature_invalid")
+        try:
+            check(signature, signing_input)
+        except (InvalidSignature, ValueError) as error:
+            raise Refused("signature_invalid") from error
+
+    return verify
 
 
 def _refuse_weak_rsa(key: rsa.RSAPublicKey) -> None:
