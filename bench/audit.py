@@ -207,14 +207,14 @@ def _plant(scene: Scene, size: int, position: int) -> uuid.UUID:
     with engine.begin() as connection:
         for table in (audit_tiles, audit_events):
             connection.execute(sa.delete(table).where(table.c.tenant_id == log))
-        row = dict(
+        event = dict(
             zip(
                 audit_events.c.keys(),
                 (log, position, record.id, record.encode(), record.type, 0, "-", None, record.outcome),
                 strict=True,
             )
         )
-        connection.execute(sa.insert(audit_events), row)
+        connection.execute(sa.insert(audit_events), event)
         connection.execute(sa.delete(audit_logs).where(audit_logs.c.tenant_id == log))
     engine.dispose()
     with services.work.platform() as tx:

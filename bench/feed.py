@@ -151,11 +151,14 @@ def _sentry(scene: Scene, server: Running) -> AbstractContextManager[Program]:
 
 
 def _tokens(scene: Scene, count: int) -> list[str]:
-    """The access tokens of so many new sessions of one user, for whom the hash is computed once."""
-    services, tenant_id = scene.services, scene.tenant.id
-    proof = services.users.prove(tenant_id, EMAIL, PASSWORD)
-    start, device = services.sessions._start, Device("127.0.0.1", "bench")
-    return [start(tenant_id, proof, device, Trace()).tokens.access_token for _ in range(count)]
+    """The access tokens of so many new sessions of one user."""
+    sessions, device = scene.services.sessions, Device("127.0.0.1", "bench")
+    return [
+        sessions.log_in(
+            scene.tenant.id, email=EMAIL, password=PASSWORD, device=device, trace=Trace()
+        ).tokens.access_token
+        for _ in range(count)
+    ]
 
 
 def _log_out(tokens: Sequence[str], servers: Sequence[Running]) -> list[float]:
@@ -206,14 +209,15 @@ def _tell_all(server: Running, crowd: Program, token: str, count: int) -> float:
 def _read_all(server: Running) -> tuple[str, int, int]:
     """The cursor at the end of the feed, and what it took to get there: bytes, answers."""
     connection = http.client.HTTPConnection(HOST, server.port, timeout=20)
-    after, size, pages, more = "", 0, 0, True
-    while more:
+    after, size, pages = "", 0, 0
+    while True:
         connection.request("GET", f"/api/revocations{after}")
         body = connection.getresponse().read()
         page = json.loads(body)["data"]
-        after, more = f"?after={page['cursor']}", page["more"]
         size, pages = size + len(body), pages + 1
-    return page["cursor"], size, pages
+        if not page["more"]:
+            return page["cursor"], size, pages
+        after = f"?after={page['cursor']}"
 
 
 def _until_known(scene: Scene, server: Running, count: int) -> float:

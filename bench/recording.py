@@ -55,7 +55,7 @@ class _Spent:
         sa.event.listen(engine, "before_cursor_execute", self._begin)
         sa.event.listen(engine, "after_cursor_execute", self._end)
         self._commit = engine.dialect.do_commit
-        engine.dialect.do_commit = self._committing  # type: ignore[method-assign]  # there is no event after it
+        engine.dialect.do_commit = self._committing  # type: ignore[method-assign, assignment]  # there is no event after it
 
     def by(self, act: Callable[[], object]) -> Sample:
         """A sample: the seconds that an act spends in the database."""

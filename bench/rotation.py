@@ -82,7 +82,7 @@ def rotation(stage: Stage, effort: Effort) -> list[Figure]:
     figures = []
     for kind in DATABASES:
         database = stage.scene(kind).database
-        with serving(database, **OFTEN) as one, serving(database, **OFTEN) as two:
+        with serving(database, into=None, **OFTEN) as one, serving(database, into=None, **OFTEN) as two:
             clients = [Client((one, two)) for _ in range(CLIENTS)]
             with ThreadPoolExecutor(CLIENTS) as pool:
                 list(pool.map(lambda client: client.run(effort.operations // CLIENTS), clients))

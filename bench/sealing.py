@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -70,7 +71,7 @@ def _fill(scene: Scene, count: int) -> None:
     envelope, work = scene.services.envelope, scene.services.work
     with work(scene.tenant.id) as tx:
         envelope.seal(tx, "secrets", VALUE, *PLACE)
-    given = {name: sa.bindparam(name) for name in ("name", "sealed", "data_key_id")}
+    given: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in ("name", "sealed", "data_key_id")}
     add = sa.insert(secrets).values(tenant_id=scene.tenant.id, version=1, created_at=0, **given)
     engine = sa.create_engine(scene.database.owner_url)
     with work(scene.tenant.id) as tx:

@@ -49,7 +49,7 @@ class Running:
         """What the parent and its workers have computed until now."""
         parent = psutil.Process(self.process_id)
         times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
-        return sum(found.user + found.system for found in times)
+        return float(sum(found.user + found.system for found in times))
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def indistinguishable(stage: Stage, effort: Effort) -> list[Figure]:
 
 
 def _proven(words: list[str], surroundings: dict[str, str], effort: Effort, where: str) -> list[Figure]:
-    command = [PAYYMO, "prove", "timing", "--json", "--samples", str(effort.operations // 10), *words]
+    command = [str(PAYYMO), "prove", "timing", "--json", "--samples", str(effort.operations // 10), *words]
     done = subprocess.run(command, env=surroundings, stdout=subprocess.PIPE, text=True, check=False)
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return [
@@ -71,7 +71,7 @@ def _busy_core() -> Iterator[None]:
 def overload(stage: Stage, effort: Effort) -> list[Figure]:
     """200 logins at a time, again and again, against a service with 256 MB; somebody verifies tokens meanwhile."""
     database = stage.scene("sqlite").database
-    with limited(MEMORY_MEGABYTES) as limit, serving(database, into=limit and limit.folder) as running:
+    with limited(MEMORY_MEGABYTES) as limit, serving(database, into=None if limit is None else limit.folder) as running:
         client = _Verifier(running)
         client.p99(effort.operations // 50)
         idle = client.p99(effort.operations // 5)

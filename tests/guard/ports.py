@@ -7,11 +7,12 @@ begins, or begins again.
 import itertools
 import os
 import socket
+from collections.abc import Iterator
 from typing import Final
 
 PORTS: Final = range(10_000, 32_000)
 _begin = os.getpid() * 131 % len(PORTS)
-_in_turn = itertools.cycle([*PORTS[_begin:], *PORTS[:_begin]])
+_in_turn: Iterator[int] = itertools.cycle([*PORTS[_begin:], *PORTS[:_begin]])
 """Processes that test beside each other begin at places of their own."""
 
 

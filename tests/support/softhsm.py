@@ -65,7 +65,7 @@ class SoftHsm:
     def add_token(self, label: str) -> None:
         """One more token, for who has not begun yet."""
         pins = ["--so-pin", "12345678", "--pin", PIN]
-        command = [self.util, "--module", self.module, "--init-token", "--free", "--label", label, *pins]
+        command = [str(self.util), "--module", str(self.module), "--init-token", "--free", "--label", label, *pins]
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | self.environment)
         if done.returncode:
             raise RuntimeError(f"softhsm2-util failed:\n{done.stdout}{done.stderr}")

@@ -308,7 +308,7 @@ def remove_tile(world: Tampered, connection: sa.Connection) -> Expected:
 
 
 def edit_head(world: Tampered, connection: sa.Connection) -> Expected:
-    values = world.dice.choice(
+    values: dict[str, Any] = world.dice.choice(
         [{"root": world.dice.randbytes(32)}, {"size": world.size + 3}, {"size": world.any_position() or 1}]
     )
     connection.execute(sa.update(logs).where(logs.c.tenant_id == world.log).values(**values))
