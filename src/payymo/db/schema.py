@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-REVISION: Final = "f0009"
+REVISION: Final = "f0010"
 """The migration that this schema is; a test holds it to Alembic's newest."""
 
 RUNTIME_ROLE: Final = "payymo_runtime"
@@ -507,10 +507,10 @@ one_time_links = sa.Table(
     sa.Column("subject", sa.String(254), nullable=False),
     sa.Column("expires_at", sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint("tenant_id", "id"),
-    sa.UniqueConstraint("tenant_id", "user_id", "kind"),
     sa.ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
 )
-"""Links that were sent to a user and not used yet: of each kind the newest."""
+"""Links that were sent to a user and not used yet."""
+sa.Index("ix_one_time_links_tenant_id_user_id", one_time_links.c.tenant_id, one_time_links.c.user_id)
 sa.Index("ix_one_time_links_expires_at", one_time_links.c.expires_at)
 
 mails = sa.Table(

@@ -38,15 +38,18 @@ class Links:
         bound_to: tuple[str, ...],
         subject: str = "",
         live_seconds: int | None = None,
+        ends_earlier: bool = True,
     ) -> IssuedLink:
         """Step: a new link, for the user whom the caller has locked. Earlier ones of its kind end.
 
-        `bound_to`: what has to be the same when it is used. `live_seconds`: other than usual.
+        `bound_to`: what has to be the same when it is used. `live_seconds`: other than usual. Not `ends_earlier`: where
+        strangers may ask for it, who would end their victim's link before it was opened.
         """
         made = opaque.make(self._entropy)
         life = self._policy.live_seconds[kind] if live_seconds is None else live_seconds
         expires_at = int(self._clock()) + life
-        store.end(tx, user_id, [kind])
+        if ends_earlier:
+            store.end(tx, user_id, [kind])
         store.add(tx, Link(made.id, user_id, kind, opaque.digest(made.secret), bind(*bound_to), subject, expires_at))
         url = write_url(self._policy.pages[kind], made.text, store.find_slug(tx))
         return IssuedLink(url, in_words(life), life)

@@ -110,7 +110,7 @@ class Addresses:
             return
         if user.status == "unverified":
             self._links.end(tx, user.id, "verify-email")
-            link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding)
+            link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding, ends_earlier=False)
             self._send(tx, "choose-password", account, link)
             return
         self._outbox.put(tx, Message("account-exists", user.email, user_id=user.id, live_seconds=DAY_SECONDS))

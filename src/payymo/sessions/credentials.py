@@ -116,7 +116,7 @@ class Credentials:
         account = self._users.lock_account_at(tx, email)
         user = None if account is None or not account.may_act else account.user
         if account is not None and user is not None:
-            link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding)
+            link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding, ends_earlier=False)
             letter = Message("reset-password", user.email, link.facts, user_id=user.id, live_seconds=link.live_seconds)
             self._outbox.put(tx, letter)
         trace = Trace(origin["request_id"], origin["address"])

@@ -7,7 +7,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0009"
+revision = "f0010"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -571,9 +571,9 @@ def _mail() -> None:
         sa.Column("subject", sa.String(254), nullable=False),
         _moment("expires_at"),
         sa.PrimaryKeyConstraint("tenant_id", "id"),
-        sa.UniqueConstraint("tenant_id", "user_id", "kind"),
         _own_user("one_time_links"),
     )
+    op.create_index("ix_one_time_links_tenant_id_user_id", "one_time_links", ["tenant_id", "user_id"])
     op.create_index("ix_one_time_links_expires_at", "one_time_links", ["expires_at"])
     op.create_table(
         "mails",
