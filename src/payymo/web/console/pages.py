@@ -1,9 +1,9 @@
 """What pages declare about themselves, and what they answer with."""
 
-import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Literal, TypeVar
 
 from flask import Response
@@ -139,7 +139,11 @@ def page(
 
 def pages_of(desk: object) -> Iterator[tuple[Page, Callable[..., Any]]]:
     """The pages that a desk declares, in the order of their names."""
-    for _name, handler in inspect.getmembers(desk, callable):
-        declared = getattr(handler, "__page__", None)
-        if isinstance(declared, Page):
-            yield declared, handler
+    for name, declared in _declared_by(desk if isinstance(desk, type) else type(desk)):
+        yield declared, getattr(desk, name)
+
+
+@cache
+def _declared_by(kind: type) -> tuple[tuple[str, Page], ...]:
+    found = ((name, getattr(getattr(kind, name), "__page__", None)) for name in dir(kind))
+    return tuple((name, declared) for name, declared in found if isinstance(declared, Page))
