@@ -24,13 +24,7 @@ class Question:
     def __init__(self, engine: sa.Engine, statement: sa.Executable) -> None:
         require_tenant(statement)
         self._is_postgres = engine.dialect.name == "postgresql"
-        self._engine = sa.create_engine(
-            engine.url,
-            poolclass=sa.NullPool,
-            pool_reset_on_return=None,  # there is no transaction to take back
-            connect_args=engine.get_execution_options().get("payymo_connect_args", {}),
-            hide_parameters=True,
-        )
+        self._pool = _pool_beside(engine)
         compiled = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]
         self._text = str(compiled)
         self._order: tuple[str, ...] | None = None if self._is_postgres else tuple(compiled.positiontup)
@@ -72,7 +66,7 @@ class Question:
 
     def _open(self) -> sa.PoolProxiedConnection:
         """A connection on which each statement is a transaction of its own."""
-        connection = self._engine.raw_connection()
+        connection = self._pool.connect()
         driver: Any = connection.driver_connection
         if self._is_postgres:
             driver.autocommit = True
@@ -80,6 +74,18 @@ class Question:
         else:
             driver.isolation_level = None
         return connection
+
+
+def _pool_beside(engine: sa.Engine) -> sa.NullPool:
+    """Opens connections as the engine does. An engine of its own would ask the server anew what it can do."""
+    dialect = engine.dialect
+    words, options = dialect.create_connect_args(engine.url)
+    options |= engine.get_execution_options().get("payymo_connect_args", {})
+    return sa.NullPool(
+        lambda: dialect.connect(*words, **options),
+        reset_on_return=None,  # there is no transaction to take back
+        dialect=dialect,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -258,6 +258,7 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
         connect_args=arguments,
         execution_options={"payymo_connect_args": arguments},
         hide_parameters=True,
+        use_native_hstore=False,  # there is none, and the first connection need not look for it
     )
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "begin", _say_begin)
