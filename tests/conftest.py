@@ -30,6 +30,9 @@ Copied = Callable[[str, Path], AbstractContextManager[Database]]
 
 
 once.compile_once()
+if (memory := services.memory(programs=True)) is not None:
+    # On a disk every commit to SQLite waits for it. Only what failed is kept (pyproject.toml), for it takes memory.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_xdist_auto_num_workers() -> int:

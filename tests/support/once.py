@@ -6,7 +6,6 @@ are only slower.
 """
 
 import gc
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -16,15 +15,16 @@ from werkzeug.routing import Rule
 
 STATEMENTS = 2_000
 
-Builder = Callable[..., tuple[str, str]]
+COMPILED = ("_parts", "_trace", "_converters", "arguments", "_build", "_build_unknown")
+"""What compiling leaves in a rule. Nothing changes any of it later."""
 
-_builders: dict[object, Builder] = {}
-_compile_builder = Rule._compile_builder
+_rules: dict[object, dict[str, Any]] = {}
+_compile_rule = Rule.compile
 
 
 def compile_once() -> None:
     """From here on, rules and statements that are alike are compiled once, whatever application or engine asks."""
-    Rule._compile_builder = _remembered_builder
+    Rule.compile = _remembered_rule
     # A statement is known by its dialect, too. All of a kind are alike: there is one server of each for all tests.
     DefaultDialect.__eq__ = _is_alike
     DefaultDialect.__hash__ = _hash_of_kind
@@ -38,15 +38,19 @@ def leave_alone_what_is_here() -> None:
     gc.freeze()
 
 
-def _remembered_builder(rule: Rule, append_unknown: bool = True) -> Builder:  # noqa: FBT001, FBT002 - not our signature
-    """What turns values into a path. It is made of nothing but what is in this key, and handed the rule later."""
-    if rule.defaults:
-        return _compile_builder(rule, append_unknown)
-    key = (rule.rule, append_unknown, tuple(rule._trace))
-    found = _builders.get(key)
+def _remembered_rule(rule: Rule) -> None:
+    """What a path is taken apart with, and put together. It is made of nothing but what is in this key."""
+    by_map = (rule.map.host_matching, tuple(rule.map.converters.items()))
+    key = (rule.rule, rule.merge_slashes, rule.subdomain, rule.host, type(rule), by_map)
+    found = None if rule.defaults else _rules.get(key)
     if found is None:
-        found = _builders[key] = _compile_builder(rule, append_unknown)
-    return found
+        _compile_rule(rule)
+        if not rule.defaults:
+            _rules[key] = {name: vars(rule)[name] for name in COMPILED}
+        return
+    vars(rule).update(found, arguments=set(found["arguments"]))
+    for name in ("_build", "_build_unknown"):
+        setattr(rule, name, found[name].__func__.__get__(rule))
 
 
 def _is_alike(one: DefaultDialect, other: object) -> bool:

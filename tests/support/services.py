@@ -332,7 +332,7 @@ def postgres(*, durable: bool = False) -> Iterator[Postgres]:
     Raises RuntimeError if there is none to be found, or if it doesn't start.
     """
     binaries = find_postgres()
-    with _folder("payymo-pg-") as folder, _folder("payymo-pg-", None if durable else _memory()) as store:
+    with _folder("payymo-pg-") as folder, _folder("payymo-pg-", None if durable else memory()) as store:
         account = _unprivileged()
         _make_data_folder(folder, store, account)
         if account.uid is not None:
@@ -354,16 +354,17 @@ def _unprivileged() -> _Account:
     return _Account(nobody.pw_uid, nobody.pw_gid)
 
 
-def _memory() -> Path | None:
+def memory(*, programs: bool = False) -> Path | None:
     """A place for files in memory, if there is room there and TMPDIR names no other; None: the usual one.
 
-    Each test has a copy of a database, which takes thrice as long on a disk. For data alone: programs don't start from
-    there everywhere.
+    Each test has a copy of a database, which takes thrice as long on a disk. `programs`: whether they have to start
+    from there, which they don't everywhere.
     """
-    if "TMPDIR" in os.environ:
+    if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
         return None
-    has_room = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
-    return MEMORY if has_room else None
+    is_for_data = programs and os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    has_room = shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    return MEMORY if has_room and not is_for_data else None
 
 
 def _make_data_folder(folder: Path, store: Path, account: _Account) -> None:
