@@ -100,4 +100,4 @@ def test_the_guard_passes_its_tests_alone(wheel: Path, tmp_path: Path) -> None:
 
     shutil.copy(ROOT / "pyproject.toml", tmp_path)  # how pytest is set up here
     shutil.copytree(ROOT / "tests" / "guard", tmp_path / "tests" / "guard")
-    run(tmp_path, python, "-m", "pytest", "-x", "-q", "-n", "2", "tests/guard")
+    run(tmp_path, python, "-m", "pytest", "-x", "-q", "tests/guard")
