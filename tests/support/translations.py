@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 
 SOURCE = Path(__file__).parents[2] / "src" / "payymo"
 TEMPLATES = SOURCE / "web" / "console" / "templates"
-TRANSLATIONS = SOURCE / "web" / "console" / "translations"
+TRANSLATIONS = SOURCE / "translations"
 PACKAGES = ("apikeys", "audit", "brands", "guards", "keys", "roles", "sessions", "tenants", "users", "web")
 """Where refusals come from that pages show, beside those of `payymo.errors`."""
 APART = {"import_file.py", "proving.py"}

@@ -5,11 +5,11 @@ import hmac
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
-_UNITS: Final = ((86_400, "day", 2), (3_600, "hour", 1), (60, "minute", 1), (1, "second", 0))
-"""From how many on a time is said in a unit: a link is good for 24 hours, not for a day."""
+from payymo.languages import largest_unit
+
 LinkKind = Literal["change-email", "reset-password", "unlock", "verify-email"]
 """A link of one kind is none of another."""
 
@@ -71,9 +71,3 @@ def in_words(seconds: int) -> str:
     """A time for people, in the largest unit of which it is a whole number."""
     count, name = largest_unit(seconds)
     return f"1 {name}" if count == 1 else f"{count} {name}s"
-
-
-def largest_unit(seconds: int) -> tuple[int, str]:
-    """How many of which unit."""
-    unit, name = next((unit, name) for unit, name, least in _UNITS if not seconds % unit and seconds // unit >= least)
-    return seconds // unit, name

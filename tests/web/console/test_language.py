@@ -11,21 +11,12 @@ from werkzeug.test import EnvironBuilder
 
 from payymo.apikeys.model import Draft
 from payymo.errors import TooManyRequests
+from payymo.languages import duration, exact_moment, list_languages, make_language, moment, number, say, speaking
 from payymo.logs import Trace
 from payymo.phrases import Phrase
 from payymo.users.password_policy import PasswordPolicy, password_problems
 from payymo.web.complaints import told
-from payymo.web.console.language import (
-    choose,
-    duration,
-    exact_moment,
-    list_languages,
-    make_language,
-    moment,
-    number,
-    say,
-    speaking,
-)
+from payymo.web.console.language import choose
 from payymo.web.console.opening import list_pages
 from payymo.web.console.pages import Page
 from payymo.web.console.rendering import load_templates

@@ -15,12 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from payymo.clock import Clock
 from payymo.entropy import Entropy
-from payymo.phrases import Phrase
-from payymo.web.console.assets import Assets, takes_gzip
-from payymo.web.console.branding import Branding
-from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
-from payymo.web.console.language import (
-    choose,
+from payymo.languages import (
     clock_time,
     duration,
     exact_moment,
@@ -33,6 +28,11 @@ from payymo.web.console.language import (
     say_phrase,
     speaking,
 )
+from payymo.phrases import Phrase
+from payymo.web.console.assets import Assets, takes_gzip
+from payymo.web.console.branding import Branding
+from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
+from payymo.web.console.language import choose
 from payymo.web.console.pages import NOTICES, Onward, Sheet
 from payymo.web.console.states import state
 from payymo.web.console.visit import Visit

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from payymo.errors import FieldError, InvalidInput
+from payymo.languages import list_languages
 from payymo.phrases import Phrase
 from payymo.web.console.entry import Next, NextQuery, within
-from payymo.web.console.language import list_languages
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
 from payymo.web.routing import Input
