@@ -138,7 +138,8 @@ def accounts_of(ground: Ground, owners: Owners) -> Accounts:
     settings, work, clock, entropy, audit = ground.settings, ground.work, ground.clock, ground.entropy, ground.audit
     mail = mail_policy(settings.mail)
     attempts = Attempts(work, clock, entropy, policy=guessing_policy(settings.lockout), audit=audit)
-    outbox = Outbox(work, ground.envelope, clock, entropy, policy=mail, audit=audit)
+    look_in = _look_in(owners.brands)
+    outbox = Outbox(work, ground.envelope, clock, entropy, policy=mail, look_in=look_in, audit=audit)
     links, notices = Links(work, clock, entropy, link_policy(settings), audit=audit), Notices(outbox, clock)
     lockouts = Lockouts(work, attempts=attempts, users=owners.users, links=links, outbox=outbox, audit=audit)
     credentials = Credentials(
@@ -170,7 +171,7 @@ def accounts_of(ground: Ground, owners: Owners) -> Accounts:
         policy=mail,
         transport=mail_transport(settings.mail, entropy),
         errands={"password-reset": credentials.send_reset, "registration": addresses.register},
-        look_in=_look_in(owners.brands),
+        look_in=look_in,
         log=ground.log,
     )
     beginning = Beginning(
@@ -192,7 +193,7 @@ def _look_in(brands: Brands) -> Callable[[Transaction], Look | None]:
 
     def find(tx: Transaction) -> Look | None:
         brand = brands.find_in(tx)
-        return None if brand is None else Look(brand.name, brand.accent)
+        return None if brand is None else Look(brand.name, brand.accent, None)
 
     return find
 

@@ -9,6 +9,7 @@ import pytest
 from payymo.config import Settings, read_settings
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
+from payymo.languages import language_of
 from payymo.mail.letters import Letters
 from payymo.mail.model import Sender
 from payymo.mail.transports import ConsoleTransport, FolderTransport
@@ -98,7 +99,7 @@ def test_a_developer_finds_the_link(sqlite_database: Database, tmp_path: Path) -
 
     letters, stream = Letters(), io.StringIO()
     sender, mail_id = Sender("a@example.com", "A"), Entropy().uuid()
-    letter = letters.write("test", {}, name="A")
+    letter = letters.write("test", {}, name="A", language=language_of())
     mail = letters.render(letter, mail_id=mail_id, to="b@c.example", sender=sender, created_at=0)
     ConsoleTransport(stream).send(mail)
     assert text_of(mail) in stream.getvalue()

@@ -1,4 +1,4 @@
-"""What letters look like, whatever strangers put into them."""
+"""What letters look like, in every language, whatever strangers put into them."""
 
 import typing
 import uuid
@@ -9,27 +9,32 @@ from typing import Any
 import pytest
 
 from payymo.errors import InvalidInput
+from payymo.languages import Language, list_languages, make_language
 from payymo.mail.letters import Letter, Letters
 from payymo.mail.model import Kind, Sender, wait_seconds
+from tests.support.translations import Pseudo, without_brackets
 
 FACTS = {
     "link": "https://auth.example.com/x#token=t&tenant=default",
-    "life": "1 hour",
-    "when": "noon",
-    "until": "one",
+    "life": "3600",
+    "when": "1800000000",
+    "until": "1800003600",
     "administrator": "boss",
     "address": "192.0.2.1",
     "username": "alice",
 }
 SENDER = Sender("no-reply@example.com", "Payymo")
+ENGLISH, GERMAN = (list_languages()[code] for code in ("en", "de"))
 
 
+@pytest.mark.parametrize("language", list_languages().values(), ids=list_languages())
 @pytest.mark.parametrize("kind", typing.get_args(Kind))
-def test_every_letter_can_be_written(kind: str) -> None:
-    """Each kind has its template, a subject, and every word of its text in both forms."""
+def test_every_letter_can_be_written(kind: str, language: Language) -> None:
+    """Each kind has its template, a subject, and every word of its text in both forms; HTML says in which language."""
     letters = Letters()
-    letter = letters.write(kind, FACTS, name="Acme")
+    letter = letters.write(kind, FACTS, name="Acme", language=language)
     assert 10 < len(letter.subject) < 60
+    assert len(letter.paragraphs) == len(letters.write(kind, FACTS, name="Acme", language=ENGLISH).paragraphs)
     mail = letters.render(letter, mail_id=uuid.UUID(int=1), to="a@example.com", sender=SENDER, created_at=0)
     plain, page = (mail.get_body((form,)) for form in ("plain", "html"))
     assert plain is not None
@@ -37,14 +42,36 @@ def test_every_letter_can_be_written(kind: str) -> None:
     for paragraph in letter.paragraphs:
         assert paragraph in plain.get_content()
     assert "{{" not in page.get_content()
+    assert "%(" not in page.get_content()
+    assert f'<html lang="{language.code}">' in page.get_content()
     assert mail.as_bytes().isascii()
+
+
+@pytest.mark.parametrize("kind", typing.get_args(Kind))
+def test_every_word_of_every_letter_can_be_translated(kind: str) -> None:
+    """Whatever is no fact stands in the catalogues: told in a language of brackets, nothing is left outside of them."""
+    letter = Letters().write(kind, FACTS, name="Acme", language=make_language("de", Pseudo()))
+    assert without_brackets(letter.subject).split() == []
+    left = "".join(without_brackets(text) for text in letter.paragraphs).split()
+    assert left == ([FACTS["link"]] if FACTS["link"] in letter.paragraphs else [])
+
+
+def test_times_are_written_as_the_readers_language_does() -> None:
+    """And all in UTC."""
+    for language, shown, life in (
+        (ENGLISH, "at 15 Jan 2027, 08:00 UTC", "within 1 hour"),
+        (GERMAN, "am 15.01.2027, 08:00 UTC", "1 Stunde lang"),
+    ):
+        text = " ".join(Letters().write("account-locked", FACTS, name="Acme", language=language).paragraphs)
+        assert shown in text
+        assert life in text
 
 
 def test_a_fact_becomes_no_header_paragraph_or_markup() -> None:
     """Whatever a stranger has chosen stays one line of text; an address that is two headers is no address."""
     letters = Letters()
     hostile = "x\r\nBcc: all@example.com\r\n\r\n<script>alert(1)</script>"
-    letter = letters.write("username-taken", {"username": hostile}, name="A\nB")
+    letter = letters.write("username-taken", {"username": hostile}, name="A\nB", language=GERMAN)
     mail = letters.render(letter, mail_id=uuid.UUID(int=1), to="a@example.com", sender=SENDER, created_at=0)
     assert mail["Bcc"] is None
     assert len(letter.paragraphs) == 2
@@ -53,7 +80,7 @@ def test_a_fact_becomes_no_header_paragraph_or_markup() -> None:
     assert "<script>" not in page.get_content()
     for wrong in (
         {"to": "a@example.com\r\nBcc: b@example.com"},
-        {"letter": Letter("x\r\nBcc: b@example.com", ())},
+        {"letter": Letter("x\r\nBcc: b@example.com", (), "en")},
     ):
         given = {
             "letter": letter,
@@ -75,6 +102,9 @@ def test_a_fact_becomes_no_header_paragraph_or_markup() -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "subject"), [(ENGLISH, "Your account at"), (GERMAN, "Ihr Konto bei")], ids=["en", "de"]
+)
+@pytest.mark.parametrize(
     "word",
     [
         "=?utf-8?q?A=0D=0ABcc=3A_all=40example.com?=",
@@ -84,17 +114,17 @@ def test_a_fact_becomes_no_header_paragraph_or_markup() -> None:
         'x", =?utf-8?q?=0AX=3A_y?=',
     ],
 )
-def test_nothing_in_a_name_is_decoded_into_a_header(word: str) -> None:
+def test_nothing_in_a_name_is_decoded_into_a_header(word: str, language: Language, subject: str) -> None:
     """RFC 2047 words are printable, and hide what is not: of a tenant's name none is one, in `From` and `Subject`."""
     letters = Letters()
-    letter = letters.write("invitation", FACTS, name=word)
+    letter = letters.write("invitation", FACTS, name=word, language=language)
     sender = Sender("no-reply@example.com", word)
     mail = letters.render(letter, mail_id=uuid.UUID(int=1), to="a@example.com", sender=sender, created_at=0)
     seen = message_from_bytes(mail.as_bytes(), policy=default)
     names = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
     assert seen.keys() == names
     shown = word.replace("=?", "= ?")
-    assert seen["Subject"] == f"Your account at {shown}"
+    assert seen["Subject"] == f"{subject} {shown}"
     assert [(one.display_name, one.addr_spec) for one in seen["From"].addresses] == [(shown, sender.address)]
     assert word in "".join(letter.paragraphs)
 
@@ -108,7 +138,7 @@ def test_waits_double_up_to_an_hour() -> None:
 def test_a_brand_gives_a_letter_its_name_and_a_line_of_its_colour() -> None:
     """Both are escaped, the From line holds one address, and text is written in no colour of the tenant's."""
     letters, name = Letters(), 'Evil" <ceo@bank.example>, & <b>Söhne'
-    letter = letters.write("verify-email", FACTS, name=name)
+    letter = letters.write("verify-email", FACTS, name=name, language=ENGLISH)
     sender = Sender("no-reply@example.com", name)
     given: Any = {"mail_id": uuid.UUID(int=1), "to": "a@example.com", "sender": sender, "created_at": 0}
     mail = letters.render(letter, accent="#ffff00", **given)

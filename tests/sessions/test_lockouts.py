@@ -23,7 +23,7 @@ def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Da
             deliver(house)
         assert server.recipients == ["alice@example.com"] * 2
         assert server.received[1]["Subject"] == "Your account is locked"
-        assert "2027-01-15 11:00 UTC" in text_of(server.received[1])
+        assert "15 Jan 2027, 11:00 UTC" in text_of(server.received[1])
         token = server.links()[-1]
         assert house.client().log_in().status_code == 429
         assert house.client().post("/api/auth/unlock", {"token": f"{token}x"}).status_code == 422

@@ -58,7 +58,13 @@ def with_mail(house: House, side: Side) -> None:
     policy = MailPolicy(is_on=True, sender=Sender("a@example.com", "a"), claim_seconds=60)
     services = house.services
     outbox = Outbox(
-        services.work, services.envelope, house.clock, services.entropy, policy=policy, audit=services.audit
+        services.work,
+        services.envelope,
+        house.clock,
+        services.entropy,
+        policy=policy,
+        look_in=lambda _: None,
+        audit=services.audit,
     )
     with services.work(side.tenant.id) as tx:
         outbox.put(tx, Message("password-changed", "alice@example.com", user_id=side.alice_id))

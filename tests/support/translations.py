@@ -1,11 +1,13 @@
-"""Finds every sentence that pages show, and brings the catalogues up to date: `make translations`.
+"""Finds every sentence that pages show and letters say, and brings the catalogues up to date: `make translations`.
 
 Templates mark theirs (`trans`, `_`). In Python it is what `Phrase` is made of, what refusals say, and their titles: of
 the packages whose refusals get into pages. What a library says comes from its own list.
 """
 
 import ast
+import gettext
 import io
+import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from babel.messages.pofile import read_po, write_po
 
 SOURCE = Path(__file__).parents[2] / "src" / "payymo"
 TEMPLATES = SOURCE / "web" / "console" / "templates"
+LETTERS = SOURCE / "mail" / "templates"
 TRANSLATIONS = SOURCE / "translations"
 PACKAGES = ("apikeys", "audit", "brands", "guards", "keys", "roles", "sessions", "tenants", "users", "web")
 """Where refusals come from that pages show, beside those of `payymo.errors`."""
@@ -46,7 +49,7 @@ def _in_templates() -> Iterator[tuple[str, Message]]:
         "lstrip_blocks": "true",
         "newstyle_gettext": "true",
     }
-    for path in sorted(TEMPLATES.glob("*.html")):
+    for path in (*sorted(TEMPLATES.glob("*.html")), *sorted(LETTERS.glob("*.txt"))):
         told = extract("jinja2.ext:babel_extract", io.BytesIO(path.read_bytes()), options=options)
         for _line, message, _comments, _context in told:
             yield _place(path), message if isinstance(message, str) else (message[0], message[1])
@@ -117,6 +120,34 @@ def update(path: Path) -> tuple[int, int]:
 def is_told(text: str | list[str] | tuple[str, ...]) -> bool:
     """Whether somebody has translated it, each form."""
     return bool(text) if isinstance(text, str) else bool(text) and all(text)
+
+
+def forms(message: object) -> tuple[str, ...]:
+    """A message's forms: of one, and of many."""
+    return (message,) if isinstance(message, str) else tuple(message)  # type: ignore[arg-type]
+
+
+class Pseudo(gettext.NullTranslations):
+    """A language that says every message in brackets; what is to be found nowhere, without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = {text for message in find_messages() for text in forms(message)}
+
+    def gettext(self, message: str) -> str:
+        """The message, in brackets."""
+        return f"⟦{message}⟧" if message in self.known else message
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        """One of both."""
+        return self.gettext(msgid1 if n == 1 else msgid2)
+
+
+def without_brackets(text: str) -> str:
+    """What is left of a text that was told so."""
+    while (inner := re.sub(r"⟦[^⟦⟧]*⟧", " ", text)) != text:
+        text = inner
+    return text
 
 
 def main() -> None:

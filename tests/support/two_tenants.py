@@ -57,7 +57,13 @@ def _side(house: House, slug: str) -> Side:
     sender = Sender(f"{slug}@example.com", slug)
     services, policy = house.services, MailPolicy(is_on=True, sender=sender, claim_seconds=60)
     outbox = Outbox(
-        services.work, services.envelope, house.clock, services.entropy, policy=policy, audit=services.audit
+        services.work,
+        services.envelope,
+        house.clock,
+        services.entropy,
+        policy=policy,
+        look_in=lambda _: None,
+        audit=services.audit,
     )
     outbox.set_sender(tenant.id, sender, trace=Trace())
     with services.work(tenant.id) as tx:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlencode
 
-from payymo.languages import largest_unit
-
 LinkKind = Literal["change-email", "reset-password", "unlock", "verify-email"]
 """A link of one kind is none of another."""
 
@@ -41,16 +39,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class IssuedLink:
-    """The only sight of a link. `life`: for how long it is good, in words."""
+    """The only sight of a link. `live_seconds`: for how long it is good."""
 
     url: str = field(repr=False)
-    life: str
     live_seconds: int
 
     @property
     def facts(self) -> dict[str, str]:
         """What a letter says of it."""
-        return {"link": self.url, "life": self.life}
+        return {"link": self.url, "life": str(self.live_seconds)}
 
 
 def bind(*facts: str) -> bytes:
@@ -65,9 +62,3 @@ def bind(*facts: str) -> bytes:
 def write_url(page: str, token: str, tenant: str) -> str:
     """The link. Browsers send a fragment to no server, and in no Referer (RFC 9110 §10.1.3): there stands the token."""
     return f"{page}#{urlencode({'token': token, 'tenant': tenant})}"
-
-
-def in_words(seconds: int) -> str:
-    """A time for people, in the largest unit of which it is a whole number."""
-    count, name = largest_unit(seconds)
-    return f"1 {name}" if count == 1 else f"{count} {name}s"

@@ -12,7 +12,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.links import store
-from payymo.links.model import IssuedLink, Link, LinkKind, LinkPolicy, bind, in_words, write_url
+from payymo.links.model import IssuedLink, Link, LinkKind, LinkPolicy, bind, write_url
 from payymo.logs import BY_ITSELF, Event
 
 PRUNED_AT_ONCE: Final = 500
@@ -52,7 +52,7 @@ class Links:
             store.end(tx, user_id, [kind])
         store.add(tx, Link(made.id, user_id, kind, opaque.digest(made.secret), bind(*bound_to), subject, expires_at))
         url = write_url(self._policy.pages[kind], made.text, store.find_slug(tx))
-        return IssuedLink(url, in_words(life), life)
+        return IssuedLink(url, life)
 
     def find(self, tx: Transaction, token: str, kind: LinkKind) -> Link | None:
         """Step: the link behind a token, if it is good now; None also for one of another kind. It is not used up."""

@@ -14,10 +14,12 @@ from dataclasses import replace
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
+from payymo.languages import language_of
 from payymo.logs import Event, SecurityLog, Trace
 from payymo.mail import store
 from payymo.mail.letters import Letters
-from payymo.mail.model import Claimed, Look, MailPolicy, Sender, wait_seconds
+from payymo.mail.model import Claimed, Content, MailPolicy, Sender, wait_seconds
+from payymo.mail.outbox import LookIn
 from payymo.mail.transports import NotSent, Transport
 from payymo.secrets.envelope import Envelope
 
@@ -30,8 +32,6 @@ AT_ONCE = 50
 
 Run = Callable[[Transaction, str, Mapping[str, str]], None]
 """Does an errand: a step in a transaction of its tenant. Answers what is left to do once that has committed."""
-LookIn = Callable[[Transaction], Look | None]
-"""A step: what the tenant's letters look like; None: it has no brand."""
 
 
 class Courier:
@@ -88,8 +88,9 @@ class Courier:
     def send_test(self, to: str, tenant_id: uuid.UUID) -> None:
         """Send a mail at once, without the outbox. Raises NotSent, ValueError: `to` is no address."""
         with self._work.reading(tenant_id) as tx:
-            sender, accent = self._sender_in(tx)
-        self._send("test", to, {}, sender, accent, mail_id=self._entropy.uuid(), created_at=int(self._clock()))
+            sender, accent, language = self._sender_in(tx)
+        content = Content(to, {}, language)
+        self._send("test", content, sender, accent, mail_id=self._entropy.uuid(), created_at=int(self._clock()))
 
     def _run(self) -> None:
         pause = LOOK_SECONDS
@@ -114,8 +115,8 @@ class Courier:
             if claimed.kind in self._errands:
                 self._do_errand(claimed)
                 return
-            to, facts, sender, accent = self._open(claimed)
-            self._send(claimed.kind, to, facts, sender, accent, mail_id=claimed.id, created_at=claimed.created_at)
+            content, sender, accent = self._open(claimed)
+            self._send(claimed.kind, content, sender, accent, mail_id=claimed.id, created_at=claimed.created_at)
         except NotSent as failure:
             self._fail(claimed, failure)
         except Exception as error:  # noqa: BLE001 - one message that nobody can read does not stop the others
@@ -129,36 +130,38 @@ class Courier:
     def _do_errand(self, claimed: Claimed) -> None:
         """What it comes to commits together with its end: it is done once."""
         with self._work(claimed.tenant_id) as tx:
-            to, facts = self._facts(tx, claimed)
+            content = self._content(tx, claimed)
             if store.remove(tx, claimed):
-                self._errands[claimed.kind](tx, to, facts)
+                self._errands[claimed.kind](tx, content.to, content.facts)
 
-    def _open(self, claimed: Claimed) -> tuple[str, Mapping[str, str], Sender, str | None]:
+    def _open(self, claimed: Claimed) -> tuple[Content, Sender, str | None]:
         with self._work.reading(claimed.tenant_id) as tx:
-            return *self._facts(tx, claimed), *self._sender_in(tx)
+            sender, accent, _ = self._sender_in(tx)
+            return self._content(tx, claimed), sender, accent
 
-    def _sender_in(self, tx: Transaction) -> tuple[Sender, str | None]:
-        """In whose name, and in which colour. The address is never the tenant's own choice."""
+    def _sender_in(self, tx: Transaction) -> tuple[Sender, str | None, str | None]:
+        """In whose name, in which colour, and the tenant's language. The address is never the tenant's own choice."""
         sender, look = store.find_sender(tx) or self._policy.sender, self._look_in(tx)
-        return (sender, None) if look is None else (replace(sender, name=look.name), look.accent)
+        return (sender, None, None) if look is None else (replace(sender, name=look.name), look.accent, look.language)
 
-    def _facts(self, tx: Transaction, claimed: Claimed) -> tuple[str, Mapping[str, str]]:
-        value = json.loads(self._envelope.open(tx, claimed.sealed, *store.place_of(claimed.id)))
-        return value["to"], value["facts"]
+    def _content(self, tx: Transaction, claimed: Claimed) -> Content:
+        return Content(**json.loads(self._envelope.open(tx, claimed.sealed, *store.place_of(claimed.id))))
 
     def _send(
         self,
         kind: str,
-        to: str,
-        facts: Mapping[str, str],
+        content: Content,
         sender: Sender,
         accent: str | None,
         *,
         mail_id: uuid.UUID,
         created_at: int,
     ) -> None:
-        letter = self._letters.write(kind, facts, name=sender.name)
-        mail = self._letters.render(letter, mail_id=mail_id, to=to, sender=sender, accent=accent, created_at=created_at)
+        language = language_of(content.language)
+        letter = self._letters.write(kind, content.facts, name=sender.name, language=language)
+        mail = self._letters.render(
+            letter, mail_id=mail_id, to=content.to, sender=sender, accent=accent, created_at=created_at
+        )
         self._transport.send(mail)
 
     def _fail(self, claimed: Claimed, failure: NotSent) -> None:

@@ -1,4 +1,4 @@
-"""What letters look like: one text per kind, in a plain form and in HTML.
+"""What letters look like: one text per kind, in its reader's language, in a plain form and in HTML.
 
 A template's first line is the subject, its paragraphs are the text. HTML is made from the same text, escaped, so that
 the two can't differ and no fact can bring markup along. A fact is one line without control characters, whatever a
@@ -15,15 +15,17 @@ from email.utils import formatdate
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from payymo.languages import Language, duration, moment, one, one_or_many, speaking
 from payymo.mail.model import Sender
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A subject, and the paragraphs under it."""
+    """A subject, and the paragraphs under it. `language`: its code."""
 
     subject: str
     paragraphs: tuple[str, ...]
+    language: str
 
 
 class Letters:
@@ -34,15 +36,21 @@ class Letters:
             loader=PackageLoader("payymo.mail"),
             undefined=StrictUndefined,
             autoescape=select_autoescape(["html"]),
-            trim_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        self._templates.install_gettext_callables(one, one_or_many, newstyle=True)  # type: ignore[attr-defined]
+        self._templates.filters.update(
+            duration=lambda fact: duration(int(fact)),
+            moment=lambda fact: moment(int(fact)),
         )
 
-    def write(self, kind: str, facts: Mapping[str, str], *, name: str) -> Letter:
+    def write(self, kind: str, facts: Mapping[str, str], *, name: str, language: Language) -> Letter:
         """The letter. `name`: of whoever sends it, as its reader knows them."""
         clean = {key: _one_line(value) for key, value in facts.items()}
-        text = self._templates.get_template(f"{kind}.txt").render(clean, name=_one_line(name))
+        with speaking(language):
+            text = self._templates.get_template(f"{kind}.txt").render(clean, name=_one_line(name))
         subject, *paragraphs = (" ".join(part.split()) for part in text.strip().split("\n\n"))
-        return Letter(subject, tuple(part for part in paragraphs if part))
+        return Letter(subject, tuple(part for part in paragraphs if part), language.code)
 
     def render(
         self,

@@ -3,8 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -31,6 +30,7 @@ Kind = Literal[
 """Every letter; each has a template of its name."""
 Errand = Literal["password-reset", "registration"]
 """What is done first by who delivers, so that who asked can't tell by the time what came of it."""
+ERRANDS: Final[tuple[str, ...]] = get_args(Errand)
 
 DAY_SECONDS: Final = 86_400
 NOTICE_SECONDS: Final = 3 * DAY_SECONDS
@@ -67,10 +67,11 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a tenant with a brand is called in its letters, and its colour, `#rrggbb`."""
+    """What a tenant with a brand is called in its letters, its colour, `#rrggbb`, and the code of its language."""
 
     name: str
     accent: str | None
+    language: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class MailPolicy:
 class Message:
     """A letter, or an errand that may come to one: to whom, with which facts, until when it is of use.
 
-    `facts` are filled into the template of its kind. They may hold a one-time link: their `repr` is hidden. `user_id`:
-    whom it is about, for the log.
+    `facts` are filled into the template of its kind: times in seconds, which each language writes in its way. They may
+    hold a one-time link: their `repr` is hidden. `user_id`: whom it is about, for the log. `language`: the reader's.
     """
 
     kind: Kind | Errand
@@ -95,6 +96,16 @@ class Message:
     facts: Mapping[str, str] = field(default_factory=dict, repr=False)
     user_id: uuid.UUID | None = None
     live_seconds: int = NOTICE_SECONDS
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is sealed of a message. `language`: of a letter, the code of that in which it is; of an errand, None."""
+
+    to: str = field(repr=False)
+    facts: Mapping[str, str] = field(repr=False)
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +147,6 @@ class Backlog:
     waiting: int
     delayed: Mapping[str, int]
     given_up: Mapping[str, int]
-
-
-def moment_text(now: float) -> str:
-    """A time as letters say it."""
-    return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def wait_seconds(attempts: int, share: float) -> int:

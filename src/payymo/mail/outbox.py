@@ -5,7 +5,8 @@ Nothing is lost when a process dies, and nothing is sent of a change that was ro
 
 import json
 import uuid
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Final
 
 from payymo.audit.log import AuditLog
@@ -13,9 +14,10 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import NotFound
+from payymo.languages import language_of
 from payymo.logs import Event, Trace
 from payymo.mail import store
-from payymo.mail.model import Backlog, MailPolicy, Message, Sender, Waiting
+from payymo.mail.model import ERRANDS, Backlog, Content, Look, MailPolicy, Message, Sender, Waiting
 from payymo.secrets.envelope import Column, Envelope
 
 PURPOSE: Final = "mails"
@@ -23,18 +25,30 @@ SEALED: Final = Column(PURPOSE, store.list_sealed, store.count_sealed, store.res
 LISTED_AT_MOST: Final = 1000
 PRUNED_AT_ONCE: Final = 500
 
+LookIn = Callable[[Transaction], Look | None]
+"""A step: what the tenant's letters look like; None: it has no brand."""
+
 
 class Outbox:
-    """The messages of each tenant that wait to be sent."""
+    """The messages of each tenant that wait to be sent. `look_in`: what those of a tenant with a brand look like."""
 
     def __init__(
-        self, work: Work, envelope: Envelope, clock: Clock, entropy: Entropy, *, policy: MailPolicy, audit: AuditLog
+        self,
+        work: Work,
+        envelope: Envelope,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        policy: MailPolicy,
+        look_in: LookIn,
+        audit: AuditLog,
     ) -> None:
         self._work = work
         self._envelope = envelope
         self._clock = clock
         self._entropy = entropy
         self._policy = policy
+        self._look_in = look_in
         self._audit = audit
 
     @property
@@ -45,7 +59,8 @@ class Outbox:
     def put(self, tx: Transaction, message: Message) -> None:
         """Step: have this sent, if the transaction commits. Where no mail is sent, nothing is written.
 
-        The same statements run whoever it is for: what is put in every case takes the same time in every case.
+        Here its language is chosen: its reader's own, else the tenant's. The same statements run whoever it is for:
+        what is put in every case takes the same time in every case.
         """
         if not self.is_on:
             return
@@ -61,8 +76,13 @@ class Outbox:
             failed_at=None,
             reason=None,
         )
-        value = json.dumps({"to": message.to, "facts": dict(message.facts)}).encode()
+        language = None if message.kind in ERRANDS else self._language_of(tx, message)
+        value = json.dumps(asdict(Content(message.to, dict(message.facts), language))).encode()
         store.add(tx, waiting, self._envelope.seal(tx, PURPOSE, value, *store.place_of(mail_id)))
+
+    def _language_of(self, tx: Transaction, message: Message) -> str:
+        look = self._look_in(tx)  # asked for whether or not it counts
+        return language_of(message.language, None if look is None else look.language).code
 
     def list_waiting(self, tenant_id: uuid.UUID) -> tuple[Waiting, ...]:
         """What is not sent yet, the oldest first, without what it says; at most a thousand."""

@@ -15,7 +15,6 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Conflict, InsufficientScope, InvalidCredentials, InvalidToken, NotFound
 from payymo.logs import Event, Trace
-from payymo.mail.model import moment_text
 from payymo.roles.model import covers
 from payymo.roles.service import Actor, Roles, authority_of
 from payymo.sessions import store
@@ -196,7 +195,7 @@ class Impersonation:
         new = {"expires_at": session.expires_at}
         self._audit.record(tx, replace(event, new=new, personal={"why": wish.why}))
         who = self._users.get_in(tx, wish.by.user_id).username
-        self._notices.tell(tx, "impersonated", user, administrator=who, until=moment_text(session.expires_at))
+        self._notices.tell(tx, "impersonated", user, administrator=who, until=str(session.expires_at))
 
     def stop(self, tenant_id: uuid.UUID, user_id: uuid.UUID, session_id: uuid.UUID, *, trace: Trace) -> None:
         """Act as the user no more. Stopping what is over succeeds."""

@@ -14,7 +14,7 @@ from payymo.errors import InvalidLink
 from payymo.limits.limiter import account_key, user_key
 from payymo.links.service import Links
 from payymo.logs import BY_ITSELF, Event, Outcome, Trace
-from payymo.mail.model import Kind, Message, moment_text
+from payymo.mail.model import Kind, Message
 from payymo.mail.outbox import Outbox
 from payymo.sessions.redeeming import redeem
 from payymo.users.model import counted_name
@@ -68,7 +68,7 @@ class Lockouts:
             since = self._attempts.take_notice(tx, notice)
             if account is None or since is None:  # another process has told them, or an unlocking made it old news
                 return False
-            user, facts = account.user, {"when": moment_text(since)}
+            user, facts = account.user, {"when": str(since)}
             if notice.kind == "stop" and account.may_act:
                 facts |= self._links.issue(tx, "unlock", user.id, bound_to=account.binding).facts
             self._outbox.put(tx, Message(LETTERS[notice.kind], user.email, facts, user_id=user.id))

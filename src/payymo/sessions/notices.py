@@ -7,7 +7,7 @@ from typing import Final
 from payymo.clock import Clock
 from payymo.db.work import Transaction
 from payymo.limits.limiter import address_key
-from payymo.mail.model import Kind, Message, moment_text
+from payymo.mail.model import Kind, Message
 from payymo.mail.outbox import Outbox
 from payymo.sessions import store
 from payymo.sessions.model import Device
@@ -25,7 +25,7 @@ class Notices:
 
     def tell(self, tx: Transaction, kind: Kind, user: User, **facts: str) -> None:
         """Step: tell a user, at the address that they have, or had until now."""
-        facts["when"] = moment_text(self._clock())
+        facts["when"] = str(int(self._clock()))
         self._outbox.put(tx, Message(kind, user.email, facts, user_id=user.id))
 
     def tell_of_login(self, tx: Transaction, user: User, session_id: uuid.UUID, device: Device) -> None:

@@ -1,6 +1,5 @@
 """In which language pages are: that everything in them is said in it, and that nothing else changes with it."""
 
-import gettext
 import re
 import string
 from html.parser import HTMLParser
@@ -22,7 +21,15 @@ from payymo.web.console.pages import Page
 from payymo.web.console.rendering import load_templates
 from tests.support.house import House
 from tests.support.surfer import Surfer
-from tests.support.translations import TRANSLATIONS, find_messages, is_told, read_catalogue
+from tests.support.translations import (
+    TRANSLATIONS,
+    Pseudo,
+    find_messages,
+    forms,
+    is_told,
+    read_catalogue,
+    without_brackets,
+)
 
 CATALOGUES = sorted(TRANSLATIONS.glob("*/LC_MESSAGES/messages.po"))
 COOKIE = "payymo-language"
@@ -31,24 +38,6 @@ IDENTIFIER = re.compile(r"[(\"]?([A-Za-z]+[.:_*-]+)+[A-Za-z*]*[),\"]?|[0-9a-f-]{
 APART = {"script", "style", "code", "pre", "time", "textarea"}
 SAID = {"aria-label", "alt", "placeholder", "title", "data-copied", "label"}
 VOID = {"input", "meta", "link", "br", "hr", "img"}
-
-
-class Pseudo(gettext.NullTranslations):
-    """A language that says every message in brackets; what is to be found nowhere, without."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.known = {text for message in find_messages() for text in _forms(message)}
-
-    def gettext(self, message: str) -> str:
-        return f"⟦{message}⟧" if message in self.known else message
-
-    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
-        return self.gettext(msgid1 if n == 1 else msgid2)
-
-
-def _forms(message: object) -> tuple[str, ...]:
-    return (message,) if isinstance(message, str) else tuple(message)  # type: ignore[arg-type]
 
 
 class Words(HTMLParser):
@@ -91,18 +80,12 @@ def left_out(page: str, data: set[str]) -> list[str]:
     reader.feed(page)
     found: list[str] = []
     for text in (" ".join(reader.pieces), *reader.attributes):
-        rest = _without_brackets(text).replace("…", " ")
+        rest = without_brackets(text).replace("…", " ")
         for known in sorted(data, key=len, reverse=True):
             rest = rest.replace(known, " ")
         words = [word for word in rest.split() if re.search(r"[^\W\d_]{2,}", word)]
         found += [word for word in words if not IDENTIFIER.fullmatch(word)]
     return found
-
-
-def _without_brackets(text: str) -> str:
-    while (inner := re.sub(r"⟦[^⟦⟧]*⟧", " ", text)) != text:
-        text = inner
-    return text
 
 
 class Scene:
@@ -201,14 +184,14 @@ def test_so_can_every_word_of_who_acts_as_somebody_else(brackets: Scene) -> None
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parents[1].name)
 def test_a_catalogue_is_complete_and_of_today(path: object) -> None:
-    """It has what pages say and nothing else, each message told, with the same things put in: `make translations`."""
+    """It has what is said and nothing else, each message told, with the same things put in: `make translations`."""
     catalogue = read_catalogue(path)  # type: ignore[arg-type]
     messages = [message for message in catalogue if message.id]
     assert {message.id for message in messages} == set(find_messages())
     assert [message.id for message in messages if message.fuzzy or not is_told(message.string)] == []
     for message in messages:
-        for form in _forms(message.string):
-            originals = [_placeholders(one) for one in _forms(message.id)]
+        for form in forms(message.string):
+            originals = [_placeholders(one) for one in forms(message.id)]
             assert _placeholders(form) in originals, message.id
             assert form.strip() == form, message.id
 
