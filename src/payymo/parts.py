@@ -193,7 +193,7 @@ def _look_in(brands: Brands) -> Callable[[Transaction], Look | None]:
 
     def find(tx: Transaction) -> Look | None:
         brand = brands.find_in(tx)
-        return None if brand is None else Look(brand.name, brand.accent, None)
+        return None if brand is None else Look(brand.name, brand.accent, brand.language)
 
     return find
 

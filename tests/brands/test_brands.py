@@ -99,6 +99,15 @@ def test_a_colour_is_six_digits(accent: str) -> None:
     assert [problem.pointer for problem in refused.value.errors] == ["/accent"]
 
 
+@pytest.mark.parametrize("code", ["", "xx", "de-AT", "DE", "../de", "de\n"])
+def test_a_language_is_one_that_there_is(code: str) -> None:
+    """What is kept is looked up as it is; one that is gone since leaves the brand readable."""
+    with pytest.raises(InvalidInput) as refused:
+        brand_of("Acme", None, code)
+    assert [problem.pointer for problem in refused.value.errors] == ["/language"]
+    assert Brand("Acme", language=code).language == code
+
+
 def administrator_of(house: House, tenant: Tenant, needs: str = "policies:write") -> Administrator:
     """The tenant's boss, who is signed in."""
     user = house.user("boss", tenant=tenant, roles=("tenant-administrator",))
@@ -119,7 +128,7 @@ def administrator_of(house: House, tenant: Tenant, needs: str = "policies:write"
 
 
 def test_a_brand_is_set_changed_and_removed(house: House) -> None:
-    """Name and colour leave the logo, the logo leaves them; each goes on record, with what was before."""
+    """Name, colour and language leave the logo, the logo leaves them; each goes on record, with what was before."""
     acme, brands = house.tenant("acme"), house.services.brands
     assert brands.get(acme.id) is None
     with pytest.raises(Conflict, match="display name"):
@@ -127,12 +136,13 @@ def test_a_brand_is_set_changed_and_removed(house: House) -> None:
     digest = hashlib.sha256(CLEAN).hexdigest()
     first = brands.set(acme.id, "Acme", None, logo=picture(2, 2, (b"tEXt", b"x")), by=None, trace=TRACE)
     assert brands.get(acme.id) == first == Brand("Acme", None, digest)
-    assert brands.set(acme.id, "Acme 2", "#0B5D63", by=None, trace=TRACE) == Brand("Acme 2", "#0b5d63", digest)
+    second = brands.set(acme.id, "Acme 2", "#0B5D63", language="de", by=None, trace=TRACE)
+    assert second == Brand("Acme 2", "#0b5d63", digest, "de")
     assert brands.get_logo(acme.id, digest) == CLEAN
     other = brands.set_logo(acme.id, picture(3, 3), by=None, trace=TRACE)
     with pytest.raises(NotFound):
         brands.get_logo(acme.id, digest)
-    assert brands.set_logo(acme.id, None, by=None, trace=TRACE) == Brand("Acme 2", "#0b5d63")
+    assert brands.set_logo(acme.id, None, by=None, trace=TRACE) == Brand("Acme 2", "#0b5d63", language="de")
     with pytest.raises(NotFound):
         brands.get_logo(acme.id, str(other.logo))
     brands.remove(acme.id, by=None, trace=TRACE)
@@ -140,9 +150,9 @@ def test_a_brand_is_set_changed_and_removed(house: House) -> None:
     house.services.sequencer.integrate_all()
     page = house.services.audit_reader.page(acme.id, Filters(), cursor=None, count=50, newest_first=False)
     records = [entry.record for entry in page.entries if entry.record.type == "tenant.brand-changed"]
-    own = {"own": True, "name": "Acme 2", "accent": "#0b5d63"}
+    own = {"own": True, "name": "Acme 2", "accent": "#0b5d63", "language": "de"}
     assert [record.new for record in records] == [
-        {"own": True, "name": "Acme", "accent": None, "logo": digest},
+        {"own": True, "name": "Acme", "accent": None, "logo": digest, "language": None},
         {**own, "logo": digest},
         {**own, "logo": other.logo},
         {**own, "logo": None},

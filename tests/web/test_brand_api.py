@@ -36,18 +36,37 @@ def test_a_brand_is_set_shown_and_removed(house: House) -> None:
     assert not faults_of(boss.get(BRAND), 404)
     assert not faults_of(upload(boss, picture()), 409)
     first = boss.call("PUT", BRAND, {"name": "Acme", "accent": "#0B5D63"})
-    assert first.get_json()["data"] == {"name": "Acme", "accent": "#0b5d63", "logo": None}
+    assert first.get_json()["data"] == {
+        "name": "Acme",
+        "accent": "#0b5d63",
+        "logo": None,
+        "language": None,
+    }
     assert upload(boss, picture()).get_json()["data"]["logo"] == DIGEST
-    assert boss.call("PUT", BRAND, {"name": "Acme 2"}).get_json()["data"] == {
+    assert boss.call("PUT", BRAND, {"name": "Acme 2", "language": "de"}).get_json()["data"] == {
         "name": "Acme 2",
         "accent": None,
         "logo": DIGEST,
+        "language": "de",
     }
     assert boss.get(BRAND).get_json()["data"]["logo"] == DIGEST
     assert boss.call("DELETE", LOGO).get_json()["data"]["logo"] is None
     assert not faults_of(boss.call("DELETE", LOGO), 404)
     assert boss.call("DELETE", BRAND).get_json() == {"data": {}}
     assert boss.get(BRAND).status_code == 404
+
+
+@pytest.mark.parametrize("code", ["", "xx", "de-AT", "x" * 5_000, None, 1, ["de"]])
+def test_an_unknown_language_is_refused(sqlite_house: House, code: object) -> None:
+    """With the closed list; none at all is as good as none given."""
+    answer = administrator(sqlite_house).call("PUT", BRAND, {"name": "Acme", "language": code})
+    if code is None:
+        assert answer.get_json()["data"]["language"] is None
+        return
+    assert not faults_of(answer, 422)
+    assert pointers_of(answer) == ["/language"]
+    if isinstance(code, str):
+        assert answer.get_json()["errors"][0]["detail"] == "Input should be 'en' or 'de'"
 
 
 def test_only_who_may_write_policies_does(house: House) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.errors import FieldError, InvalidInput
+from payymo.languages import list_languages
 from payymo.phrases import Phrase
 
 NAME_MAX: Final = 60
@@ -28,12 +29,14 @@ _INVISIBLE: Final = frozenset(
 class Brand:
     """What a tenant is called and looks like. `accent`: `#rrggbb`, `logo`: a PNG's SHA-256; None: there is none.
 
+    `language`: the code of that in which its letters are, to readers whose own is not known. It was one that there is.
     `name`: in NFC, without controls, formats (which turn the direction of what follows) and what shows nothing.
     """
 
     name: str
     accent: str | None = None
     logo: str | None = None
+    language: str | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidInput when a member is not acceptable."""
@@ -44,9 +47,12 @@ class Brand:
             raise InvalidInput(problems)
 
 
-def brand_of(name: str, accent: str | None) -> Brand:
+def brand_of(name: str, accent: str | None, language: str | None = None) -> Brand:
     """The brand that somebody has typed. Raises InvalidInput."""
-    return Brand(unicodedata.normalize("NFC", name).strip(" "), accent and accent.lower())
+    made = Brand(unicodedata.normalize("NFC", name).strip(" "), accent and accent.lower(), language=language)
+    if language is not None and language not in list_languages():
+        raise InvalidInput([FieldError("/language", "one of the languages that there are")])
+    return made
 
 
 def _name_problems(name: str) -> list[Phrase]:

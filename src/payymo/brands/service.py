@@ -68,15 +68,16 @@ class Brands:
         name: str,
         accent: str | None,
         *,
+        language: str | None = None,
         logo: bytes | None = None,
         by: Actor | None,
         trace: Trace,
     ) -> Brand:
-        """Give a tenant a display name, a colour, and a logo; without one, its logo stays.
+        """Give a tenant a display name, a colour, a language, and a logo; without one, its logo stays.
 
         Raises InvalidInput, InsufficientScope, Conflict.
         """
-        wanted = brand_of(name, accent)
+        wanted = brand_of(name, accent, language)
         picture = None if logo is None else clean(logo)
         with self._work(tenant_id) as tx:
             authority_of(by, tx)

@@ -10,10 +10,10 @@ from payymo.db.work import Transaction
 from payymo.errors import Conflict
 
 _OWN = b.c.tenant_id == TENANT
-_FIND = sa.select(b.c.name, b.c.accent, b.c.logo_digest).where(_OWN)
+_FIND = sa.select(b.c.name, b.c.accent, b.c.logo_digest, b.c.language).where(_OWN)
 _LOCK = _FIND.with_for_update()
 _LOGO = sa.select(b.c.logo).where(_OWN, b.c.logo_digest == sa.bindparam("of_digest"))
-_LOOK = {name: sa.bindparam(f"new_{name}", type_=b.c[name].type) for name in ("name", "accent")}
+_LOOK = {name: sa.bindparam(f"new_{name}", type_=b.c[name].type) for name in ("name", "accent", "language")}
 _PICTURE = {name: sa.bindparam(f"new_{name}", type_=b.c[name].type) for name in ("logo_digest", "logo")}
 _ADD = sa.insert(b).values(tenant_id=TENANT, **_LOOK)
 _SET = sa.update(b).where(_OWN).values(**_LOOK)
@@ -40,8 +40,8 @@ def find_logo(tx: Transaction, digest: str) -> bytes | None:
 
 
 def save(tx: Transaction, brand: Brand, *, is_new: bool) -> None:
-    """Another name and colour; the logo stays. Raises Conflict: somebody is doing the same."""
-    values = {"new_name": brand.name, "new_accent": brand.accent}
+    """Another name, colour and language; the logo stays. Raises Conflict: somebody is doing the same."""
+    values = {"new_name": brand.name, "new_accent": brand.accent, "new_language": brand.language}
     if not is_new:
         tx.execute(_SET, values)
         return

@@ -54,7 +54,7 @@ def brand(*, slug: str, remove: bool, yes: bool, as_json: bool) -> None:
         if look is None:
             raise NotFound(f"{slug!r} looks as the service does.")
         if remove:
-            ask(f"Remove the display name {look.name!r}, the colour and the logo of {slug!r}?", yes=yes)
+            ask(f"Remove the display name {look.name!r}, the colour, the language and the logo of {slug!r}?", yes=yes)
             opened.brands.remove(found.id, by=None, trace=CONSOLE)
         show({**asdict(look), "removed": remove}, json_wanted=as_json)
 

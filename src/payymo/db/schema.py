@@ -83,6 +83,8 @@ users = sa.Table(
     sa.Column("password_changed_at", sa.BigInteger(), nullable=False),
     # Since when the address is known to be theirs: by a link, or on somebody's word.
     sa.Column("email_verified_at", sa.BigInteger()),
+    # In which they are written to: the code of a language. Null: nobody knows it.
+    sa.Column("language", sa.String(16)),
     sa.PrimaryKeyConstraint("tenant_id", "id"),
     sa.UniqueConstraint("tenant_id", "email_key"),
     sa.UniqueConstraint("tenant_id", "username_key"),
@@ -554,6 +556,8 @@ tenant_brands = sa.Table(
     sa.Column("name", sa.String(60), nullable=False),
     # `#rrggbb`
     sa.Column("accent", sa.String(7)),
+    # Of letters to whose reader's own nobody knows.
+    sa.Column("language", sa.String(16)),
     sa.Column("logo_digest", sa.String(64)),
     # A PNG of up to 64 KiB. Last, so that who asks for the rest does not read it.
     sa.Column("logo", sa.LargeBinary()),

@@ -9,14 +9,19 @@ from payymo.brands.png import CONTENT_TYPE
 from payymo.brands.service import Brands
 from payymo.errors import NotFound
 from payymo.web.caller import Caller
+from payymo.web.models import LanguageCode
 from payymo.web.routing import Input, Nothing, Output, route
 
 
 class BrandBody(Input):
-    """A display name, and a colour as `#rrggbb`; without one, the service's."""
+    """A display name; a colour as `#rrggbb`, without one the service's; the language of letters, else English.
+
+    In it are letters to those whose own is not known.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=240)]
     accent: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
+    language: LanguageCode | None = None
 
 
 class BrandOut(Output):
@@ -25,11 +30,12 @@ class BrandOut(Output):
     name: str
     accent: str | None
     logo: str | None
+    language: str | None
 
     @classmethod
     def of(cls, brand: Brand) -> "BrandOut":
         """The brand."""
-        return cls(name=brand.name, accent=brand.accent, logo=brand.logo)
+        return cls(name=brand.name, accent=brand.accent, logo=brand.logo, language=brand.language)
 
 
 class BrandApi:
@@ -48,9 +54,10 @@ class BrandApi:
 
     @route("PUT", "/api/admin/brand", limit="default", authentication="bearer", permission="policies:write")
     def set_brand(self, caller: Caller, body: BrandBody) -> BrandOut:
-        """Set the display name and the colour. The logo stays."""
+        """Set the display name, the colour and the language of letters. The logo stays."""
         tenant_id, by = caller.principal.tenant_id, caller.actor
-        return BrandOut.of(self._brands.set(tenant_id, body.name, body.accent, by=by, trace=caller.trace))
+        brand = self._brands.set(tenant_id, body.name, body.accent, language=body.language, by=by, trace=caller.trace)
+        return BrandOut.of(brand)
 
     @route("DELETE", "/api/admin/brand", limit="default", authentication="bearer", permission="policies:write")
     def remove_brand(self, caller: Caller) -> Nothing:

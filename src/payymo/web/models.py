@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from payymo.roles.model import Role
 from payymo.roles.service import Grants
@@ -11,12 +11,14 @@ from payymo.sessions.model import Session, TokenPair
 from payymo.sessions.service import LoggedIn
 from payymo.tenants.model import Tenant
 from payymo.users.model import User
+from payymo.web.language_codes import Listed, known
 from payymo.web.routing import Input, Output
 
 Email = Annotated[str, Field(min_length=1, max_length=254)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Token = Annotated[str, Field(min_length=1, max_length=8192)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+LanguageCode = Annotated[str, AfterValidator(known), Listed()]
 
 
 class RegisterBody(Input):

@@ -70,6 +70,23 @@ def test_name_colour_and_logo_are_set_in_one_form(house: House) -> None:
     assert "Your pages look as the service does." in boss.text
 
 
+def test_the_language_of_mails_is_set_there_too(house: House) -> None:
+    """The one that is set is chosen on the next page; none is that of the service; and no other is taken."""
+    boss, brands, tenant_id = boss_of(house), house.services.brands, house.default.id
+    assert send(boss, None, language="de").status_code == 303
+    found = brands.get(tenant_id)
+    assert found is not None
+    assert found.language == "de"
+    assert '<option value="de" lang="de" selected>Deutsch</option>' in boss.get(PAGE).text
+    assert send(boss, None, language="xx").status_code == 422
+    assert "Input should be" in boss.text
+    boss.get(PAGE)
+    assert send(boss, None, language="").status_code == 303
+    found = brands.get(tenant_id)
+    assert found is not None
+    assert found.language is None
+
+
 def test_every_page_of_the_tenant_shows_it_escaped_and_the_operators_do_not(sqlite_house: House) -> None:
     """The name is text wherever it stands, colours are in a stylesheet with the nonce of the page."""
     dress(sqlite_house, accent="#ffff00", logo=picture())

@@ -6,19 +6,22 @@ from pydantic import Field
 
 from payymo.brands.model import NAME_MAX
 from payymo.brands.service import Brands
+from payymo.languages import list_languages
 from payymo.web.console.branding import look_of
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
+from payymo.web.models import LanguageCode
 from payymo.web.routing import Input
 
 APPEARANCE: Final = "/admin/appearance"
 
 
 class BrandForm(Input):
-    """A display name, and a colour as `#rrggbb`."""
+    """A display name, a colour as `#rrggbb`, and the language of letters."""
 
     name: Annotated[str, Field(min_length=1, max_length=240)]
     accent: Annotated[str, Field(max_length=7)] | None = None
+    language: LanguageCode | None = None
 
 
 class AppearanceDesk:
@@ -35,15 +38,18 @@ class AppearanceDesk:
             "brand": brand,
             "preview": None if brand is None else look_of(brand, browser.tenant_slug),
             "registered_name": browser.tenant_name[:NAME_MAX].strip(),
+            "codes": [(one.code, one.name) for one in list_languages().values()],
             "may_write": visit.may("policies:write"),
         }
         return Sheet("admin_appearance.html", facts)
 
     @page("POST", APPEARANCE, permission="policies:write", refused="show", upload="logo")
     def save(self, visit: Visit, form: BrandForm, upload: bytes | None) -> Answer:
-        """Set name and colour, and the logo, if there is a new one."""
+        """Set name, colour and language, and the logo, if there is a new one."""
         who, trace = visit.caller.actor, visit.caller.trace
-        self._brands.set(visit.tenant_id, form.name, form.accent, logo=upload, by=who, trace=trace)
+        self._brands.set(
+            visit.tenant_id, form.name, form.accent, language=form.language, logo=upload, by=who, trace=trace
+        )
         return Onward(APPEARANCE, "saved")
 
     @page("POST", f"{APPEARANCE}/logo/remove", permission="policies:write", refused="show")
