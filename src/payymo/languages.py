@@ -80,6 +80,19 @@ def language_of(*wishes: str | None) -> Language:
     return known[next((code for code in wishes if code is not None and code in known), ENGLISH)]
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody would rather read: a language that there is; None: nobody knows. `is_chosen`: by hand."""
+
+    code: str | None = None
+    is_chosen: bool = False
+
+    def instead_of(self, kept: str | None) -> str | None:
+        """What is to be remembered in the place of this; None: nothing else. A browser's wish makes up for none."""
+        return self.code if self.code != kept and (self.is_chosen or kept is None) else None
+
+
+NO_WISH: Final = Wish()
 _PRESENT: Final[ContextVar[Language | None]] = ContextVar("payymo-language", default=None)
 
 

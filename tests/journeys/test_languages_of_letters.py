@@ -1,11 +1,13 @@
 """In which language a letter is: its reader's own, else the tenant's, else English; over HTTP and by real mail."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from payymo.logs import Trace
-from tests.support.house import Database, House
+from tests.support.house import PASSWORD, Database, House
 from tests.support.mail import MailServer, deliver, mail_server, text_of
 
 RESET = "/api/auth/password/reset"
@@ -82,3 +84,102 @@ def test_a_test_mail_is_in_the_tenants_language(house: House, server: MailServer
     dress(house, "de")
     house.services.courier.send_test("root@example.com", house.default.id)
     assert server.received[-1]["Subject"] == "Test der Mail-Einstellungen"
+
+
+def test_who_registers_is_written_to_in_the_language_they_give(house: House, server: MailServer) -> None:
+    """From the first letter on, whatever the tenant's is; who has the address already, in theirs."""
+    dress(house, "de")
+    for name, language, subject in (
+        ("alice", "en", "Confirm your e-mail address"),
+        ("berta", "de", "Bestätigen Sie Ihre E-Mail-Adresse"),
+        ("carla", None, "Bestätigen Sie Ihre E-Mail-Adresse"),
+    ):
+        assert register(house, name, name, language) == 202
+        assert newest_subject(house, server) == subject
+        assert server.recipients[-1] == f"{name}@example.com"
+    register(house, "nobody", "alice", "en")
+    assert newest_subject(house, server) == "Choose another user name"
+    house.user("dora")
+    register(house, "dora", "other", "en")
+    assert newest_subject(house, server) == "Sie haben schon ein Konto"
+    register(house, "alice", "other", "de")
+    assert newest_subject(house, server) == "Choose your password"
+
+
+def register(house: House, name: str, username: str, language: str | None) -> int:
+    body = {"email": f"{name}@example.com", "username": username, "password": PASSWORD, "language": language}
+    return house.client().post("/api/auth/register", body).status_code
+
+
+@pytest.mark.parametrize("act", ["registration", "reset"])
+def test_nobody_learns_from_a_language_who_has_an_account(house: House, server: MailServer, act: str) -> None:
+    """The same bytes after the same statements: for users with a language, without one, and for nobody."""
+    dress(house, "de")
+    register(house, "alice", "alice", "en")
+    house.user("bob")
+    deliver(house)
+    statements: list[list[str]] = []
+
+    def count(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements[-1].append(statement)
+
+    sa.event.listen(house.services.engine, "before_cursor_execute", count)
+    answers = set()
+    for name in ("alice", "bob", "nobody"):
+        for language in ("en", "de", None):
+            statements.append([])
+            client = house.client(headers={"Accept-Language": language or "fr"})
+            body = {"email": f"{name}@example.com"}
+            if act == "registration":
+                body |= {"username": name, "password": PASSWORD} | ({"language": language} if language else {})
+            answer = client.post("/api/auth/register" if act == "registration" else RESET, body)
+            answers.add((answer.status_code, answer.get_data()))
+    sa.event.remove(house.services.engine, "before_cursor_execute", count)
+    assert answers == {(202, b'{"data":{}}')}
+    assert all(found == statements[0] for found in statements)
+
+
+def test_an_unknown_language_is_a_field_error(house: House, server: MailServer) -> None:
+    """Of a closed list, and before anything is written down."""
+    for wrong in ("", "xx", "de-AT", "x" * 5_000, 1, ["de"]):
+        body = {"email": "a@example.com", "username": "alice", "password": PASSWORD, "language": wrong}
+        answer = house.client().post("/api/auth/register", body)
+        assert answer.status_code == 422
+        assert [problem["pointer"] for problem in answer.get_json()["errors"]] == ["/language"]
+    assert deliver(house) == 0
+
+
+def test_an_administrator_gives_a_new_user_a_language(house: House, server: MailServer) -> None:
+    """With the account that they make."""
+    house.user("root", roles=("platform-administrator",))
+    body = {"email": "alice@example.com", "username": "alice", "password": PASSWORD, "language": "de"}
+    assert house.logged_in("root").post("/api/admin/users", body).status_code == 201
+    ask_for_reset(house)
+    assert newest_subject(house, server) == SUBJECTS["de"]
+
+
+def test_every_letter_to_a_user_is_in_their_language(house: House, server: MailServer) -> None:
+    """Of what they do, of what others do to them, and to an address that is to become theirs."""
+    house.user("root", roles=("platform-administrator",))
+    register(house, "alice", "alice", "de")
+    deliver(house)
+    client, user = house.client(), house.services.users.get_by_email(house.default.id, "alice@example.com")
+    assert client.post("/api/auth/email/verify", {"token": server.links()[-1]}).status_code == 200
+    client.log_in()
+    asked = {"new_email": "new@example.com", "current_password": PASSWORD}
+    assert client.post("/api/auth/email/change", asked).status_code == 202
+    assert newest_subject(house, server) == "Bestätigen Sie Ihre neue E-Mail-Adresse"
+    changed = {"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"}
+    assert client.post("/api/auth/password/change", changed).status_code == 200
+    assert newest_subject(house, server) == "Ihr Passwort wurde geändert"
+    assert house.logged_in("root").post(f"/api/admin/users/{user.id}/force-reset").status_code == 200
+    assert newest_subject(house, server) == SUBJECTS["de"]
+
+
+def test_an_invitation_is_in_the_tenants_language(house: House, server: MailServer) -> None:
+    """Nobody knows that of who is invited."""
+    dress(house, "de")
+    house.services.invitations.invite(
+        house.default.id, email="new@example.com", username="new", roles=("member",), by=None, trace=Trace()
+    )
+    assert newest_subject(house, server) == "Ihr Konto bei Acme"

@@ -50,12 +50,20 @@ class Addresses:
         self._audit = audit
 
     def request_registration(
-        self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, is_wanted: bool, trace: Trace
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        email: str,
+        username: str,
+        password: str,
+        language: str | None,
+        is_wanted: bool,
+        trace: Trace,
     ) -> None:
         """Take a registration down. The same happens here whether its names are taken or not.
 
-        Not `is_wanted`: enough letters went to this address. Raises InvalidInput, TenantSuspended, Overloaded,
-        MailOff.
+        `language`: the code of that in which they would rather be written to. Not `is_wanted`: enough letters went to
+        this address. Raises InvalidInput, TenantSuspended, Overloaded, MailOff.
         """
         require_mail(self._outbox)
         with self._work.reading(tenant_id) as tx:
@@ -67,6 +75,7 @@ class Addresses:
             "password_hash": password_hash,
             "request_id": trace.request_id,
             "address": trace.address,
+            **({} if language is None else {"language": language}),
         }
         if is_wanted:
             with self._work(tenant_id) as tx:
@@ -87,13 +96,13 @@ class Addresses:
         self._audit.record(tx, Event("user.registered", outcome, trace=trace, user_id=user_id, personal=personal))
 
     def _add(self, tx: Transaction, tenant_id: uuid.UUID, email: str, facts: Mapping[str, str]) -> uuid.UUID | None:
-        username = facts["username"]
+        username, language = facts["username"], facts.get("language")
         if self._users.is_username_taken(tx, username):
-            taken = Message("username-taken", email, {"username": username}, live_seconds=DAY_SECONDS)
-            self._outbox.put(tx, taken)
+            told = {"username": username}
+            self._outbox.put(tx, Message("username-taken", email, told, live_seconds=DAY_SECONDS, language=language))
             return None
         made = self._users.add_unverified(
-            tx, tenant_id, email=email, username=username, password_hash=facts["password_hash"]
+            tx, tenant_id, email=email, username=username, password_hash=facts["password_hash"], language=language
         )
         link = self._links.issue(tx, "verify-email", made.user.id, bound_to=made.binding)
         self._send(tx, "verify-email", made, link)
@@ -113,7 +122,8 @@ class Addresses:
             link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding, ends_earlier=False)
             self._send(tx, "choose-password", account, link)
             return
-        self._outbox.put(tx, Message("account-exists", user.email, user_id=user.id, live_seconds=DAY_SECONDS))
+        letter = Message("account-exists", user.email, user_id=user.id, live_seconds=DAY_SECONDS)
+        self._outbox.put(tx, replace(letter, language=user.language))
 
     def verify(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
         """The address is theirs: from now on they log in. Raises InvalidLink."""
@@ -179,7 +189,7 @@ class Addresses:
     def _send(self, tx: Transaction, kind: Kind, account: Account, link: IssuedLink) -> None:
         user = account.user
         letter = Message(kind, user.email, link.facts, user_id=user.id, live_seconds=link.live_seconds)
-        self._outbox.put(tx, letter)
+        self._outbox.put(tx, replace(letter, language=user.language))
 
     def _note(
         self,

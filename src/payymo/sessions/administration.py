@@ -156,7 +156,7 @@ class Administration:
                     tx, "reset-password", user_id, bound_to=account.binding, live_seconds=DAY_SECONDS
                 )
                 letter = Message("password-forced", account.user.email, link.facts, user_id, link.live_seconds)
-                self._outbox.put(tx, letter)
+                self._outbox.put(tx, replace(letter, language=account.user.language))
             self._audit.record(tx, Event("user.reset-forced", trace=trace, user_id=user_id))
         return is_sent
 

@@ -75,6 +75,7 @@ class Beginning:
         email: str,
         username: str,
         password: str,
+        language: str | None,
         device: Device,
         terms: Terms,
         inside: Callable[[Transaction, Begun], Made],
@@ -82,7 +83,9 @@ class Beginning:
     ) -> tuple[Begun, Made]:
         """A new user of the tenant, and their first session. Raises what `Users.register` raises, TenantSuspended."""
         self._require_active_tenant(tenant_id)
-        proof = self._users.register(tenant_id, email=email, username=username, password=password, trace=trace)
+        proof = self._users.register(
+            tenant_id, email=email, username=username, password=password, language=language, trace=trace
+        )
         try:
             return self._begin(tenant_id, proof, device=device, terms=terms, inside=inside, trace=trace)
         except InvalidCredentials:

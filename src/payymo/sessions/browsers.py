@@ -13,6 +13,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import InvalidCredentials, InvalidToken
+from payymo.languages import NO_WISH, Wish
 from payymo.logs import Event, Trace
 from payymo.roles.model import common
 from payymo.roles.service import Roles
@@ -20,6 +21,7 @@ from payymo.sessions import browser_rows as rows
 from payymo.sessions.beginning import Beginning, Begun, Terms
 from payymo.sessions.browser import TOUCH_SECONDS, Browser, BrowserPolicy, Cookie, Visitor, read_cookie
 from payymo.sessions.model import Device
+from payymo.users.languages import keep_language
 from payymo.users.model import User
 from payymo.users.service import Users
 
@@ -59,21 +61,46 @@ class Browsers:
         self._audit = audit
         self._nobody = opaque.digest(entropy.bytes(32))
 
-    def sign_in(self, tenant_id: uuid.UUID, *, email: str, password: str, device: Device, trace: Trace) -> SignedIn:
-        """Begin a session. Raises InvalidCredentials (one sentence for every reason), Overloaded."""
+    def sign_in(
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        email: str,
+        password: str,
+        wish: Wish = NO_WISH,
+        device: Device,
+        trace: Trace,
+    ) -> SignedIn:
+        """Begin a session. Raises InvalidCredentials (one sentence for every reason), Overloaded.
+
+        `wish`: in which language they would rather be written to.
+        """
+
+        def begin(tx: Transaction, begun: Begun) -> Cookie:
+            keep_language(tx, begun.user, wish)
+            return self.add(tx, begun)
+
         begun, cookie = self._beginning.log_in(
             tenant_id,
             email=email,
             password=password,
             device=device,
             terms=self._terms,
-            inside=self.add,
+            inside=begin,
             trace=trace,
         )
         return SignedIn(begun.user, begun.session_id, cookie)
 
     def register(
-        self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, device: Device, trace: Trace
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        email: str,
+        username: str,
+        password: str,
+        language: str | None,
+        device: Device,
+        trace: Trace,
     ) -> SignedIn:
         """A new user of the tenant, signed in. Raises what `Users.register` raises, TenantSuspended."""
         begun, cookie = self._beginning.register(
@@ -81,6 +108,7 @@ class Browsers:
             email=email,
             username=username,
             password=password,
+            language=language,
             device=device,
             terms=self._terms,
             inside=self.add,
@@ -111,6 +139,12 @@ class Browsers:
         if actor is not None:
             grants = replace(grants, permissions=common(grants.permissions, actor.grants.permissions))
         return Visitor(browser, user, grants, given.secret.secret, actor)
+
+    def keep_language(self, user: User, wish: Wish) -> None:
+        """Remember in which language somebody would rather be written to."""
+        if wish.instead_of(user.language) is not None:
+            with self._work(user.tenant_id) as tx:
+                keep_language(tx, user, wish)
 
     def confirm(self, browser: Browser, password: str, *, trace: Trace) -> Cookie:
         """The cookie that stands for the session from now on, for somebody who has given their password again.

@@ -118,7 +118,7 @@ class Credentials:
         if account is not None and user is not None:
             link = self._links.issue(tx, "reset-password", user.id, bound_to=account.binding, ends_earlier=False)
             letter = Message("reset-password", user.email, link.facts, user_id=user.id, live_seconds=link.live_seconds)
-            self._outbox.put(tx, letter)
+            self._outbox.put(tx, replace(letter, language=user.language))
         trace = Trace(origin["request_id"], origin["address"])
         outcome: Outcome = "refused" if user is None else "success"
         whose = None if user is None else user.id

@@ -71,6 +71,7 @@ class Lockouts:
             user, facts = account.user, {"when": str(since)}
             if notice.kind == "stop" and account.may_act:
                 facts |= self._links.issue(tx, "unlock", user.id, bound_to=account.binding).facts
-            self._outbox.put(tx, Message(LETTERS[notice.kind], user.email, facts, user_id=user.id))
+            letter = Message(LETTERS[notice.kind], user.email, facts, user_id=user.id, language=user.language)
+            self._outbox.put(tx, letter)
             self._audit.record(tx, Event("login.told", trace=BY_ITSELF, user_id=user.id, reason=notice.kind))
         return True

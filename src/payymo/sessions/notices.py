@@ -26,7 +26,7 @@ class Notices:
     def tell(self, tx: Transaction, kind: Kind, user: User, **facts: str) -> None:
         """Step: tell a user, at the address that they have, or had until now."""
         facts["when"] = str(int(self._clock()))
-        self._outbox.put(tx, Message(kind, user.email, facts, user_id=user.id))
+        self._outbox.put(tx, Message(kind, user.email, facts, user_id=user.id, language=user.language))
 
     def tell_of_login(self, tx: Transaction, user: User, session_id: uuid.UUID, device: Device) -> None:
         """Step: tell a user of a session that was started from elsewhere. The first one of all is expected.

@@ -88,15 +88,27 @@ class Sessions:
         self._terms = Terms(policy.session_ttl_seconds, self._access_ttl, policy.refresh_ttl_seconds)
 
     def register(
-        self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, device: Device, trace: Trace
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        email: str,
+        username: str,
+        password: str,
+        language: str | None = None,
+        device: Device,
+        trace: Trace,
     ) -> LoggedIn:
-        """A new user of the tenant, logged in. Raises what `Users.register` raises, TenantSuspended."""
+        """A new user of the tenant, logged in; `language`: the code of that in which they are written to.
+
+        Raises what `Users.register` raises, TenantSuspended.
+        """
         plan = self._minter.plan()
         begun, pair = self._beginning.register(
             tenant_id,
             email=email,
             username=username,
             password=password,
+            language=language,
             device=device,
             terms=self._terms,
             inside=self._risky_pair(plan),

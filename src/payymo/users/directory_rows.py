@@ -13,7 +13,10 @@ from payymo.db.schema import users as t
 from payymo.db.work import Transaction
 from payymo.users.model import User, UserKeys
 
-_COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at, t.c.email_verified_at)
+_COLUMNS = (
+    *(t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at, t.c.email_verified_at),
+    t.c.language,
+)
 
 
 def _range_of(key: sa.Column[str]) -> sa.Select[tuple[object, ...]]:

@@ -39,6 +39,8 @@ class User:
     created_at: int
     email_verified_at: int | None = None
     """Since when the address is known to be theirs: by a link, or on the word of who made the account."""
+    language: str | None = None
+    """In which they are written to, by its code; None: nobody knows it."""
 
     @property
     def is_active(self) -> bool:

@@ -61,50 +61,44 @@ class Users:
         username: str,
         password: str,
         roles: Sequence[str] = (MEMBER,),
+        language: str | None = None,
         by: Actor | None,
         trace: Trace,
     ) -> User:
-        """A new, active user, made on the word of `by`.
+        """A new, active user, made on the word of `by`. `language`: the code of that in which they are written to.
 
         Raises InvalidInput with each problem, AlreadyTaken, InsufficientScope, Overloaded. A taken name costs the same
         time as a free one: the password is hashed either way.
         """
-        user, _ = self._add(
-            tenant_id, email=email, username=username, password=password, roles=roles, by=by, trace=trace
-        )
-        return user
+        new = (tenant_id, email, username, password, roles)
+        return self._add(*new, by=by, language=language, trace=trace)[0]
 
-    def register(self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, trace: Trace) -> Proof:
+    def register(
+        self, tenant_id: uuid.UUID, *, email: str, username: str, password: str, language: str | None, trace: Trace
+    ) -> Proof:
         """A new user by their own wish, and the proof that it is them. Raises what `create` raises, TenantSuspended."""
-        user, password_hash = self._add(
-            tenant_id,
-            email=email,
-            username=username,
-            password=password,
-            roles=(MEMBER,),
-            by=None,
-            trace=trace,
-            from_outside=True,
-        )
+        new = (tenant_id, email, username, password, (MEMBER,))
+        user, password_hash = self._add(*new, by=None, language=language, trace=trace, from_outside=True)
         return Proof(user.id, password_hash, user.status)
 
     def _add(
         self,
         tenant_id: uuid.UUID,
-        *,
         email: str,
         username: str,
         password: str,
         roles: Sequence[str],
+        *,
         by: Actor | None,
         trace: Trace,
+        language: str | None,
         from_outside: bool = False,
     ) -> tuple[User, str]:
         password_hash = self.new_users_hash(tenant_id, email=email, username=username, password=password)
         now = int(self._clock())
         # Who makes an account for somebody else vouches for the address.
         verified_at = None if from_outside else now
-        user = User(self._entropy.uuid(), tenant_id, email, username, "active", now, verified_at)
+        user = User(self._entropy.uuid(), tenant_id, email, username, "active", now, verified_at, language)
         with self._work(tenant_id) as tx:
             if from_outside and not store.is_tenant_active(tx):  # it was, before the password was hashed
                 raise TenantSuspended
@@ -141,9 +135,11 @@ class Users:
         password_hash: str,
         roles: Sequence[str] = (MEMBER,),
         by: Actor | None = None,
+        language: str | None = None,
     ) -> Account:
         """Step: a new user, who logs in once the address is verified. Raises what `create` does of names and roles."""
-        user = User(self._entropy.uuid(), tenant_id, email, username, "unverified", int(self._clock()))
+        now = int(self._clock())
+        user = User(self._entropy.uuid(), tenant_id, email, username, "unverified", now, language=language)
         self._add_in(tx, user, password_hash, roles, authority_of(by, tx))
         return Account(user, canonical_email(email) or "", password_hash, is_in_active_tenant=True)
 

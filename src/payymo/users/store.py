@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from payymo.db.closing import ASIDE
 from payymo.db.schema import TENANT, tenant_brands, tenants
 from payymo.db.schema import password_policies as p
 from payymo.db.schema import users as t
@@ -18,7 +19,10 @@ from payymo.users.model import Account, Proof, User, UserStatus
 from payymo.users.password_policy import PasswordPolicy
 
 _OWN = t.c.tenant_id == TENANT
-_COLUMNS = (t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at, t.c.email_verified_at)
+_COLUMNS = (
+    *(t.c.id, t.c.tenant_id, t.c.email, t.c.username, t.c.status, t.c.created_at, t.c.email_verified_at),
+    t.c.language,
+)
 _OF_ID = t.c.id == sa.bindparam("of_id")
 
 _PROOF = sa.select(t.c.id, t.c.password_hash, t.c.status).where(_OWN, t.c.email_key == sa.bindparam("of_email"))
@@ -62,6 +66,7 @@ _ADD = sa.insert(t).values(
             "created_at",
             "password_changed_at",
             "email_verified_at",
+            "language",
         )
     },
 )
@@ -85,6 +90,12 @@ _VERIFY = (
 )
 _SET_EMAIL = (
     sa.update(t).where(_OWN, _OF_ID).values(email=sa.bindparam("new_email"), email_key=sa.bindparam("new_email_key"))
+)
+_SET_LANGUAGE = (
+    sa.update(t)
+    .where(_OWN, _OF_ID)
+    .values(language=sa.bindparam("new_language"))
+    .execution_options(**{ASIDE: "what somebody would rather read decides nothing"})
 )
 _REMOVE = sa.delete(t).where(_OWN, _OF_ID)
 _NEVER_VERIFIED = (
@@ -242,6 +253,7 @@ def add_users(tx: Transaction, users: Sequence[tuple[User, Named]]) -> None:
             "new_created_at": user.created_at,
             "new_password_changed_at": user.created_at,
             "new_email_verified_at": user.email_verified_at,
+            "new_language": user.language,
         }
         for user, named in users
     ]
@@ -299,6 +311,11 @@ def set_email(tx: Transaction, user_id: uuid.UUID, *, email: str, email_key: str
         tx.execute(_SET_EMAIL, {"of_id": user_id, "new_email": email, "new_email_key": email_key})
     except IntegrityError:
         raise AlreadyTaken("This e-mail address belongs to another account.") from None
+
+
+def set_language(tx: Transaction, user_id: uuid.UUID, code: str) -> None:
+    """From now on they are written to in this language."""
+    tx.execute(_SET_LANGUAGE, {"of_id": user_id, "new_language": code})
 
 
 def remove_user(tx: Transaction, user_id: uuid.UUID) -> None:

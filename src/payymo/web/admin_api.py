@@ -57,6 +57,7 @@ class UsersApi:
             username=body.username,
             password=body.password,
             roles=body.roles,
+            language=body.language,
             by=caller.actor,
             trace=caller.trace,
         )

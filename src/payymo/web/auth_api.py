@@ -77,6 +77,7 @@ class AuthApi:
             email=body.email,
             username=body.username,
             password=body.password,
+            language=body.language,
             device=caller.device,
             trace=caller.trace,
         )
@@ -91,6 +92,7 @@ class AuthApi:
             email=body.email,
             username=body.username,
             password=body.password,
+            language=body.language,
             is_wanted=self._door.may_write_to(caller, body.email),
             trace=caller.trace,
         )

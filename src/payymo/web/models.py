@@ -22,11 +22,12 @@ LanguageCode = Annotated[str, AfterValidator(known), Listed()]
 
 
 class RegisterBody(Input):
-    """A new user."""
+    """A new user. `language`: in which they are written to; without it, that of the tenant."""
 
     email: Email
     username: Annotated[str, Field(min_length=1, max_length=64)]
     password: Password
+    language: LanguageCode | None = None
 
 
 class LoginBody(Input):

@@ -101,7 +101,12 @@ class EntryDesk:
         attempt = self._door.admit(caller, form.email)
         with self._door.trying(caller, attempt):
             done = self._browsers.sign_in(
-                tenant.id, email=form.email, password=form.password, device=caller.device, trace=caller.trace
+                tenant.id,
+                email=form.email,
+                password=form.password,
+                wish=visit.wish,
+                device=caller.device,
+                trace=caller.trace,
             )
         device = self._door.let_in(attempt, done.user.id, done.session_id)
         self._welcome(visit, done, device)
@@ -138,6 +143,7 @@ class EntryDesk:
                 email=form.email,
                 username=form.username,
                 password=form.password,
+                language=visit.wish.code,
                 is_wanted=self._door.may_write_to(visit.caller, form.email),
                 trace=caller.trace,
             )
@@ -147,6 +153,7 @@ class EntryDesk:
             email=form.email,
             username=form.username,
             password=form.password,
+            language=visit.wish.code,
             device=caller.device,
             trace=caller.trace,
         )

@@ -6,18 +6,15 @@ from flask import Request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from payymo.languages import Language, first_known, language_of
+from payymo.languages import Wish, first_known, list_languages
 
 _ACCEPTED: Final = 256
 """Characters of Accept-Language that are looked at: nobody reads so many languages."""
 
 
-def choose(request: Request, chosen: str | None) -> Language:
-    """The language that was chosen, else the first that the browser asks for, of any country, else English."""
-    return language_of(chosen, asked_for(request))
-
-
-def asked_for(request: Request) -> str | None:
-    """The code of the first language that the browser asks for and that there is; None: there is none of them."""
+def wish_of(request: Request, chosen: str | None) -> Wish:
+    """The language that was chosen, else the first that the browser asks for and that there is, of any country."""
+    if chosen is not None and chosen in list_languages():
+        return Wish(chosen, is_chosen=True)
     header = request.headers.get("Accept-Language", "")[:_ACCEPTED]
-    return first_known(tag for tag, quality in parse_accept_header(header, LanguageAccept) if quality > 0)
+    return Wish(first_known(tag for tag, quality in parse_accept_header(header, LanguageAccept) if quality > 0))

@@ -137,7 +137,7 @@ def _desks_for_everyone(services: Services, door: Door) -> tuple[object, ...]:
             door=door,
             limiter=services.limiter,
         ),
-        LanguageDesk(),
+        LanguageDesk(browsers=services.browsers),
         AdminDesk(),
     )
 

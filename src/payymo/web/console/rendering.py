@@ -19,6 +19,7 @@ from payymo.languages import (
     clock_time,
     duration,
     exact_moment,
+    language_of,
     list_languages,
     moment,
     number,
@@ -32,7 +33,6 @@ from payymo.phrases import Phrase
 from payymo.web.console.assets import Assets, takes_gzip
 from payymo.web.console.branding import Branding
 from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
-from payymo.web.console.language import choose
 from payymo.web.console.pages import NOTICES, Onward, Sheet
 from payymo.web.console.states import state
 from payymo.web.console.visit import Visit
@@ -70,7 +70,7 @@ class Renderer:
             secret = visit.secret = self._entropy.bytes(32)
             visit.after.append(lambda response: visit.cookies.keep_visit(response, secret))
         request = visit.caller.request
-        language = choose(request, visit.cookies.language(request))
+        language = language_of(visit.wish.code)
         with speaking(language):
             text = (
                 load_templates()

@@ -1,12 +1,13 @@
-"""`/language`: in which language the pages are. Each page has a form for it at its end."""
+"""`/language`: in which language pages are, and mails to who is signed in. Each page has a form for it at its end."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from payymo.errors import FieldError, InvalidInput
-from payymo.languages import list_languages
+from payymo.languages import Wish, list_languages
 from payymo.phrases import Phrase
+from payymo.sessions.browsers import Browsers
 from payymo.web.console.entry import Next, NextQuery, within
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
@@ -24,6 +25,9 @@ class LanguageForm(Input):
 class LanguageDesk:
     """Takes down what somebody would rather read."""
 
+    def __init__(self, *, browsers: Browsers) -> None:
+        self._browsers = browsers
+
     @page("GET", "/language", access="anyone")
     def show(self, visit: Visit, query: NextQuery) -> Answer:
         """Show which there are."""
@@ -31,8 +35,10 @@ class LanguageDesk:
 
     @page("POST", "/language", access="anyone", is_for_actors=True, refused="show")
     def set(self, visit: Visit, form: LanguageForm) -> Answer:
-        """Remember it in this browser."""
+        """Remember it in this browser; and for mails to who is signed in, unless somebody else acts as them."""
         if form.language not in list_languages():
             raise InvalidInput([FieldError("/language", Phrase("there are no pages in this language"))])
+        if visit.visitor is not None and visit.actor is None:
+            self._browsers.keep_language(visit.user, Wish(form.language, is_chosen=True))
         visit.after.append(lambda response: visit.cookies.keep_language(response, form.language))
         return Onward(within(form.next))

@@ -8,11 +8,13 @@ from flask import Response
 from werkzeug.datastructures import MultiDict
 
 from payymo.errors import MissingToken, PayymoError
+from payymo.languages import Wish
 from payymo.sessions.browser import Browser, Cookie, Visitor
 from payymo.users.model import User
 from payymo.web.caller import Caller
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.forms import Tried
+from payymo.web.console.language import wish_of
 from payymo_guard import permits
 
 
@@ -64,6 +66,12 @@ class Visit:
     def tenant_id(self) -> uuid.UUID:
         """Whose pages these are: of the user, else of the tenant that the request names. Raises TenantUnknown."""
         return self.caller.tenant.id if self.visitor is None else self.visitor.browser.tenant_id
+
+    @property
+    def wish(self) -> Wish:
+        """In which language they would rather be written to, as far as their browser says."""
+        request = self.caller.request
+        return wish_of(request, self.cookies.language(request))
 
     @property
     def place(self) -> tuple[str, str] | None:

@@ -1,0 +1,13 @@
+"""In which language users are written to: what they have read pages in, or said when they registered."""
+
+from payymo.db.work import Transaction
+from payymo.languages import Wish
+from payymo.users import store
+from payymo.users.model import User
+
+
+def keep_language(tx: Transaction, user: User, wish: Wish) -> None:
+    """Step: remember it. Nothing is written where it is known, as at nearly every sign-in."""
+    code = wish.instead_of(user.language)
+    if code is not None:
+        store.set_language(tx, user.id, code)
