@@ -25,8 +25,6 @@ from babel.units import format_unit
 from payymo.phrases import Phrase
 
 ENGLISH: Final = "en"
-CODE_MAX: Final = 16
-"""Characters of a language's code."""
 _FOLDER: Final = resources.files("payymo") / "translations"
 _CATALOGUE: Final = "LC_MESSAGES/messages.po"
 _LOCALES: Final = {ENGLISH: "en_GB"}
@@ -52,13 +50,17 @@ def make_language(code: str, catalogue: gettext.NullTranslations) -> Language:
 
 
 @cache
+def list_codes() -> tuple[str, ...]:
+    """The code of every language there is: English, and each that has a catalogue. None is compiled for that."""
+    return (ENGLISH, *sorted(folder.name for folder in _FOLDER.iterdir() if (folder / _CATALOGUE).is_file()))
+
+
+@cache
 def list_languages() -> Mapping[str, Language]:
-    """Every language there is, by its code: English, and each that has a catalogue."""
-    found = {ENGLISH: make_language(ENGLISH, gettext.NullTranslations())}
-    for folder in sorted(_FOLDER.iterdir(), key=lambda one: one.name):
-        if (text := folder / _CATALOGUE).is_file():
-            found[folder.name] = make_language(folder.name, _compile(text.read_bytes()))
-    return found
+    """Every language there is, by its code."""
+    english, *others = list_codes()
+    found = {english: make_language(english, gettext.NullTranslations())}
+    return found | {code: make_language(code, _compile((_FOLDER / code / _CATALOGUE).read_bytes())) for code in others}
 
 
 def _compile(text: bytes) -> gettext.GNUTranslations:
@@ -71,13 +73,13 @@ def _compile(text: bytes) -> gettext.GNUTranslations:
 def first_known(tags: Iterable[str]) -> str | None:
     """The code of the first of these languages that there is, of any country (RFC 5646); None: there is none."""
     codes = (tag.partition("-")[0].lower() for tag in tags)
-    return next((code for code in codes if code in list_languages()), None)
+    return next((code for code in codes if code in list_codes()), None)
 
 
 def language_of(*wishes: str | None) -> Language:
     """The first of these codes that is of a language, else English: one that there was may be gone."""
-    known = list_languages()
-    return known[next((code for code in wishes if code is not None and code in known), ENGLISH)]
+    known = (code for code in wishes if code is not None and code in list_codes())
+    return list_languages()[next(known, ENGLISH)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from payymo.db import schema
 from payymo.errors import InvalidInput
-from payymo.languages import Language, list_languages, make_language
+from payymo.languages import Language, language_of, list_codes, list_languages, make_language
 from payymo.mail.letters import Letter, Letters
 from payymo.mail.model import Kind, Sender, wait_seconds
 from tests.support.translations import Pseudo, without_brackets
@@ -54,6 +55,13 @@ def test_every_word_of_every_letter_can_be_translated(kind: str) -> None:
     assert without_brackets(letter.subject).split() == []
     left = "".join(without_brackets(text) for text in letter.paragraphs).split()
     assert left == ([FACTS["link"]] if FACTS["link"] in letter.paragraphs else [])
+
+
+def test_every_code_of_a_language_can_be_kept() -> None:
+    """Of users and of tenants; one that is gone since is English."""
+    for column in (schema.users.c.language, schema.tenant_brands.c.language):
+        assert max(map(len, list_codes())) <= column.type.length
+    assert [language_of(*wishes).code for wishes in (("xx", "de"), ("xx", None), ())] == ["de", "en", "en"]
 
 
 def test_times_are_written_as_the_readers_language_does() -> None:

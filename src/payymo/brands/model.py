@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.errors import FieldError, InvalidInput
-from payymo.languages import list_languages
+from payymo.languages import list_codes
 from payymo.phrases import Phrase
 
 NAME_MAX: Final = 60
@@ -50,7 +50,7 @@ class Brand:
 def brand_of(name: str, accent: str | None, language: str | None = None) -> Brand:
     """The brand that somebody has typed. Raises InvalidInput."""
     made = Brand(unicodedata.normalize("NFC", name).strip(" "), accent and accent.lower(), language=language)
-    if language is not None and language not in list_languages():
+    if language is not None and language not in list_codes():
         raise InvalidInput([FieldError("/language", "one of the languages that there are")])
     return made
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from payymo.errors import FieldError, InvalidInput
-from payymo.languages import Wish, list_languages
+from payymo.languages import Wish, list_codes
 from payymo.phrases import Phrase
 from payymo.sessions.browsers import Browsers
 from payymo.web.console.entry import Next, NextQuery, within
@@ -36,7 +36,7 @@ class LanguageDesk:
     @page("POST", "/language", access="anyone", is_for_actors=True, refused="show")
     def set(self, visit: Visit, form: LanguageForm) -> Answer:
         """Remember it in this browser; and for mails to who is signed in, unless somebody else acts as them."""
-        if form.language not in list_languages():
+        if form.language not in list_codes():
             raise InvalidInput([FieldError("/language", Phrase("there are no pages in this language"))])
         if visit.visitor is not None and visit.actor is None:
             self._browsers.keep_language(visit.user, Wish(form.language, is_chosen=True))
