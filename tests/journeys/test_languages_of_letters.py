@@ -183,3 +183,19 @@ def test_an_invitation_is_in_the_tenants_language(house: House, server: MailServ
         house.default.id, email="new@example.com", username="new", roles=("member",), by=None, trace=Trace()
     )
     assert newest_subject(house, server) == "Ihr Konto bei Acme"
+
+
+def test_who_is_warned_of_guesses_reads_it_in_their_language(sqlite_database: Database, server: MailServer) -> None:
+    """Whatever the browser of who guesses asks for."""
+    lockout = {"enabled": True, "failures": 1, "stop": 2}
+    house = House(sqlite_database, mail=server.settings(), lockout=lockout)
+    body = {"email": "alice@example.com", "username": "alice", "password": PASSWORD, "language": "de"}
+    assert house.client().post("/api/auth/register", body).status_code == 201
+    for _ in range(2):
+        assert house.client(headers={"Accept-Language": "en"}).log_in(password="wrong").status_code == 401
+        house.clock.advance(30)
+    house.services.lockouts.tell_due()
+    deliver(house)
+    told = {str(mail["Subject"]) for mail in server.received}
+    assert told == {"Jemand probiert Passwörter an Ihrem Konto", "Ihr Konto ist gesperrt"}
+    house.close()
