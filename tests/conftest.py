@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -25,6 +26,10 @@ from tests.support.vault_server import VaultServer, serving
 
 SERVICE_ROLE = "payymo_service"
 TEMPLATE = "payymo_template"
+WITHOUT_SERVICES = frozenset(
+    ("copied", "hsm", "postgres_server", "postgres_template", "sqlite_template", "tmp_path_factory", "valkey_server")
+)
+"""Fixtures of several tests in which no service lives on from one to the next."""
 
 Copied = Callable[[str, Path], AbstractContextManager[Database]]
 
@@ -45,6 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What was given more time than others begins first: else one worker is left with it in the end."""
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
     once.leave_alone_what_is_here()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test with services of its own alone may have the keys of the one before."""
+    known: dict[str, Any] = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    wider = {name for name, found in known.items() if found[-1].scope != "function"}
+    once.SPARE_KEYS.begin(are_given=wider <= WITHOUT_SERVICES)
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +116,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _fill(database: Database) -> None:
-    built = compose(settings_for(database), log=SecurityLog())
+    with once.SPARE_KEYS.apart():
+        built = compose(settings_for(database), log=SecurityLog())
     built.sequencer.integrate_all()
     built.close()
 
