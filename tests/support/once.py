@@ -15,6 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.sql import Select
 from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
@@ -25,11 +26,14 @@ COMPILED = ("_parts", "_trace", "_converters", "arguments", "_build", "_build_un
 
 _rules: dict[object, dict[str, Any]] = {}
 _compile_rule = Rule.compile
+_texts: LRUCache[Any, Any] = LRUCache(STATEMENTS)
+_compiler_of = Select._compiler
 
 
 def compile_once() -> None:
     """From here on, rules and statements that are alike are compiled once, whatever application or engine asks."""
     Rule.compile = _remembered_rule
+    Select._compiler = _remembered_compiler
     rsa.generate_private_key = SPARE_KEYS
     # A statement is known by its dialect, too. All of a kind are alike: there is one server of each for all tests.
     DefaultDialect.__eq__ = _is_alike
@@ -98,6 +102,16 @@ def _remembered_rule(rule: Rule) -> None:
     vars(rule).update(found, arguments=set(found["arguments"]))
     for name in ("_build", "_build_unknown"):
         setattr(rule, name, found[name].__func__.__get__(rule))
+
+
+def _remembered_compiler(statement: Select[Any], dialect: DefaultDialect, **options: Any) -> Any:
+    """The text of a statement, for who asks for it without an engine."""
+    found = None if options else _texts.get((statement, dialect))
+    if found is None:
+        found = _compiler_of(statement, dialect, **options)
+        if not options:
+            _texts[statement, dialect] = found
+    return found
 
 
 def _is_alike(one: DefaultDialect, other: object) -> bool:
