@@ -10,9 +10,8 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal, TextIO
-
-import structlog
 
 Outcome = Literal["success", "refused", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("success", "refused", "error")
@@ -108,13 +107,22 @@ class SecurityLog:
     """Writes security events. `stream` is standard error unless a test hands in another."""
 
     def __init__(self, *, json: bool = True, stream: TextIO | None = None) -> None:
-        renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
-        self._logger = structlog.wrap_logger(
-            structlog.PrintLogger(file=stream or sys.stderr),
+        self._json = json
+        self._stream = stream or sys.stderr
+        self._observers: list[Observe] = []
+
+    @cached_property
+    def _logger(self) -> Any:
+        import structlog  # noqa: PLC0415 - loads slowly, and commands that only look have nothing to write
+
+        renderer: Any = (
+            structlog.processors.JSONRenderer() if self._json else structlog.dev.ConsoleRenderer(colors=False)
+        )
+        return structlog.wrap_logger(
+            structlog.PrintLogger(file=self._stream),
             processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
             wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         )
-        self._observers: list[Observe] = []
 
     def observe(self, observe: Observe) -> None:
         """Let somebody hear of every event from now on."""

@@ -17,7 +17,7 @@ from payymo.keys.places import require_place
 from payymo.limits.limiter import LimitPolicy
 from payymo.limits.model import Tier, parse_limits
 from payymo.links.model import LinkKind, LinkPolicy
-from payymo.mail.model import MailPolicy, Sender
+from payymo.mail.model import DEFAULT_ADDRESS, MailPolicy, Sender
 from payymo.mail.transports import (
     ConsoleTransport,
     FolderTransport,
@@ -162,7 +162,7 @@ def link_policy(settings: Settings) -> LinkPolicy:
 def mail_policy(mail: Mail) -> MailPolicy:
     """Whether mail is sent, and in whose name. Raises Misconfigured."""
     try:
-        sender = Sender(mail.sender or "payymo@payymo.example", mail.sender_name)
+        sender = Sender(mail.sender or DEFAULT_ADDRESS, mail.sender_name)
     except InvalidInput as error:
         named = {"/address": "SENDER", "/name": "SENDER_NAME"}
         raise Misconfigured([f"PAYYMO_MAIL__{named[one.pointer]}: {one.detail}" for one in error.errors]) from None

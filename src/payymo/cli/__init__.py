@@ -8,36 +8,41 @@ import importlib
 import os
 import signal
 import sys
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import click
 
 COMMANDS: Final = {
-    "apikey": "payymo.cli.api_key:api_key",
-    "audit": "payymo.cli.audit:audit",
-    "certificate": "payymo.cli.certificate:certificate",
-    "config": "payymo.cli.config:config",
-    "db": "payymo.cli.db:db",
-    "guard": "payymo.cli.guard:guard",
-    "key": "payymo.cli.key:key",
-    "limits": "payymo.cli.limits:limits",
-    "mail": "payymo.cli.mail:mail",
-    "openapi": "payymo.cli.openapi:openapi",
-    "password": "payymo.cli.password:password",
-    "prove": "payymo.cli.prove:prove",
-    "role": "payymo.cli.role:role",
-    "secret": "payymo.cli.secret:secret",
-    "serve": "payymo.cli.serve:serve",
-    "service": "payymo.cli.service:service",
-    "session": "payymo.cli.session:session",
-    "status": "payymo.cli.status:status",
-    "tenant": "payymo.cli.tenant:tenant",
-    "token": "payymo.cli.token:token",
-    "user": "payymo.cli.user:user",
-    "webhook": "payymo.cli.webhook:webhook",
-    "work": "payymo.cli.work:work",
+    "apikey": ("api_key", "Manage the API keys of a tenant's own programs."),
+    "audit": ("audit", "What is on record: read it, check it, prove what stands in it, keep it as long as is wanted."),
+    "certificate": ("certificate", "Keep certificates: import, request, change, export."),
+    "config": ("config", "Show the effective settings."),
+    "db": ("db", "Bring the database to this version's schema, or look at it."),
+    "guard": ("guard", "Look at guards, who verify tokens elsewhere."),
+    "key": ("key", "Manage keys."),
+    "limits": ("limits", "See how rate limits are used, and give somebody limits of their own."),
+    "mail": ("mail", "Look after the mail that is sent."),
+    "openapi": ("openapi", "Print the OpenAPI 3.1 document of this version."),
+    "password": ("password", "Set the policy for passwords, check one against it, find out what hashes cost."),
+    "prove": ("prove", "Measure what the service promises."),
+    "role": ("role", "Manage a tenant's roles."),
+    "secret": ("secret", "Keep secrets, and change what they are sealed under."),
+    "serve": ("serve", "Run the service."),
+    "service": ("service", "Manage what services, such as guards, prove themselves with."),
+    "session": ("session", "Look at sessions and end them."),
+    "status": ("status", "Show what runs, what is due and what is wrong."),
+    "tenant": ("tenant", "Manage tenants."),
+    "token": ("token", "Look at tokens."),
+    "user": ("user", "Manage a tenant's users."),
+    "webhook": ("webhook", "Manage where events are sent, signed as https://www.standardwebhooks.com says."),
+    "work": (
+        "work",
+        "Send mail and webhooks, grow and sign the audit logs, rotate and prune what is due, until Ctrl-C or SIGTERM.",
+    ),
 }
+"""The module of each command, and in it its name; and the first sentence of its help, so that a list loads none."""
 
 
 class LazyGroup(click.Group):
@@ -55,18 +60,26 @@ class LazyGroup(click.Group):
             return None
         if cmd_name == "serve":  # its modules take a while to load, and "look at the certificate" must not end it
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        found = getattr(_load(module), name)
+        name, _ = COMMANDS[cmd_name]
+        with loading(module := f"{__name__}.{name}"):
+            found = getattr(importlib.import_module(module), name)
         return found if isinstance(found, click.Command) else None
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `payymo --help`."""
+        listed = {name: click.Command(name, help=sentence) for name, (_, sentence) in COMMANDS.items()}
+        click.Group(commands=listed).format_commands(ctx, formatter)
 
-def _load(name: str) -> ModuleType:
-    """A module, and all that it needs. It stays: nothing has to look for garbage in it, now or later."""
-    if name in sys.modules:
-        return sys.modules[name]
+
+@contextmanager
+def loading(module: str) -> Iterator[None]:
+    """While a module is loaded, and what it needs. It stays: nothing has to look for garbage in it, now or later."""
+    if module in sys.modules:
+        yield
+        return
     gc.disable()
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         gc.freeze()
         gc.enable()

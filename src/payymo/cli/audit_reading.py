@@ -13,7 +13,7 @@ from payymo.audit.formats import write_line
 from payymo.audit.reader import AuditReader
 from payymo.cli.audit_logs import find_log, of_log
 from payymo.cli.common import as_json, find_tenant, find_user_id, politely, services
-from payymo.cli.output import harmless
+from payymo.cli.harmless import harmless
 from payymo.errors import InvalidInput
 from payymo.logs import OUTCOMES, Outcome
 

@@ -16,7 +16,8 @@ from payymo.audit.verification import Question
 from payymo.audit.vouching import Revoked, Vouched, Vouchers, log_of, split_notes
 from payymo.cli.audit_proofs import a_file, find_log, of_platform, of_tenant, read_keys
 from payymo.cli.common import as_json, politely, services
-from payymo.cli.output import counted, harmless, show, show_all
+from payymo.cli.harmless import harmless
+from payymo.cli.output import counted, show, show_all
 from payymo.services import Services
 
 COLUMNS = ("log", "verdict", "first", "last", "detail", "checked", "signed", "outside")

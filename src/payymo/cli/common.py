@@ -5,20 +5,22 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
-from payymo.cli.output import harmless
-from payymo.compose import compose
+from payymo.cli import loading
+from payymo.cli.harmless import harmless
 from payymo.config import Settings, read_settings
 from payymo.connections import open_engine
 from payymo.db.revision import is_current
 from payymo.db.work import Engine
 from payymo.errors import InvalidInput, Misconfigured, NotFound, PayymoError, Unavailable
 from payymo.logs import SecurityLog, Trace
-from payymo.services import Services
-from payymo.tenants.model import Tenant
+
+if TYPE_CHECKING:
+    from payymo.services import Services
+    from payymo.tenants.model import Tenant
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,8 +62,11 @@ def settings() -> Settings:
 
 
 @contextmanager
-def services() -> Iterator[Services]:
+def services() -> Iterator["Services"]:
     """The service, opened on an up-to-date database. Raises Misconfigured."""
+    with loading("payymo.compose"):
+        from payymo.compose import compose  # noqa: PLC0415 - all of the service, which not every command needs
+
     found = settings()
     require_current(found)
     opened = compose(found, log=SecurityLog(json=True), signs=False)
@@ -88,12 +93,12 @@ def require_current(found: Settings) -> None:
             raise Misconfigured(["the database is not at the revision of this version: run payymo db upgrade"])
 
 
-def find_tenant(opened: Services, slug: str | None) -> Tenant:
+def find_tenant(opened: "Services", slug: str | None) -> "Tenant":
     """The named tenant, or the default one. Raises NotFound."""
     return opened.tenants.get_by_slug(opened.settings.default_tenant if slug is None else slug)
 
 
-def find_user_id(opened: Services, tenant: Tenant, name: str) -> uuid.UUID:
+def find_user_id(opened: "Services", tenant: "Tenant", name: str) -> uuid.UUID:
     """The user with this e-mail address or id. Raises NotFound."""
     if "@" in name:
         return opened.users.get_by_email(tenant.id, name).id

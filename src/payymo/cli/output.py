@@ -1,92 +1,48 @@
-"""Prints for people (tables) and for programs (JSON)."""
+"""Prints for programs (JSON), and hands to `tables` what is for people."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
-UNBOUNDED = 10_000
+from payymo.cli import loading
 
 
 def show(facts: Mapping[str, Any], *, json_wanted: bool) -> None:
     """Print one thing: as JSON, or as a table of two columns."""
     if json_wanted:
         click.echo(json.dumps(facts, default=str))
-        return
-    table = Table(show_header=False, box=None)
-    for name, value in facts.items():
-        table.add_row(name, _text(value))
-    _print(table)
+    else:
+        _tables().print_facts(facts)
 
 
 def show_all(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_wanted: bool) -> None:
     """Print several things: as a JSON list, or as a table."""
     if json_wanted:
         click.echo(json.dumps(list(rows), default=str))
-        return
-    table = Table(*columns, box=None)
-    for row in rows:
-        table.add_row(*(_text(row[column]) for column in columns))
-    _print(table)
+    else:
+        _tables().print_rows(rows, columns)
 
 
 def show_page(sections: Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]]) -> None:
     """Print several things under headings, for people: facts in two columns, lists as tables, moments as dates."""
-    console = Console(soft_wrap=True, width=UNBOUNDED)
-    for heading, found in sections.items():
-        console.print(Text(heading, style="bold"))
-        if isinstance(found, Mapping):
-            table = Table(show_header=False, box=None, padding=(0, 2))
-            for name, value in found.items():
-                table.add_row(name, _told(name, value))
-        else:
-            table = Table(*(found[0] if found else ()), box=None, padding=(0, 2))
-            for row in found:
-                table.add_row(*(_told(name, value) for name, value in row.items()))
-        console.print(table if table.row_count else Text("  none"))
-
-
-def _told(name: str, value: Any) -> Text:
-    if isinstance(value, Mapping):
-        value = [f"{count} {what}" for what, count in value.items()]
-    if value == []:
-        value = None
-    return _text(moment(value) if name.endswith("_at") and isinstance(value, int) else value)
+    _tables().print_page(sections)
 
 
 @contextmanager
 def counted(what: str, *, as_json: bool) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on standard error, to be told how many of how many are done; None: nobody knows how many there are."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    if as_json:
+        yield lambda _done, _total: None
+        return
+    with _tables().bar(what) as tell:
+        yield tell
 
 
-def _print(table: Table) -> None:
-    """As wide as it is: half an identifier is of no use to anybody."""
-    Console(soft_wrap=True, width=UNBOUNDED).print(table)
-
-
-def _text(value: Any) -> Text:
-    """As it is: what users chose must not be read as markup."""
-    if isinstance(value, list | tuple):
-        return Text(harmless(", ".join(str(part) for part in value)))
-    return Text("-" if value is None else harmless(str(value)))
-
-
-def moment(seconds: int) -> str:
-    """A moment, as people read it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def harmless(text: str) -> str:
-    """The text without what a terminal would obey: names in certificates are chosen by strangers."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+def _tables() -> ModuleType:
+    with loading("payymo.cli.tables"):
+        from payymo.cli import tables  # noqa: PLC0415 - Rich loads slowly, and programs that read JSON don't need it
+    return tables

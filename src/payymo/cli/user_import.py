@@ -10,7 +10,8 @@ from typing import BinaryIO, get_args
 import click
 
 from payymo.cli.common import CONSOLE, as_json, find_tenant, of_tenant, politely, services
-from payymo.cli.output import counted, harmless, show
+from payymo.cli.harmless import harmless
+from payymo.cli.output import counted, show
 from payymo.errors import InvalidInput, Misconfigured
 from payymo.users.import_file import Format, Line, LineRefused, header_of, read_lines
 from payymo.users.imports import Outcome, Summary

@@ -10,6 +10,8 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
@@ -17,11 +19,13 @@ from payymo.entropy import Entropy
 from payymo.languages import language_of
 from payymo.logs import Event, SecurityLog, Trace
 from payymo.mail import store
-from payymo.mail.letters import Letters
 from payymo.mail.model import Claimed, Content, MailPolicy, Sender, wait_seconds
 from payymo.mail.outbox import LookIn
 from payymo.mail.transports import NotSent, Transport
 from payymo.secrets.envelope import Envelope
+
+if TYPE_CHECKING:
+    from payymo.mail.letters import Letters
 
 TRACE = Trace(request_id="courier")
 LOOK_SECONDS = 1.0
@@ -62,9 +66,14 @@ class Courier:
         self._errands = errands
         self._look_in = look_in
         self._log = log
-        self._letters = Letters()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="payymo-mail", daemon=True)
+
+    @cached_property
+    def _letters(self) -> "Letters":
+        from payymo.mail.letters import Letters  # noqa: PLC0415 - templates load slowly, and most commands send nothing
+
+        return Letters()
 
     def start(self) -> None:
         """Begin to look, once a second, if this service sends mail."""

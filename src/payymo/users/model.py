@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from email_validator import EmailNotValidError, validate_email
-
 from payymo.errors import FieldError, InvalidInput
 
 UserStatus = Literal["active", "disabled", "unverified"]
@@ -108,6 +106,9 @@ def canonical_email(text: str) -> str | None:
     """
     if len(text) > EMAIL_MAX or not text.isascii() or "=?" in text:
         return None
+    # Loads slowly, and most commands meet no address.
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
+
     try:
         parsed = validate_email(text, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False)
     except EmailNotValidError:

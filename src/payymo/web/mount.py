@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
+import email_validator  # noqa: F401 - loaded where it is used, for commands that don't: here before any request is
+import structlog  # noqa: F401 - the same: no request waits for it, or tells by its time that it had to be loaded
 from flask import Blueprint
 
+import payymo.mail.letters  # noqa: F401 - the same: nor does anybody wait because a mail is written meanwhile
 from payymo.services import Services
 from payymo.sessions.actor import Administrator
 from payymo.web.account_api import AccountApi
