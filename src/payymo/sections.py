@@ -22,7 +22,8 @@ _NAMESPACE = re.compile(rf"{_NAME}(?:/{_NAME})*/?")
 class Section(BaseModel):
     """A group of settings: frozen, unknown members refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What checks a group is built into what checks all settings: one for the group alone would not be used.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Database(Section):
