@@ -22,6 +22,7 @@ print(*sys.modules)
 """
 SERVER = """
 import json, re, stringprep, sys  # which what sends the requests here needs
+import _strptime  # which a catalogue's date is read with, once
 from payymo.app import create_app
 from payymo.config import read_settings
 app = create_app(read_settings())

@@ -9,12 +9,12 @@ import pytest
 from payymo.config import Settings, read_settings
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
-from payymo.languages import language_of
 from payymo.mail.letters import Letters
 from payymo.mail.model import Sender
 from payymo.mail.transports import ConsoleTransport, FolderTransport
 from payymo.policies import link_policy, mail_policy, mail_transport
 from payymo.production import reasons_against_production
+from payymo.wording import language_of
 from tests.support.house import Database, House
 from tests.support.mail import text_of
 

@@ -10,9 +10,10 @@ import pytest
 
 from payymo.db import schema
 from payymo.errors import InvalidInput
-from payymo.languages import Language, language_of, list_codes, list_languages, make_language
+from payymo.languages import list_codes
 from payymo.mail.letters import Letter, Letters
 from payymo.mail.model import Kind, Sender, wait_seconds
+from payymo.wording import Language, language_of, list_languages, make_language
 from tests.support.translations import Pseudo, without_brackets
 
 FACTS = {

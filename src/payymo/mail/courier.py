@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.languages import language_of
 from payymo.logs import Event, SecurityLog, Trace
 from payymo.mail import store
 from payymo.mail.model import Claimed, Content, MailPolicy, Sender, wait_seconds
@@ -166,6 +165,8 @@ class Courier:
         mail_id: uuid.UUID,
         created_at: int,
     ) -> None:
+        from payymo.wording import language_of  # noqa: PLC0415 - as the letters
+
         language = language_of(content.language)
         letter = self._letters.write(kind, content.facts, name=sender.name, language=language)
         mail = self._letters.render(

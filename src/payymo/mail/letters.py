@@ -14,9 +14,10 @@ from email.policy import SMTP
 from email.utils import formatdate
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2.ext import InternationalizationExtension
 
-from payymo.languages import Language, duration, moment, one, one_or_many, speaking
 from payymo.mail.model import Sender
+from payymo.wording import Language, duration, moment, one, one_or_many, speaking
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Letters:
             loader=PackageLoader("payymo.mail"),
             undefined=StrictUndefined,
             autoescape=select_autoescape(["html"]),
-            extensions=["jinja2.ext.i18n"],
+            extensions=[InternationalizationExtension],
         )
         self._templates.install_gettext_callables(one, one_or_many, newstyle=True)  # type: ignore[attr-defined]
         self._templates.filters.update(

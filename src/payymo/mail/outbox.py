@@ -14,7 +14,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import NotFound
-from payymo.languages import language_of
+from payymo.languages import code_of
 from payymo.logs import Event, Trace
 from payymo.mail import store
 from payymo.mail.model import ERRANDS, Backlog, Content, Look, MailPolicy, Message, Sender, Waiting
@@ -82,7 +82,7 @@ class Outbox:
 
     def _language_of(self, tx: Transaction, message: Message) -> str:
         look = self._look_in(tx)  # asked for whether or not it counts
-        return language_of(message.language, None if look is None else look.language).code
+        return code_of(message.language, None if look is None else look.language)
 
     def list_waiting(self, tenant_id: uuid.UUID) -> tuple[Waiting, ...]:
         """What is not sent yet, the oldest first, without what it says; at most a thousand."""

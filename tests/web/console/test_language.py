@@ -10,7 +10,6 @@ from werkzeug.test import EnvironBuilder
 
 from payymo.apikeys.model import Draft
 from payymo.errors import TooManyRequests
-from payymo.languages import duration, exact_moment, list_languages, make_language, moment, number, say, speaking
 from payymo.logs import Trace
 from payymo.phrases import Phrase
 from payymo.users.password_policy import PasswordPolicy, password_problems
@@ -19,6 +18,7 @@ from payymo.web.console.language import wish_of
 from payymo.web.console.opening import list_pages
 from payymo.web.console.pages import Page
 from payymo.web.console.rendering import load_templates
+from payymo.wording import duration, exact_moment, list_languages, make_language, moment, number, say, speaking
 from tests.support.house import House
 from tests.support.surfer import Surfer
 from tests.support.translations import (

@@ -6,12 +6,12 @@ from pydantic import Field
 
 from payymo.brands.model import NAME_MAX
 from payymo.brands.service import Brands
-from payymo.languages import list_languages
 from payymo.web.console.branding import look_of
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
 from payymo.web.models import LanguageCode
 from payymo.web.routing import Input
+from payymo.wording import list_languages
 
 APPEARANCE: Final = "/admin/appearance"
 

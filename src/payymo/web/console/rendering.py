@@ -15,7 +15,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from payymo.clock import Clock
 from payymo.entropy import Entropy
-from payymo.languages import (
+from payymo.phrases import Phrase
+from payymo.web.console.assets import Assets, takes_gzip
+from payymo.web.console.branding import Branding
+from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
+from payymo.web.console.pages import NOTICES, Onward, Sheet
+from payymo.web.console.states import state
+from payymo.web.console.visit import Visit
+from payymo.web.csrf import make_token
+from payymo.wording import (
     clock_time,
     duration,
     exact_moment,
@@ -29,14 +37,6 @@ from payymo.languages import (
     say_phrase,
     speaking,
 )
-from payymo.phrases import Phrase
-from payymo.web.console.assets import Assets, takes_gzip
-from payymo.web.console.branding import Branding
-from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
-from payymo.web.console.pages import NOTICES, Onward, Sheet
-from payymo.web.console.states import state
-from payymo.web.console.visit import Visit
-from payymo.web.csrf import make_token
 
 POLICY: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
