@@ -20,6 +20,7 @@ from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 STATEMENTS = 2_000
+COLLECT_AFTER = (20_000, 20, 20)
 
 COMPILED = ("_parts", "_trace", "_converters", "arguments", "_build", "_build_unknown")
 """What compiling leaves in a rule. Nothing changes any of it later."""
@@ -32,6 +33,7 @@ _compiler_of = Select._compiler
 
 def compile_once() -> None:
     """From here on, rules and statements that are alike are compiled once, whatever application or engine asks."""
+    gc.disable()  # nothing that is imported becomes garbage
     Rule.compile = _remembered_rule
     Select._compiler = _remembered_compiler
     rsa.generate_private_key = SPARE_KEYS
@@ -84,9 +86,14 @@ SPARE_KEYS = SpareKeys()
 
 
 def leave_alone_what_is_here() -> None:
-    """Never look through modules, rules and tests for garbage again: that took half a second, every few tests."""
+    """Never look through modules, rules and tests for garbage again: that took half a second, every few tests.
+
+    For what comes to be from now on, look less often than is usual: a request makes thousands of objects that stay.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+    gc.enable()
 
 
 def _remembered_rule(rule: Rule) -> None:
