@@ -200,10 +200,13 @@ class Guard:
             raise Refused("tenant_wrong")
 
     def _find_key(self, kid: str) -> VerificationKey | None:
-        self.revocations.check_key(kid)
+        """A key that is revoked may be there still: `Revocations.check` refuses whatever it has proved."""
         if not self._elapsed() <= self._keys.usable_until:
             raise Refused("keys_unavailable")
-        return self._keys.find(kid)
+        key = self._keys.find(kid)
+        if key is None:
+            self.revocations.check_key(kid)  # that it was revoked says more than that nobody knows it
+        return key
 
     def _after_fork(self) -> None:
         self.revocations.distrust_copy()

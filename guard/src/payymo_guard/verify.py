@@ -131,13 +131,6 @@ class Verifier(Generic[C]):
         entry = self._cache.get(token)
         return None if entry is None or self._look_up(entry.key.kid) is not entry.key else entry
 
-    def _remember(self, token: str, proven: "Proven[C]") -> None:
-        """Only proved tokens get here, so a stranger can't push out what is remembered."""
-        with self._cache_lock:
-            if len(self._cache) >= self._cache_size:
-                self._cache.popitem(last=False)
-            self._cache[token] = proven
-
     def prove(self, token: str) -> "Proven[C]":
         """Return what stays true of a token, whenever and whoever asks; `check_now` has to follow.
 
@@ -159,8 +152,11 @@ class Verifier(Generic[C]):
             if key is not header.key and (encoded in self._headers or len(self._headers) < MAX_HEADERS):
                 self._headers[encoded] = _Header(header.algorithm, header.kid, key)  # it was signed: no stranger's
             proven = Proven(self._read_claims(payload), key)
-            if self._cache_size:
-                self._remember(token, proven)
+            if self._cache_size:  # only what is proved gets here: no stranger can push out what is remembered
+                with self._cache_lock:
+                    if len(self._cache) >= self._cache_size:
+                        self._cache.popitem(last=False)
+                    self._cache[token] = proven
         except Refused:
             raise
         except ValueError as error:
