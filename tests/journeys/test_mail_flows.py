@@ -136,6 +136,21 @@ def test_a_stranger_who_registers_first_does_not_get_into_the_account(one: House
     assert one.client().log_in(password=NEW).status_code == 200
 
 
+def test_a_letter_calls_no_link_dead_that_lives(one: House, server: MailServer) -> None:
+    """Several links to choose a password are good until one is used; the one that confirms the address is not."""
+    one.client().register()
+    first = newest(one, server)
+    one.client().register()
+    earlier = newest(one, server)
+    one.client().register()
+    later = newest(one, server)
+    text = " ".join(server.received[-1].get_body(("plain",)).get_content().split())
+    assert "An earlier link to confirm the address doesn't work any more." in text
+    assert "Earlier ones" not in text
+    assert said(one.client().post(VERIFY, {"token": first})) == REFUSED
+    assert [confirm(one, token) for token in (earlier, later)] == [DONE, REFUSED]
+
+
 def test_a_registration_that_nobody_verifies_is_forgotten(one: House, server: MailServer) -> None:
     """After a week its names are free again, and not a second earlier; who has verified stays."""
     one.client().register("alice")
@@ -289,6 +304,22 @@ def test_many_who_use_one_link_at_once_have_one_winner(house: House, server: Mai
     other.close()
     winner = passwords[done.index(DONE)]
     assert house.client().log_in(password=winner).status_code == 200
+
+
+def test_many_who_use_several_links_at_once_have_one_winner(house: House, server: MailServer) -> None:
+    """All of them are good, and the first password that is chosen ends them: also in threads of two services."""
+    house.user("alice")
+    tokens = []
+    for _ in range(3):
+        ask_for_reset(house)
+        tokens.append(newest(house, server))
+    other = build(house.database, server)
+    passwords = [f"{NEW} number {number}" for number in range(6)]
+    with Crew(6) as crew:
+        done = list(crew.map(lambda n: confirm((house, other)[n % 2], tokens[n % 3], passwords[n]), range(6)))
+    assert sorted(done) == [DONE, *[REFUSED] * 5]
+    other.close()
+    assert house.client().log_in(password=passwords[done.index(DONE)]).status_code == 200
 
 
 def test_a_reset_that_meets_a_change_of_the_password_loses(house: House, server: MailServer) -> None:
