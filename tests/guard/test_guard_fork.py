@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guard.feed_server import CREDENTIAL, FeedServer, serving
+from tests.guard.feed_server import CREDENTIAL, JWKS, FeedServer, serving
 
 PREAMBLE = """
 import os, sys, threading
@@ -156,6 +156,39 @@ def work():
 print(child(work))
 """
     assert run(server, program, server.fake.mint()) == ["accepted"]
+
+
+def test_a_child_of_which_python_was_not_told_leaves_the_parents_connections_alone(server: FeedServer) -> None:
+    """As under uWSGI: two processes on one connection would break it for both. A key that is not known comes early."""
+    program = """
+from payymo_guard.guard import _guards
+_guards.clear()
+assert verdict(tokens[0]) == "accepted"
+before = guard._source._here.client
+print(child(lambda: f"{verdict(tokens[1])} {guard._source._here.client is before}"))
+"""
+    unknown = server.fake.sign(server.fake.claims(), header={"alg": "EdDSA", "typ": "at+jwt", "kid": "x"})
+    assert run(server, program, server.fake.mint(), unknown) == ["key_unknown", "False"]
+    assert server.count(JWKS) == 1
+
+
+def test_a_child_of_which_python_was_not_told_gets_new_keys(server: FeedServer) -> None:
+    """Also while the parent's knowledge of revocations is new enough: keys may end sooner."""
+    program = """
+from payymo_guard.guard import _guards
+_guards.clear()
+assert verdict(tokens[0]) == "accepted"
+def work():
+    guard._limit = float("inf")
+    guard.staleness = type(guard.staleness)(600_000)
+    guard._keys.usable_until = guard._keys.due_at = 0
+    first = verdict(tokens[0])
+    while verdict(tokens[0]) != "accepted":
+        os.sched_yield()
+    return first
+print(child(work))
+"""
+    assert run(server, program, server.fake.mint()) == ["keys_unavailable"]
 
 
 def test_a_guard_without_a_network_hears_in_a_child_too(server: FeedServer) -> None:

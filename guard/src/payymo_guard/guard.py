@@ -202,9 +202,11 @@ class Guard:
     def _find_key(self, kid: str) -> VerificationKey | None:
         """A key that is revoked may be there still: `Revocations.check` refuses whatever it has proved."""
         if not self._elapsed() <= self._keys.usable_until:
+            self._source.start()  # in a child of which nobody told us, nobody fetches them, whatever else is new enough
             raise Refused("keys_unavailable")
         key = self._keys.find(kid)
         if key is None:
+            self._source.start()  # the same
             self.revocations.check_key(kid)  # that it was revoked says more than that nobody knows it
         return key
 

@@ -5,6 +5,7 @@ us look again, but once in a while only, whoever invents how many names.
 """
 
 import math
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class PublishedKeys:
         self._elapsed = elapsed
         self._keys: dict[str, VerificationKey] = {}
         self._server: tuple[Client, Endpoints] | None = None
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._is_fetching = False
         self._look_from = -math.inf
@@ -51,6 +53,7 @@ class PublishedKeys:
     def renew(self) -> None:
         """After a fork, in the child: the keys stay, connections and locks don't."""
         self._server = None
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._is_fetching = False
 
@@ -65,6 +68,8 @@ class PublishedKeys:
 
     def _look_for(self, kid: str) -> VerificationKey | None:
         """Fetch once more, unless it was tried a while ago. Who comes meanwhile waits for what that one finds."""
+        if self._pid != os.getpid():  # a fork that Python was not told of: connections and locks are the parent's
+            return None
         if self._is_revoked(kid) or (not self._is_fetching and self._elapsed() < self._look_from):
             return None
         if not self._lock.acquire(timeout=LOOK_SECONDS):
