@@ -397,3 +397,11 @@ def test_no_collector_looks_through_what_a_command_has_loaded() -> None:
     told = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True).stdout.split()
     assert told[0] == "True"
     assert int(told[1]) > 50_000
+
+
+def test_a_collector_that_somebody_else_has_switched_off_stays_off() -> None:
+    """Commands run in other processes, too, as in `flask payymo`: how those go about garbage is not ours to change."""
+    ask = "import gc; gc.disable(); from payymo.cli import payymo; payymo.get_command(None, 'token'); "
+    ask += "print(gc.isenabled(), gc.get_freeze_count())"
+    told = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True).stdout.split()
+    assert told == ["False", "0"]

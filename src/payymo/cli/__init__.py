@@ -73,8 +73,11 @@ class LazyGroup(click.Group):
 
 @contextmanager
 def loading(module: str) -> Iterator[None]:
-    """While a module is loaded, and what it needs. It stays: nothing has to look for garbage in it, now or later."""
-    if module in sys.modules:
+    """While a module is loaded, and what it needs. It stays: nothing has to look for garbage in it, now or later.
+
+    Where somebody else has switched the collector off, nothing looks anyway, and it stays as it is.
+    """
+    if module in sys.modules or not gc.isenabled():
         yield
         return
     gc.disable()
