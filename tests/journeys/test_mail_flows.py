@@ -610,6 +610,37 @@ def test_a_stranger_who_uses_up_somebodys_letters_keeps_them_from_none(database:
     house.close()
 
 
+def test_a_cookie_learns_nothing_of_other_addresses(database: Database, server: MailServer) -> None:
+    """A known device, one of another tenant and one that was made up: the same for its own address, others and none."""
+    house = build(
+        database, server, lockout={"enabled": True}, limits={"login": "", "registration": "", "mail": "50/hour"}
+    )
+    other = house.tenant("other")
+    for name in ("alice", "bob"):
+        house.user(name)
+    house.user("alice", tenant=other)
+    known, elsewhere, forged = house.logged_in("bob"), house.logged_in(tenant=other), house.client()
+    name = f"payymo-device-{house.default.id.hex[:12]}"
+    bobs = known.http.get_cookie(name)
+    assert bobs is not None
+    forged.http.set_cookie(name, bobs.value[:-4] + ("AAAA" if bobs.value[-4:] != "AAAA" else "BBBB"))
+    statements: list[list[str]] = []
+
+    def count(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements[-1].append(statement)
+
+    sa.event.listen(house.services.engine, "before_cursor_execute", count)  # after two, which find a key of the tenant
+    for client in (known, forged, elsewhere):
+        told = []
+        for email in ("warm", "warmer", "bob", "alice", "nobody", "not an address"):
+            statements.append([])
+            answer = client.post(RESET, {"email": f"{email}@example.com"})
+            told.append((answer.status_code, answer.get_data(), sorted(answer.headers.keys()), statements[-1]))
+        assert all(one == told[2] for one in told[3:])
+    sa.event.remove(house.services.engine, "before_cursor_execute", count)
+    house.close()
+
+
 def test_without_mail_nobody_is_promised_any(sqlite_house: House) -> None:
     """What is done by mail alone is refused for everybody alike; a changed password needs none."""
     user: User = sqlite_house.user("alice")
