@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.guard.feed_server import CREDENTIAL, JWKS, FeedServer, serving
 
+NAME_BYTES = 12
 PREAMBLE = """
 import os, sys, threading
 from payymo_guard import Guard, Refused
@@ -189,6 +191,34 @@ def work():
 print(child(work))
 """
     assert run(server, program, server.fake.mint()) == ["keys_unavailable"]
+
+
+def test_threads_of_a_child_of_which_python_was_not_told_begin_once(
+    server: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come at once, and two that follow would read the feed from one place and apply it over one another."""
+    both, draw = threading.Barrier(2), os.urandom
+
+    def draw_together(count: int) -> bytes:
+        if count == NAME_BYTES:
+            both.wait(10)
+        return draw(count)
+
+    with server.guard() as guard:
+        guard.verify(server.fake.mint())
+        before = {thread for thread in threading.enumerate() if thread.name == "payymo-guard"}
+        here = guard._source._here  # type: ignore[attr-defined]
+        here.pid = -1
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "urandom", draw_together)
+            threads = [threading.Thread(target=guard.start) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+        begun = {thread for thread in threading.enumerate() if thread.name == "payymo-guard"} - before
+        here.has_ended.set()  # of the parent, which is this process here
+        assert len(begun) == 1
 
 
 def test_a_guard_without_a_network_hears_in_a_child_too(server: FeedServer) -> None:

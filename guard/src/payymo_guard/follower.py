@@ -61,6 +61,8 @@ class _Here:
     """Where they were: the metadata may name another place by now."""
     is_unknown: bool = False
     """The issuer does not accept our credential, as the feed has told."""
+    heirs: dict[int, "_Here"] = field(default_factory=dict)
+    """What follows in a child, by its process: the first that is put here."""
 
 
 class Follower:
@@ -92,9 +94,9 @@ class Follower:
 
     def start(self) -> None:
         """Begin, unless it has begun."""
-        if self._here.pid != os.getpid():  # a fork that Python was not told of
-            self.after_fork()
         here = self._here
+        if here.pid != os.getpid():  # a fork that Python was not told of
+            here = self._take_over(here)
         if here.thread is not None or here.has_ended.is_set():
             return
         with here.lock:
@@ -130,13 +132,21 @@ class Follower:
 
     def after_fork(self) -> None:
         """In the child: the thread is the parent's, and so are its connections. The place in the feed stays."""
-        before, self._here = self._here, _Here()
-        self._keys.renew()
-        self._reader.is_complete = False
-        if before.client is not None:
-            before.client.let_go()
-        if before.has_ended.is_set():
-            self._here.has_ended.set()
+        self._take_over(self._here)
+
+    def _take_over(self, before: _Here) -> _Here:
+        """What belongs to the child. Its threads may come at once where nobody has told of the fork: one does it."""
+        here = before.heirs.setdefault(os.getpid(), _Here())
+        with here.lock:
+            if self._here is before:
+                self._keys.renew()
+                self._reader.is_complete = False
+                if before.client is not None:
+                    before.client.let_go()
+                if before.has_ended.is_set():
+                    here.has_ended.set()
+                self._here = here
+        return here
 
     def close(self) -> None:
         """End, within a moment."""
