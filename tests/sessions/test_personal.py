@@ -13,11 +13,10 @@ from payymo.audit.merkle import Edge, leaf_hash
 from payymo.db.schema import TENANT_TABLES, audit_logs
 from payymo.errors import NotFound
 from payymo.logs import Event, Trace
-from payymo.mail.model import MailPolicy, Message, Sender
-from payymo.mail.outbox import Outbox
+from payymo.mail.model import Message, Sender
 from payymo.web import personal_api
 from tests.support.house import House
-from tests.support.two_tenants import Side, build_sides
+from tests.support.two_tenants import Side, build_sides, outbox_of
 
 ADDRESS = "198.51.100.77"
 
@@ -55,18 +54,8 @@ def require_intact(house: House, tenant_id: uuid.UUID) -> None:
 
 
 def with_mail(house: House, side: Side) -> None:
-    policy = MailPolicy(is_on=True, sender=Sender("a@example.com", "a"), claim_seconds=60)
-    services = house.services
-    outbox = Outbox(
-        services.work,
-        services.envelope,
-        house.clock,
-        services.entropy,
-        policy=policy,
-        look_in=lambda _: None,
-        audit=services.audit,
-    )
-    with services.work(side.tenant.id) as tx:
+    outbox = outbox_of(house, Sender("a@example.com", "a"))
+    with house.services.work(side.tenant.id) as tx:
         outbox.put(tx, Message("password-changed", "alice@example.com", user_id=side.alice_id))
 
 

@@ -66,8 +66,10 @@ class SpareKeys:
     def apart(self) -> Iterator[None]:
         """What is made meanwhile is there for all tests, and given to none."""
         before, self._are_given = self._are_given, False
-        yield
-        self._are_given = before
+        try:
+            yield
+        finally:
+            self._are_given = before
 
     def __call__(self, public_exponent: int, key_size: int, backend: Any = None) -> rsa.RSAPrivateKey:
         """As the function of this name in `cryptography`."""

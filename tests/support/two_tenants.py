@@ -48,6 +48,20 @@ def build_sides(house: House) -> tuple[Side, Side]:
     return sides
 
 
+def outbox_of(house: House, sender: Sender) -> Outbox:
+    """An outbox that takes letters, in a house that sends none."""
+    services = house.services
+    return Outbox(
+        services.work,
+        services.envelope,
+        house.clock,
+        services.entropy,
+        policy=MailPolicy(is_on=True, sender=sender, claim_seconds=60),
+        look_in=lambda _: None,
+        audit=services.audit,
+    )
+
+
 def _side(house: House, slug: str) -> Side:
     tenant = house.tenant(slug)
     role = f"only-{slug}"
@@ -55,16 +69,7 @@ def _side(house: House, slug: str) -> Side:
     for name in ("webhook", role):
         house.services.secrets.put(name, slug.encode(), tenant_id=tenant.id, trace=Trace())
     sender = Sender(f"{slug}@example.com", slug)
-    services, policy = house.services, MailPolicy(is_on=True, sender=sender, claim_seconds=60)
-    outbox = Outbox(
-        services.work,
-        services.envelope,
-        house.clock,
-        services.entropy,
-        policy=policy,
-        look_in=lambda _: None,
-        audit=services.audit,
-    )
+    services, outbox = house.services, outbox_of(house, sender)
     outbox.set_sender(tenant.id, sender, trace=Trace())
     with services.work(tenant.id) as tx:
         outbox.put(tx, Message("test", f"{slug}@example.com"))

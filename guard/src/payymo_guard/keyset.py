@@ -136,7 +136,7 @@ def _pkcs1(key: rsa.RSAPublicKey) -> Verify:
 
     OpenSSL takes off the padding, and refuses any but the one there is: what is left is as long as it should be only if
     the padding is, so that all of the block is compared and nothing in it is parsed. The key's own `verify` comes to
-    the same, and takes longer to get ready for it.
+    the same, and takes longer to get ready for it. Not inside `_refusing`: a call more would take back a part of that.
     """
     recover, length = key.recover_data_from_signature, key.key_size // 8
 
