@@ -41,7 +41,7 @@ class Passwords(Section):
     """What is asked of new passwords where a tenant has no policy of its own, and what their hashes cost."""
 
     profile: Literal["standard", "strict"] = "standard"
-    min_length: int | None = Field(default=None, ge=8, le=64)
+    min_length: int | None = Field(default=None, ge=10, le=64)
     """Without it, the profile's: 12, or 15 in the strict one."""
     max_length: int = Field(default=128, ge=64, le=256)
     min_score: int = Field(default=3, ge=0, le=4)

@@ -24,7 +24,7 @@ def password() -> None:
 
 @password.command()
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), help="Begin with these values.")
-@click.option("--min-length", type=int, help="8 to 64 characters.")
+@click.option("--min-length", type=int, help="10 to 64 characters.")
 @click.option("--max-length", type=int, help="64 to 256 characters.")
 @click.option("--min-score", type=int, help="Of zxcvbn: 0 (off) to 4.")
 @click.option("--complexity-classes", type=int, help="How many kinds of characters: 0 (off) to 4.")

@@ -19,6 +19,8 @@ from payymo.users.guessable import parts_of, repeated_in, without_walks, without
 LEFT_OVER: Final = 8
 """So many characters have to remain of a password without the names, words and walks in it."""
 FEWEST_SIGNS: Final = 5
+SHORTEST: Final = 10
+"""The least that a policy may ask for: the list of breached passwords knows none that is shorter."""
 MAX_WORDS: Final = 100
 ESTIMATED: Final = 20
 """Characters that zxcvbn is given at a time: its time grows so fast that 64 can take a second, 20 less than 0.1."""
@@ -47,7 +49,7 @@ class PasswordPolicy:
     def __post_init__(self) -> None:
         """Raise InvalidInput when a member is not acceptable."""
         bounds = {
-            "min_length": (8, 64),
+            "min_length": (SHORTEST, 64),
             "max_length": (64, 256),
             "min_score": (0, 4),
             "complexity_classes": (0, len(_KINDS)),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from payymo.users.password_policy import PasswordPolicy
+from payymo.users.password_policy import SHORTEST, PasswordPolicy
 from payymo.users.policies import PasswordPolicies
 from payymo.web.caller import Caller
 from payymo.web.routing import Input, Output, route
@@ -13,7 +13,7 @@ from payymo.web.routing import Input, Output, route
 class PasswordPolicyBody(Input):
     """What a tenant asks of new passwords: lengths in characters, a score of zxcvbn, kinds of characters, words."""
 
-    min_length: Annotated[int, Field(ge=8, le=64)]
+    min_length: Annotated[int, Field(ge=SHORTEST, le=64)]
     max_length: Annotated[int, Field(ge=64, le=256)]
     min_score: Annotated[int, Field(ge=0, le=4)]
     complexity_classes: Annotated[int, Field(ge=0, le=4)]

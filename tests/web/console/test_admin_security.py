@@ -27,9 +27,9 @@ def surfer_of(house: House, *roles: str) -> Surfer:
 def test_a_policy_is_set_and_given_back(house: House) -> None:
     """It holds from then on; outside of the bounds the field says so; the service's own holds again afterwards."""
     boss, policies = surfer_of(house, "tenant-administrator"), house.services.password_policies
-    assert boss.send(POLICY, **(STRICT | {"min_length": "7"})).status_code == 422
+    assert boss.send(POLICY, **(STRICT | {"min_length": "9"})).status_code == 422
     assert 'id="min_length-problem"' in boss.answer.text
-    assert 'value="7"' in boss.answer.text
+    assert 'value="9"' in boss.answer.text
     assert boss.submit(POLICY, **STRICT).status_code == 200
     assert "It is saved." in boss.text
     found, is_own = policies.get(house.default.id)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from payymo.phrases import Phrase
-from payymo.users.password_policy import PasswordPolicy
+from payymo.users.password_policy import SHORTEST, PasswordPolicy
 from payymo.users.policies import PasswordPolicies
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
@@ -21,7 +21,7 @@ POLICY: Final = f"{SECURITY}/password-policy"
 class PasswordPolicyForm(Input):
     """What the tenant asks of new passwords. `words`: one a line."""
 
-    min_length: Annotated[int, Field(ge=8, le=64)]
+    min_length: Annotated[int, Field(ge=SHORTEST, le=64)]
     max_length: Annotated[int, Field(ge=64, le=256)]
     min_score: Annotated[int, Field(ge=0, le=4)]
     complexity_classes: Annotated[int, Field(ge=0, le=4)]

@@ -7,7 +7,7 @@ from alembic import op
 
 from payymo.db import schema
 
-revision = "f0010"
+revision = "f0011"
 down_revision = None
 branch_labels = None
 depends_on = None
