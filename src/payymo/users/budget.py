@@ -1,7 +1,8 @@
 """How long a refused login has to take, so that nobody's time is told from anybody's.
 
-A dummy hash makes nobody as slow as somebody whose hash is of today's kind. Users who were imported have hashes of
-other kinds until they log in, and many never do. Where a tenant has any, every refusal waits for the slowest of them.
+A dummy hash makes nobody as slow as somebody whose hash is of today's kind, and refusals that wait for the same moment
+hide what is left between the two. Users who were imported have hashes of other kinds until they log in, and many never
+do. Where a tenant has any, every refusal waits for the slowest of them.
 """
 
 import math
@@ -49,11 +50,11 @@ class Budgets:
         self._lock = threading.Lock()
 
     def seconds(self, tenant_id: uuid.UUID) -> float:
-        """How long a refusal has to take in this tenant; 0.0 where every hash is of today's kind."""
+        """How long a refusal has to take in this tenant."""
         samples = self._samples(tenant_id)
-        if not samples:
-            return 0.0
         usual = self._passwords.cost.kind
+        if not self._passwords.times.knows(usual):  # the first refusal of a process, of what was not looked at
+            self._measure(self._passwords.cost.dummy)
         kinds = [usual, *(kind_of(stored) for stored in samples)]
         needed = self._passwords.times.slowest(kinds, usual=usual) * MARGIN + REST_SECONDS
         return math.ceil(needed / STEP_SECONDS) * STEP_SECONDS

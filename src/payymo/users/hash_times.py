@@ -31,6 +31,11 @@ class HashTimes:
         with self._lock:
             self._recent.setdefault(kind, deque(maxlen=RECENT)).append(seconds)
 
+    def knows(self, kind: str) -> bool:
+        """Whether any verification of this kind has been seen."""
+        with self._lock:
+            return kind in self._recent
+
     def slowest(self, kinds: Iterable[str], *, usual: str) -> float:
         """The seconds in which nearly all verifications of the slowest of these kinds are done, as of late.
 
