@@ -43,4 +43,6 @@ def _step_back() -> None:
     """Where a thread has a priority of its own, which is on Linux; elsewhere it would be the whole process's."""
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox may forbid it; then hashes have the usual claim
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            thread = threading.get_native_id()
+            # Beyond the last one the system takes the last: a service that was started with a niceness keeps behind it.
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
