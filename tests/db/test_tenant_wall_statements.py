@@ -285,13 +285,21 @@ PLATFORM = (
         )
     }
     | {
-        ("payymo.secrets.store", name)
+        ("payymo.secrets.master_rows", name)
+        for name in ("_ADD_MASTER", "_DROP_MASTER", "_LEAVE", "_LOCK_MASTERS", "_MAKE_CURRENT")
+    }
+    | {
+        ("payymo.secrets.key_rows", name)
         for name in (
-            *("_ADD_MASTER", "_DROP_MASTER", "_LEAVE", "_LOCK_MASTERS", "_MAKE_CURRENT", "_SHRED"),
-            *("_SERVICE_PURPOSES", "_TENANT_PURPOSES"),
+            *("_SERVICE_PURPOSES", "_SHRED", "_TENANT_PURPOSES"),
             *(f"_OF_TENANTS.{name}" for name in ("list_wrapped", "oldest", "count_wrapped", "rewrap")),
             *(f"_OF_SERVICE.{name}" for name in ("list_wrapped", "oldest", "count_wrapped", "rewrap")),
             *(f"_OF_SERVICE.{name}" for name in ("add", "by_id", "drop", "newest", "older")),
+        )
+    }
+    | {
+        ("payymo.secrets.store", name)
+        for name in (
             *(f"_SERVICE_SECRETS.{name}" for name in ("add", "last", "list_all", "newest", "one", "retire")),
             *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),
         )
@@ -411,15 +419,14 @@ def test_the_table_of_tenants_is_examined_too() -> None:
 def store_statements() -> Iterator[tuple[str, str, sa.Executable]]:
     """Every statement that a store holds as a constant."""
     for package in pkgutil.iter_modules(payymo.__path__, "payymo."):
-        if package.ispkg and any(
-            m.name == "store" for m in pkgutil.iter_modules([f"{payymo.__path__[0]}/{package.name[7:]}"])
-        ):
-            yield from statements_of(f"{package.name}.store")
+        if package.ispkg:
+            for module in pkgutil.iter_modules([f"{payymo.__path__[0]}/{package.name[7:]}"]):
+                if module.name == "store" or module.name.endswith("_rows"):
+                    yield from statements_of(f"{package.name}.{module.name}")
     for beside in (
         "payymo.audit.following",
         "payymo.audit.pruning",
         "payymo.audit.search",
-        "payymo.users.directory_rows",
         "payymo.webhooks.progress",
     ):
         yield from statements_of(beside)

@@ -16,7 +16,7 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, NotFound, Unavailable
 from payymo.sealed import Sealed, SealedRow
-from payymo.secrets import store
+from payymo.secrets import key_rows, master_rows
 from payymo.secrets.encryption import SealBroken, Sealer, TooOld
 from payymo.secrets.model import DataKey, MasterKey, Wrapper
 
@@ -62,11 +62,11 @@ class Envelope:
 
     def is_shredded(self, tx: Transaction) -> bool:
         """Step: whether the transaction's tenant is deleted: nothing of it opens any more, and nothing has to."""
-        return tx.tenant_id is not None and store.find_tenant_status(tx) in {None, "deleted"}
+        return tx.tenant_id is not None and key_rows.find_tenant_status(tx) in {None, "deleted"}
 
     def require_masters(self, tx: Transaction) -> None:
         """Step: raise Misconfigured unless this process was given every master key that the database needs."""
-        _require_held(store.list_masters(tx), self._masters)
+        _require_held(master_rows.list_all(tx), self._masters)
 
     def seal(self, tx: Transaction, purpose: str, value: bytes, *place: str) -> Sealed:
         """Step: the value, sealed for `place` (table, row, column) of the transaction's tenant, or of the service."""
@@ -81,7 +81,7 @@ class Envelope:
         """Step: the value that was sealed for `place`. Raises SealBroken."""
         sealer = self._opened.get((tx.tenant_id, sealed.data_key_id))
         if sealer is None:
-            key = store.find_key(tx, sealed.data_key_id)
+            key = key_rows.find_key(tx, sealed.data_key_id)
             if key is None:
                 raise SealBroken(private=f"{'/'.join(place)}: its data key is gone")
             sealer = self._remember(tx, key)
@@ -89,7 +89,7 @@ class Envelope:
 
     def renew(self, tx: Transaction, purpose: str) -> None:
         """Step: a new data key, which everything is sealed under from now on; within a second, in every process."""
-        newest = store.find_newest_key(tx, purpose)
+        newest = key_rows.find_newest_key(tx, purpose)
         self._add(tx, purpose, 1 if newest is None else newest.generation + 1)
         self._newest.pop((tx.tenant_id, purpose), None)
 
@@ -103,7 +103,7 @@ class Envelope:
             sealer = self._opened.get((tx.tenant_id, known[1]))
             if sealer is not None:
                 return known[1], sealer
-        key = store.find_newest_key(tx, purpose)
+        key = key_rows.find_newest_key(tx, purpose)
         if key is None:
             return self._add(tx, purpose, 1)
         made = self._made.get(tx, {}).get(purpose)
@@ -119,14 +119,14 @@ class Envelope:
         new key need not be opened. It is known to this transaction alone, which may yet be rolled back.
         """
         self.require_tenant(tx)
-        master_id = store.find_current_master(tx)
+        master_id = master_rows.find_current(tx)
         if master_id is None:
             raise SealBroken(private="the database knows no master key")
         draft = DataKey(self._entropy.uuid(), purpose, generation, b"", master_id, int(self._clock()))
         value = self._entropy.bytes(32)
         wrapped = self._master(master_id).seal(value, *_wrap_place(draft, tx.tenant_id))
-        store.add_key(tx, DataKey(draft.id, purpose, generation, wrapped, master_id, draft.created_at))
-        newest = store.find_newest_key(tx, purpose)
+        key_rows.add_key(tx, DataKey(draft.id, purpose, generation, wrapped, master_id, draft.created_at))
+        newest = key_rows.find_newest_key(tx, purpose)
         if newest is None:
             raise SealBroken(private=f"{purpose}: the data key that was just made is gone")
         if newest.id != draft.id:
@@ -159,24 +159,24 @@ class Envelope:
 def is_sealed(work: Work) -> bool:
     """Whether the database holds something that only its own master key opens."""
     with work.platform(writes=False) as tx:
-        return bool(store.list_masters(tx))
+        return bool(master_rows.list_all(tx))
 
 
 def check_master_keys(work: Work, given: Sequence[MasterKey], clock: Clock, *, is_production: bool) -> None:
     """Raise Misconfigured unless every master key that the database needs is there. Writes only into an empty one."""
     with work.platform(writes=False) as tx:
-        known = store.list_masters(tx)
-        samples = {master.id: store.list_oldest(tx, master.id, count=SAMPLES) for master in known}
+        known = master_rows.list_all(tx)
+        samples = {master.id: key_rows.list_oldest(tx, master.id, count=SAMPLES) for master in known}
     objections = [why for key in given if key.id not in samples for why in key.objections]
     if objections:
         raise Misconfigured(objections)
     if not known:
         with work.platform() as tx:
-            store.lock_masters(tx)
-            if not store.list_masters(tx):
+            master_rows.lock(tx)
+            if not master_rows.list_all(tx):
                 first = given[0]
-                store.add_master(tx, first.id, "current", is_development=first.is_development, now=int(clock()))
-            known = store.list_masters(tx)
+                master_rows.add(tx, first.id, "current", is_development=first.is_development, now=int(clock()))
+            known = master_rows.list_all(tx)
     _require_held(known, {key.id for key in given})
     for key in given:
         _require_opens(key, samples.get(key.id, ()))
@@ -185,7 +185,7 @@ def check_master_keys(work: Work, given: Sequence[MasterKey], clock: Clock, *, i
         raise Misconfigured([f"the database was sealed under a development master key: {remedy}"])
 
 
-def _require_held(known: Sequence[store.KnownMaster], held: Container[str]) -> None:
+def _require_held(known: Sequence[master_rows.KnownMaster], held: Container[str]) -> None:
     missing = [master for master in known if master.id not in held]
     if missing and len(missing) == len(known):
         raise Misconfigured(
@@ -218,7 +218,7 @@ def shred(tx: Transaction, tenant_id: uuid.UUID) -> None:
 
     Processes that hold one in memory forget it at their end; backups hold them wrapped as long as the master key lives.
     """
-    store.shred(tx, tenant_id)
+    key_rows.shred(tx, tenant_id)
 
 
 def _whose(tenant_id: uuid.UUID | None) -> str:

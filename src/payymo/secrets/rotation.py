@@ -14,7 +14,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, Misconfigured
 from payymo.logs import Event, Trace
-from payymo.secrets import store
+from payymo.secrets import key_rows, master_rows
 from payymo.secrets.envelope import FRESH_SECONDS, Column, Envelope
 from payymo.secrets.model import MasterKey
 
@@ -77,27 +77,27 @@ class MasterRotation:
                     known.id,
                     known.state,
                     known.is_development,
-                    data_keys=store.count_wrapped(tx, known.id),
+                    data_keys=key_rows.count_wrapped(tx, known.id),
                     oldest_at=min(
-                        (key.created_at for _, key in store.list_oldest(tx, known.id, count=1)), default=None
+                        (key.created_at for _, key in key_rows.list_oldest(tx, known.id, count=1)), default=None
                     ),
                 )
-                for known in store.list_masters(tx)
+                for known in master_rows.list_all(tx)
             )
 
     def count(self, to: MasterKey) -> int:
         """How many data keys are under another master key than this."""
         with self._work.platform(writes=False) as tx:
-            return sum(store.count_wrapped(tx, known.id) for known in store.list_masters(tx) if known.id != to.id)
+            return sum(key_rows.count_wrapped(tx, known.id) for known in master_rows.list_all(tx) if known.id != to.id)
 
     def run(self, to: MasterKey, *, progress: Progress, trace: Trace) -> int:
         """Let `to` take the place of the present master key. Answers how many data keys were wrapped again."""
         with self._work.platform() as tx:
-            store.lock_masters(tx)
+            master_rows.lock(tx)
             self._envelope.require_masters(tx)  # another change may have begun, or ended, since this process started
-            if store.find_current_master(tx) != to.id:
-                store.add_master(tx, to.id, "leaving", is_development=to.is_development, now=int(self._clock()))
-                store.make_current(tx, to.id)
+            if master_rows.find_current(tx) != to.id:
+                master_rows.add(tx, to.id, "leaving", is_development=to.is_development, now=int(self._clock()))
+                master_rows.make_current(tx, to.id)
                 self._audit.record(tx, Event("master-key.rotated", trace=trace, kid=to.id))
         done, total = 0, self.count(to)
         progress(done, total)
@@ -107,13 +107,13 @@ class MasterRotation:
                     done += wrapped
                     progress(done, max(done, total))
                 with self._work.platform() as tx:
-                    if store.drop_master(tx, master_id):
+                    if master_rows.drop(tx, master_id):
                         self._audit.record(tx, Event("master-key.dropped", trace=trace, kid=master_id))
         return done
 
     def _leaving(self) -> list[str]:
         with self._work.platform(writes=False) as tx:
-            return [known.id for known in store.list_masters(tx) if known.state == "leaving"]
+            return [known.id for known in master_rows.list_all(tx) if known.state == "leaving"]
 
     def _rewrap_some(self, master_id: str, to: str) -> int:
         """Answers how many. Who keeps a master key may be slow: nobody waits for a transaction meanwhile.
@@ -122,17 +122,17 @@ class MasterRotation:
         """
         with self._work.platform(writes=False) as tx:
             self._require_current(tx, to)
-            found = store.list_wrapped(tx, master_id, count=BATCH)
+            found = key_rows.list_wrapped(tx, master_id, count=BATCH)
         again = [
             (tenant_id, key, self._envelope.rewrap(key, tenant_id, to) if key.wrapped else key.wrapped)  # b"": shredded
             for tenant_id, key in found
         ]
         with self._work.platform() as tx:
             self._require_current(tx, to)
-            return sum(store.rewrap(tx, tenant_id, key, wrapped, master_id=to) for tenant_id, key, wrapped in again)
+            return sum(key_rows.rewrap(tx, tenant_id, key, wrapped, master_id=to) for tenant_id, key, wrapped in again)
 
     def _require_current(self, tx: Transaction, to: str) -> None:
-        if store.find_current_master(tx) != to:
+        if master_rows.find_current(tx) != to:
             raise Conflict("Another change of the master key has begun meanwhile.")
 
 
@@ -204,7 +204,7 @@ class Reencryption:
 
     def _domains(self) -> list[Domain]:
         with self._work.platform(writes=False) as tx:
-            return [Domain(*found) for found in store.list_purposes(tx)]
+            return [Domain(*found) for found in key_rows.list_purposes(tx)]
 
     def _in(self, domain: Domain) -> AbstractContextManager[Transaction]:
         return self._work.platform() if domain.tenant_id is None else self._work(domain.tenant_id)
@@ -217,14 +217,14 @@ class Reencryption:
 
     def _is_due(self, domain: Domain, *, whatever_age: bool) -> bool:
         with self._in(domain) as tx:
-            newest = store.find_newest_key(tx, domain.purpose)
+            newest = key_rows.find_newest_key(tx, domain.purpose)
         if newest is None:
             return False
         return whatever_age or not 0 <= self._clock() - newest.created_at < ONE_RUN_SECONDS
 
     def _count(self, domain: Domain, newest: uuid.UUID | None) -> int:
         with self._in(domain) as tx:
-            key = store.find_newest_key(tx, domain.purpose)
+            key = key_rows.find_newest_key(tx, domain.purpose)
             if key is None:
                 return 0
             return self._column(domain).count_sealed(tx, newest or key.id)
@@ -234,7 +234,7 @@ class Reencryption:
         column = self._column(domain)
         while True:
             with self._in(domain) as tx:
-                newest = None if self._envelope.is_shredded(tx) else store.find_newest_key(tx, domain.purpose)
+                newest = None if self._envelope.is_shredded(tx) else key_rows.find_newest_key(tx, domain.purpose)
                 if newest is None:
                     return
                 rows = column.list_sealed(tx, newest.id, count=BATCH)
@@ -248,7 +248,7 @@ class Reencryption:
     def _drop_older(self, domain: Domain) -> None:
         """A key that a row still needs stays, by its foreign key, for the next run."""
         with self._in(domain) as tx:
-            older = store.list_older_keys(tx, domain.purpose)
+            older = key_rows.list_older_keys(tx, domain.purpose)
         for key_id in older:
             with self._in(domain) as tx:
-                store.drop_key(tx, key_id)
+                key_rows.drop_key(tx, key_id)

@@ -9,7 +9,7 @@ from payymo.db.work import Work
 from payymo.errors import FieldError
 from payymo.logs import Event, Fact, Trace
 from payymo.roles.service import Actor, authority_of
-from payymo.users import store
+from payymo.users import policy_rows
 from payymo.users.password_policy import PasswordPolicy, password_problems
 
 
@@ -28,7 +28,7 @@ class PasswordPolicies:
     def get(self, tenant_id: uuid.UUID) -> tuple[PasswordPolicy, bool]:
         """The policy in effect, and whether it is the tenant's own."""
         with self._work.reading(tenant_id) as tx:
-            own, _ = store.find_policy(tx)
+            own, _ = policy_rows.find(tx)
         return own or self.default, own is not None
 
     def set(self, tenant_id: uuid.UUID, policy: PasswordPolicy | None, *, by: Actor | None, trace: Trace) -> None:
@@ -38,17 +38,17 @@ class PasswordPolicies:
         """
         with self._work(tenant_id) as tx:
             authority_of(by, tx)
-            old, _ = store.find_policy(tx)
+            old, _ = policy_rows.find(tx)
             if policy is None:
-                store.remove_policy(tx)
+                policy_rows.remove(tx)
             else:
-                store.set_policy(tx, policy)
+                policy_rows.put(tx, policy)
             self._audit.record(tx, Event("password-policy.changed", trace=trace, old=_facts(old), new=_facts(policy)))
 
     def problems(self, tenant_id: uuid.UUID, password: str, *, email: str, username: str) -> list[FieldError]:
         """What is wrong with a new password of this person; empty when nothing is."""
         with self._work.reading(tenant_id) as tx:
-            own, names = store.find_policy(tx)
+            own, names = policy_rows.find(tx)
         return password_problems(
             password, own or self.default, email=email, username=username, words=(*names, *self._words)
         )

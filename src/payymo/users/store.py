@@ -9,14 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from payymo.db.closing import ASIDE
-from payymo.db.schema import TENANT, tenant_brands, tenants
-from payymo.db.schema import password_policies as p
+from payymo.db.schema import TENANT, tenants
 from payymo.db.schema import users as t
 from payymo.db.work import Transaction
-from payymo.errors import AlreadyTaken, Conflict
+from payymo.errors import AlreadyTaken
 from payymo.users.hashes import kind_of
 from payymo.users.model import Account, Proof, User, UserStatus
-from payymo.users.password_policy import PasswordPolicy
 
 _OWN = t.c.tenant_id == TENANT
 _COLUMNS = (
@@ -127,20 +125,6 @@ _NAMED = sa.select(t.c.email_key, t.c.username_key, t.c.password_hash).where(
         t.c.username_key.in_(sa.bindparam("of_usernames", expanding=True)),
     ),
 )
-_POLICY_COLUMNS = (p.c.min_length, p.c.max_length, p.c.min_score, p.c.complexity_classes, p.c.words)
-_POLICY = (
-    sa.select(tenants.c.slug, tenants.c.name, tenants.c.host, tenant_brands.c.name, *_POLICY_COLUMNS)
-    .select_from(
-        tenants.outerjoin(p, sa.and_(p.c.tenant_id == TENANT, p.c.tenant_id == tenants.c.id)).outerjoin(
-            tenant_brands, sa.and_(tenant_brands.c.tenant_id == TENANT, tenant_brands.c.tenant_id == tenants.c.id)
-        )
-    )
-    .where(tenants.c.id == TENANT)
-)
-_NEW_POLICY = {column.name: sa.bindparam(f"new_{column.name}", type_=column.type) for column in _POLICY_COLUMNS}
-_SET_POLICY = sa.update(p).where(p.c.tenant_id == TENANT).values(**_NEW_POLICY)
-_ADD_POLICY = sa.insert(p).values(tenant_id=TENANT, **_NEW_POLICY)
-_REMOVE_POLICY = sa.delete(p).where(p.c.tenant_id == TENANT)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -150,31 +134,6 @@ class Named:
     email_key: str
     username_key: str
     password_hash: str
-
-
-def find_policy(tx: Transaction) -> tuple[PasswordPolicy | None, tuple[str, ...]]:
-    """The tenant's own policy for passwords, or None; and what the tenant is called."""
-    slug, name, host, brand, min_length, max_length, min_score, classes, words = tx.execute(_POLICY).one()
-    names = tuple(text for text in (slug, name, host, brand) if text is not None)
-    if min_length is None:
-        return None, names
-    return PasswordPolicy(min_length, max_length, min_score, classes, tuple(words)), names
-
-
-def set_policy(tx: Transaction, policy: PasswordPolicy) -> None:
-    """The tenant's own policy, or another in its place. Raises Conflict: somebody is doing the same."""
-    values = {f"new_{column.name}": getattr(policy, column.name) for column in _POLICY_COLUMNS}
-    if tx.execute(_SET_POLICY, values).rowcount:
-        return
-    try:
-        tx.execute(_ADD_POLICY, values)
-    except IntegrityError:
-        raise Conflict("Somebody else is setting this policy. Look, and try again.") from None
-
-
-def remove_policy(tx: Transaction) -> None:
-    """From now on the tenant asks what the settings do."""
-    tx.execute(_REMOVE_POLICY)
 
 
 def is_tenant_active(tx: Transaction) -> bool:
