@@ -50,6 +50,7 @@ from payymo.tokens import access_verifier
 from payymo.trail import Trail, delivery_of, trail_of
 from payymo.users.budget import Budgets
 from payymo.users.imports import UserImport
+from payymo.users.languages import Languages
 from payymo.users.passwords import Passwords
 from payymo.webhooks.courier import Courier as WebhookCourier
 from payymo.webhooks.service import Webhooks
@@ -188,6 +189,7 @@ def _services(ground: Ground, owners: Owners, accounts: Accounts, trail: Trail, 
         budgets=Budgets(ground.work, ground.passwords),
         users=owners.users,
         directory=owners.directory,
+        languages=Languages(ground.work),
         password_policies=owners.policies,
         user_import=_user_import(ground, owners),
         sessions=logins.sessions,

@@ -62,6 +62,7 @@ from payymo.tokens import TokenMinter
 from payymo.users.budget import Budgets
 from payymo.users.directory import Directory
 from payymo.users.imports import UserImport
+from payymo.users.languages import Languages
 from payymo.users.passwords import Passwords
 from payymo.users.policies import PasswordPolicies
 from payymo.users.service import Users
@@ -108,6 +109,7 @@ class Services:
     budgets: Budgets
     users: Users
     directory: Directory
+    languages: Languages
     password_policies: PasswordPolicies
     user_import: UserImport
     sessions: Sessions

@@ -87,6 +87,7 @@ class Scene:
             "NewUserBody": {**named, "roles": ["member"]},
             "ChangeUserBody": {"status": "disabled", "roles": ["member"], "password": NEW_PASSWORD},
             "RoleBody": {"permissions": ["invoices:write"]},
+            "ChangeMeBody": {"language": "de"},
             "NewRoleBody": {"name": "clerk", "permissions": ["invoices:write"]},
             "PasswordPolicyBody": {
                 "min_length": 12,

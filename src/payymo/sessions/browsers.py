@@ -140,12 +140,6 @@ class Browsers:
             grants = replace(grants, permissions=common(grants.permissions, actor.grants.permissions))
         return Visitor(browser, user, grants, given.secret.secret, actor)
 
-    def keep_language(self, user: User, wish: Wish) -> None:
-        """Remember in which language somebody would rather be written to."""
-        if wish.instead_of(user.language) is not None:
-            with self._work(user.tenant_id) as tx:
-                keep_language(tx, user, wish)
-
     def confirm(self, browser: Browser, password: str, *, trace: Trace) -> Cookie:
         """The cookie that stands for the session from now on, for somebody who has given their password again.
 

@@ -72,7 +72,7 @@ class PageQuery(Input):
 
 
 class UserOut(Output):
-    """A user."""
+    """A user. `language`: in which they are written to; null: in that of the tenant."""
 
     id: uuid.UUID
     email: str
@@ -80,6 +80,7 @@ class UserOut(Output):
     tenant_id: uuid.UUID
     status: str
     email_verified: bool
+    language: str | None
     roles: list[str]
     permissions: list[str]
 
@@ -93,6 +94,7 @@ class UserOut(Output):
             tenant_id=user.tenant_id,
             status=user.status,
             email_verified=user.email_verified_at is not None,
+            language=user.language,
             roles=list(grants.roles),
             permissions=list(grants.permissions),
         )

@@ -122,7 +122,7 @@ def _resources(services: Services, gate: Gate, routes: Callable[[], Iterable[Rou
         AuditApi(reader=services.audit_reader, checkpoints=services.checkpoints),
         PlatformAuditApi(reader=services.audit_reader, checkpoints=services.checkpoints),
         ActivityApi(reader=services.audit_reader),
-        PersonalApi(personal=services.personal_data),
+        PersonalApi(personal=services.personal_data, users=services.users, languages=services.languages),
         FeedApi(feed=services.feed, waiting=waiting, guards=services.guards),
         EventApi(
             feed=services.feed,

@@ -1,16 +1,26 @@
-"""`/api/auth/export` and the end of an account: what is stored of a person, handed out or erased."""
+"""What is stored of a person: changed by themselves, handed out, or erased at the end of their account."""
 
 import uuid
 from typing import Final
 
 from flask import Response
 
+from payymo.languages import Wish
 from payymo.sessions.personal import PersonalData
+from payymo.users.languages import Languages
+from payymo.users.service import Users
 from payymo.web.caller import Caller
-from payymo.web.routing import Output, route
+from payymo.web.models import LanguageCode, UserOut
+from payymo.web.routing import Input, Output, route
 
 ERASED_AT_ONCE: Final = 5_000
 """Events in which something personal is erased while somebody waits: half a second."""
+
+
+class ChangeMeBody(Input):
+    """What a user may change of themselves without their password."""
+
+    language: LanguageCode
 
 
 class ErasedOut(Output):
@@ -26,8 +36,18 @@ class ErasedOut(Output):
 class PersonalApi:
     """The data of a person."""
 
-    def __init__(self, *, personal: PersonalData) -> None:
+    def __init__(self, *, personal: PersonalData, users: Users, languages: Languages) -> None:
         self._personal = personal
+        self._users = users
+        self._languages = languages
+
+    @route("PATCH", "/api/auth/me", limit="default", authentication="bearer")
+    def change_me(self, caller: Caller, body: ChangeMeBody) -> UserOut:
+        """Say in which language one would rather be written to."""
+        who = caller.principal
+        user, _ = self._users.get(who.tenant_id, who.user_id)
+        self._languages.keep(user, Wish(body.language, is_chosen=True))
+        return UserOut.of(*self._users.get(who.tenant_id, who.user_id))
 
     @route("GET", "/api/auth/export", limit="default", authentication="bearer", is_for_actors=False)
     def export_own_data(self, caller: Caller) -> Response:

@@ -137,7 +137,7 @@ def _desks_for_everyone(services: Services, door: Door) -> tuple[object, ...]:
             door=door,
             limiter=services.limiter,
         ),
-        LanguageDesk(browsers=services.browsers),
+        LanguageDesk(languages=services.languages),
         AdminDesk(),
     )
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from payymo.errors import FieldError, InvalidInput
 from payymo.languages import Wish, list_codes
 from payymo.phrases import Phrase
-from payymo.sessions.browsers import Browsers
+from payymo.users.languages import Languages
 from payymo.web.console.entry import Next, NextQuery, within
 from payymo.web.console.pages import Answer, Onward, Sheet, page
 from payymo.web.console.visit import Visit
@@ -25,8 +25,8 @@ class LanguageForm(Input):
 class LanguageDesk:
     """Takes down what somebody would rather read."""
 
-    def __init__(self, *, browsers: Browsers) -> None:
-        self._browsers = browsers
+    def __init__(self, *, languages: Languages) -> None:
+        self._languages = languages
 
     @page("GET", "/language", access="anyone")
     def show(self, visit: Visit, query: NextQuery) -> Answer:
@@ -39,6 +39,6 @@ class LanguageDesk:
         if form.language not in list_codes():
             raise InvalidInput([FieldError("/language", Phrase("there are no pages in this language"))])
         if visit.visitor is not None and visit.actor is None:
-            self._browsers.keep_language(visit.user, Wish(form.language, is_chosen=True))
+            self._languages.keep(visit.user, Wish(form.language, is_chosen=True))
         visit.after.append(lambda response: visit.cookies.keep_language(response, form.language))
         return Onward(within(form.next))
