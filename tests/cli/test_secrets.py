@@ -138,6 +138,22 @@ def test_a_log_that_was_changed_is_named_and_the_rest_is_sealed_again(shell: She
     assert shell.run("secret", "get", "a").stdout == "y"
 
 
+def test_a_value_that_does_not_open_is_named_and_the_rest_is_sealed_again(shell: Shell, database: Database) -> None:
+    """With what to do about it, and exit code 1: also to who reads JSON."""
+    shell.json("secret", "put", "a", stdin="x")
+    age_data_keys(database)
+    owner = database.owner()
+    with owner.begin() as connection:
+        connection.execute(sa.update(service_secrets).values(sealed=b"?" * 64))
+    owner.dispose()
+    done = shell.run("secret", "reencrypt", "--yes", "--json")
+    [broken] = json.loads(done.stdout)["broken"]
+    assert (done.exit_code, broken["tenant"], broken["purpose"]) == (1, "platform", "secrets")
+    assert f"payymo: {broken['value']}: put it back from a backup" in done.stderr
+    shell.json("secret", "put", "a", stdin="y")
+    assert shell.run("secret", "get", "a").stdout == "y"
+
+
 def test_a_tenant_is_deleted_from_the_command_line(shell: Shell) -> None:
     """Suspended first, asked for, and gone."""
     shell.json("tenant", "create", "acme")

@@ -173,6 +173,24 @@ def test_a_log_that_was_changed_stops_a_reencryption_for_itself_alone(both: Hous
     assert (report.is_intact, report.personal is not None and report.personal.erased) == (True, 0)
 
 
+def test_a_value_that_does_not_open_stops_a_reencryption_for_its_tenant_and_purpose_alone(both: House) -> None:
+    """Its neighbours stay readable, their key stays; all others are through, and the next run finishes the rest."""
+    both.clock.advance(HOUR)
+    [row] = keys_in(both, service_secrets)
+    of_it = service_secrets.c.name == row.name
+    change(both, sa.update(service_secrets).where(of_it).values(sealed=row.sealed[:-1] + b"?"))
+    old = {key.id: key for key in keys_in(both, data_keys, service_data_keys)}
+    found = both.services.reencryption.run(progress=nothing, pause=nothing, trace=Trace())
+    assert found.broken == {Domain(None, "secrets"): f"service/secrets/{row.name}/{row.version}/value: does not open"}
+    kept = [old[key.id] for key in keys_in(both, data_keys, service_data_keys) if key.id in old]
+    assert [key.id for key in kept] == [row.data_key_id]
+    change(both, sa.update(service_secrets).where(of_it).values(sealed=row.sealed))
+    assert_everything_opens(both)
+    assert both.services.reencryption.run(progress=nothing, pause=nothing, trace=Trace()).broken == {}
+    assert not old.keys() & {key.id for key in keys_in(both, data_keys, service_data_keys)}
+    assert_everything_opens(both)
+
+
 def change(house: House, statement: sa.Update) -> None:
     owner = house.database.owner()
     with owner.begin() as connection:

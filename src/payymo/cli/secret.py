@@ -125,9 +125,9 @@ def rotate_master(*, dry_run: bool, yes: bool, as_json: bool) -> None:
 def reencrypt(*, dry_run: bool, whatever_age: bool, yes: bool, as_json: bool) -> None:
     """Make new data keys, seal everything under them, destroy the old ones. A run that was killed can be run again.
 
-    What is personal in an audit log that was changed is left as it is, and named; everything else is done, and it
-    exits with 1. Data keys that are less than an hour old are taken for those of a run that was killed, and kept,
-    unless --all.
+    What is personal in an audit log that was changed, and what lies with a value that does not open, is left as it is,
+    and named; everything else is done, and it exits with 1. Data keys that are less than an hour old are taken for
+    those of a run that was killed, and kept, unless --all.
     """
     with services() as opened:
         count = opened.reencryption.count(whatever_age=whatever_age)
@@ -141,10 +141,18 @@ def reencrypt(*, dry_run: bool, whatever_age: bool, yes: bool, as_json: bool) ->
             )
     left = sorted(str(domain.tenant_id or PLATFORM) for domain in done.left)
     facts = {"values_sealed": done.values, "data_keys_made": done.renewed, "data_keys_kept": done.kept}
-    show(facts | {"logs_left": left}, json_wanted=as_json)
+    broken = [
+        {"tenant": str(domain.tenant_id or PLATFORM), "purpose": domain.purpose, "value": value}
+        for domain, value in done.broken.items()
+    ]
+    show(facts | {"logs_left": left, "broken": broken}, json_wanted=as_json)
     if left:
         why = "were changed (payymo audit verify says where): their old data keys stay until this is run once more"
         click.echo(f"payymo: the audit logs {', '.join(left)} {why}", err=True)
+    for one in broken:
+        what = "put it back from a backup, or put another in its place, and run this once more: until then"
+        click.echo(f"payymo: {one['value']}: {what} the old data keys of {one['tenant']} stay", err=True)
+    if left or broken:
         sys.exit(1)
 
 

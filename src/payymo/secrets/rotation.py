@@ -5,9 +5,9 @@ finished by the next one.
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
@@ -15,6 +15,7 @@ from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, Misconfigured
 from payymo.logs import Event, Trace
 from payymo.secrets import key_rows, master_rows
+from payymo.secrets.encryption import SealBroken, TooOld
 from payymo.secrets.envelope import FRESH_SECONDS, Column, Envelope
 from payymo.secrets.model import MasterKey
 
@@ -46,6 +47,8 @@ class Sealing:
     kept: int
     left: frozenset[Domain] = frozenset()
     """Whose values are sealed as they were, and their old data keys still there: not all of them can be found."""
+    broken: Mapping[Domain, str] = field(default_factory=dict)
+    """The same, since one of them does not open; and which one that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,25 +176,34 @@ class Reencryption:
         )
 
     def run(self, *, progress: Progress, pause: Pause, trace: Trace, whatever_age: bool = False) -> Sealing:
-        """Seal everything again. `whatever_age`: also what is under data keys that were made a moment ago."""
+        """Seal everything again. `whatever_age`: also what is under data keys that were made a moment ago.
+
+        A value that somebody has changed keeps its tenant and purpose as they are, and nobody else's.
+        """
         domains = self._domains()
         renewed = sum(self._renew(domain, whatever_age=whatever_age) for domain in domains)
         done, total = 0, sum(self._count(domain, None) for domain in domains)
         left: frozenset[Domain] = frozenset()
+        broken: dict[Domain, str] = {}
         progress(done, total)
         for settled in (False, True):
             left |= self._before()
-            for domain in (domain for domain in domains if domain not in left):
-                for count in self._reseal(domain):
-                    done += count
-                    progress(done, max(done, total))
+            for domain in (domain for domain in domains if domain not in left and domain not in broken):
+                try:
+                    for count in self._reseal(domain):
+                        done += count
+                        progress(done, max(done, total))
+                except TooOld:  # not this value is at fault: a setting is
+                    raise
+                except SealBroken as error:
+                    broken[domain] = error.private or "a value does not open"
             if not settled and domains:
                 pause(SETTLE_SECONDS)
         for domain in domains:
-            if domain not in left:
+            if domain not in left and domain not in broken:
                 self._drop_older(domain)
         self._audit.record_apart(Event("data-keys.rotated", trace=trace, count=done))
-        return Sealing(done, renewed, len(domains) - renewed, left)
+        return Sealing(done, renewed, len(domains) - renewed, left, broken)
 
     def _renew(self, domain: Domain, *, whatever_age: bool) -> bool:
         if not self._is_due(domain, whatever_age=whatever_age):
