@@ -98,7 +98,7 @@ def test_a_key_is_listed_with_who_made_it_and_never_with_its_secret(house: House
 
 
 def test_a_living_name_is_taken_once(house: House) -> None:
-    """An expired or revoked key gives its name back, and stays on the list."""
+    """An expired or revoked key gives its name back, and stays on the list as what it was."""
     first = make(house, days=1)
     with pytest.raises(Conflict):
         make(house)
@@ -108,7 +108,7 @@ def test_a_living_name_is_taken_once(house: House) -> None:
     third = make(house)
     found = [(one.key.id, one.key.state(house.clock())) for one in house.services.api_keys.list_keys(house.default.id)]
     assert found[0] == (third.id, "active")
-    assert set(found[1:]) == {(first.id, "revoked"), (second.id, "revoked")}
+    assert set(found[1:]) == {(first.id, "expired"), (second.id, "revoked")}
 
 
 def test_living_keys_are_bounded(house: House) -> None:

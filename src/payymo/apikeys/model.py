@@ -64,7 +64,8 @@ class ApiKey:
     def state(self, now: float) -> State:
         """Whether it counts, and if not, why."""
         if self.revoked_at is not None:
-            return "revoked"
+            # One that had expired gave its name to another, and has ended at that moment: nobody has revoked it.
+            return "expired" if self.revoked_at == self.expires_at else "revoked"
         return "active" if now < self.expires_at else "expired"
 
 

@@ -154,10 +154,9 @@ class ApiKeys:
 
     def _reason(self, key: ApiKey, revoked_at: int | None, tenant_status: str | None) -> str | None:
         """Why a key does not count; None: it does."""
-        if revoked_at is not None:
-            return "revoked"
-        if not self._clock() < key.expires_at:
-            return "expired"
+        state = replace(key, revoked_at=revoked_at).state(self._clock())
+        if state != "active":
+            return state
         return None if tenant_status == "active" else "inactive-tenant"
 
     def refuse(self, sight: Sight, *, trace: Trace) -> InvalidClient:
