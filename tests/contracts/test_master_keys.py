@@ -11,7 +11,7 @@ from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
 from payymo.logs import Trace
 from payymo.secrets.encryption import SealBroken
-from payymo.secrets.hsm import make_master_key
+from payymo.secrets.hsm_master import make_master_key
 from payymo.secrets.master import read_setting, write_key
 from payymo.secrets.model import MasterKey
 from payymo.start import access_of

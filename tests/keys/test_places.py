@@ -19,7 +19,8 @@ from payymo.keys.model import PURPOSES, place_of
 from payymo.keys.places import FileKeys, KeyPlace, KeyPlaces, require_place
 from payymo.keys.signer import public_jwk
 from payymo.logs import Trace
-from payymo.secrets.hsm import find_objects, hardware_token, make_master_key
+from payymo.secrets.hsm import find_objects, hardware_token
+from payymo.secrets.hsm_master import make_master_key
 from payymo.services import Services
 from payymo_guard import Refused, VerificationKey
 from tests.support.crew import Crew

@@ -11,7 +11,8 @@ from pkcs11 import Attribute, KeyType
 
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, Unavailable
-from payymo.secrets.hsm import HardwareToken, TokenUri, hardware_token, make_master_key, open_master_key
+from payymo.secrets.hsm import HardwareToken, TokenUri, hardware_token
+from payymo.secrets.hsm_master import make_master_key, open_master_key
 from payymo.secrets.model import Access, MasterKey, TokenAccess
 from tests.support.crew import Crew
 from tests.support.softhsm import LABEL, PIN, SoftHsm
@@ -137,7 +138,8 @@ import os, sys
 from pathlib import Path
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured
-from payymo.secrets.hsm import hardware_token, open_master_key
+from payymo.secrets.hsm import hardware_token
+from payymo.secrets.hsm_master import open_master_key
 from payymo.secrets.model import Access, TokenAccess
 uri, module, pin = sys.argv[1], Path(os.environ["PAYYMO_PKCS11__MODULE"]), os.environ["PAYYMO_PKCS11__PIN"]
 """

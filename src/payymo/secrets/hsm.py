@@ -4,7 +4,6 @@ Every call is made alone, whichever thread it comes from. The maker's library is
 doesn't tell it that several threads may call: a library that believes it may then corrupt its memory.
 """
 
-import hashlib
 import itertools
 import os
 import re
@@ -17,20 +16,13 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
 import pkcs11
-from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, ObjectClass, exceptions
+from pkcs11 import Attribute, ObjectClass, exceptions
 
-from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, Unavailable
-from payymo.secrets.encryption import NONCE_BYTES, VERSION, SealBroken, bind
-from payymo.secrets.model import Access, MasterKey, TokenAccess
+from payymo.secrets.model import TokenAccess
 
 T = TypeVar("T")
 SCHEME: Final = "pkcs11:"
-KEY_BITS: Final = 256
-TAG_BITS: Final = 128
-CHECK_BLOCK: Final = b"payymo keyid" + bytes(4)
-"""What the key's id is made from, enciphered. Such a block is none of those that GCM enciphers: the all-zero one, and
-those whose counter, the last four bytes, is at least one (NIST SP 800-38D §7.1)."""
 
 
 class TokenGone(Exception):
@@ -125,7 +117,7 @@ class HardwareToken:
             try:
                 return action(self._open())
             except _LOST as lost:
-                reason = str(lost) or _name(lost)
+                reason = str(lost) or name_of(lost)
                 raise Unavailable(private=f"the token {self._label!r} does not answer: {reason}") from None
             except exceptions.PKCS11Error:
                 self._close()
@@ -164,11 +156,11 @@ class HardwareToken:
         except exceptions.MultipleTokensReturned:
             raise Misconfigured([f"there are several tokens {self._label!r} at {self._access.module}"]) from None
         except _WRONG_PIN as wrong:
-            self._refused = f"PAYYMO_PKCS11__PIN: the token {self._label!r} refuses it ({_name(wrong)})"
+            self._refused = f"PAYYMO_PKCS11__PIN: the token {self._label!r} refuses it ({name_of(wrong)})"
             raise Misconfigured([self._refused]) from None
         except exceptions.PKCS11Error as error:
             _begun.pop(self._access.module, None)  # the library may know the token as it was
-            raise Unavailable(private=f"the token {self._label!r} can't be opened: {_name(error)}") from None
+            raise Unavailable(private=f"the token {self._label!r} can't be opened: {name_of(error)}") from None
 
 
 def hardware_token(access: TokenAccess | None, label: str, source: str) -> HardwareToken:
@@ -196,119 +188,11 @@ def _begin(module: Path) -> Any:
     return library
 
 
-def open_master_key(uri: str, source: str, access: Access, entropy: Entropy) -> MasterKey:
-    """The AES key in a token that data keys are wrapped under. Raises Misconfigured: none, or one that may leave it."""
-    name = TokenUri.parse(uri, source)
-    if name.object is None:
-        raise Misconfigured([f"{source}: write pkcs11:token=NAME;object=NAME"])
-    token = hardware_token(access.token, name.token, source)
-    label = name.object
-
-    def look(session: Any) -> bytes:
-        key = _find_aes_key(session, label)
-        if key is None:
-            remedy = f"make it with payymo key generate-master --at '{name}'"
-            raise Misconfigured([f"{source}: there is no secret key {label!r} in the token: {remedy}"])
-        if (
-            (key.key_type, key.key_length) != (KeyType.AES, KEY_BITS)
-            or key[Attribute.EXTRACTABLE]
-            or not key[Attribute.SENSITIVE]
-        ):
-            raise Misconfigured([f"{source}: {label!r} is no AES-256 key that stays in the token"])
-        return bytes(key.encrypt(CHECK_BLOCK, mechanism=Mechanism.AES_ECB))
-
-    try:
-        check = token.use(look)
-    except exceptions.PKCS11Error as error:
-        raise Misconfigured([f"{source}: the token can't use {label!r} ({_name(error)})"]) from None
-    key_id = hashlib.sha256(b"payymo master key id" + check).hexdigest()[:32]
-    return MasterKey(key_id, source, is_development=False, wrapper=TokenWrapper(token, label, entropy))
-
-
-def make_master_key(uri: str, source: str, access: Access) -> str:
-    """Make an AES key that never leaves the token. Answers its URI. Raises Misconfigured, when there is one, too."""
-    name = TokenUri.parse(uri, source)
-    label = name.object
-    if label is None:
-        raise Misconfigured([f"{source}: write pkcs11:token=NAME;object=NAME"])
-
-    def make(session: Any) -> None:
-        if _find_aes_key(session, label) is not None:
-            raise Misconfigured([f"{source}: there is a key {label!r} in the token already"])
-        session.generate_key(
-            KeyType.AES,
-            KEY_BITS,
-            label=label,
-            id=label.encode(),
-            store=True,
-            template={Attribute.EXTRACTABLE: False, Attribute.SENSITIVE: True},
-        )
-
-    try:
-        hardware_token(access.token, name.token, source).use(make)
-    except exceptions.PKCS11Error as error:
-        raise Misconfigured([f"{source}: the token makes no AES key ({_name(error)})"]) from None
-    return str(name)
-
-
-class TokenWrapper:
-    """Seals and opens data keys by AES-256-GCM in a token, in the form of `payymo.secrets.encryption.Sealer`."""
-
-    def __init__(self, token: HardwareToken, label: str, entropy: Entropy) -> None:
-        self._token = token
-        self._label = label
-        self._entropy = entropy
-
-    def seal(self, value: bytes, *place: str) -> bytes:
-        """The value, encrypted for `place`. Raises Unavailable."""
-        nonce = self._entropy.bytes(NONCE_BYTES)
-        try:
-            return VERSION + nonce + self._run("encrypt", value, nonce, place)
-        except exceptions.PKCS11Error as error:
-            raise Unavailable(private=f"the token does not encrypt: {_name(error)}") from None
-
-    def open(self, sealed: bytes, *place: str) -> bytes:
-        """The value that was sealed for `place`. Raises SealBroken, Unavailable."""
-        nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
-        if sealed[:1] != VERSION or len(ciphertext) < TAG_BITS // 8:
-            raise SealBroken(private=f"{'/'.join(place)}: not a sealed value")
-        try:
-            return self._run("decrypt", ciphertext, nonce, place)
-        except exceptions.PKCS11Error as error:
-            self._require_sound(_name(error))
-            raise SealBroken(private=f"{'/'.join(place)}: does not open ({_name(error)})") from None
-
-    def _require_sound(self, reason: str) -> None:
-        """Raise Unavailable when the token opens nothing at all: some call a wrong tag by names that mean just that."""
-        nonce = self._entropy.bytes(NONCE_BYTES)
-        try:
-            self._run("decrypt", self._run("encrypt", b"proof", nonce, ()), nonce, ())
-        except exceptions.PKCS11Error:
-            raise Unavailable(private=f"the token does not decrypt: {reason}") from None
-
-    def _run(self, verb: str, data: bytes, nonce: bytes, place: tuple[str, ...]) -> bytes:
-        params = GCMParams(nonce=nonce, aad=bind(place), tag_bits=TAG_BITS)
-
-        def act(session: Any) -> bytes:
-            key = _find_aes_key(session, self._label)
-            if key is None:
-                raise TokenGone(f"the key {self._label!r} is gone")
-            return bytes(getattr(key, verb)(data, mechanism=Mechanism.AES_GCM, mechanism_param=params))
-
-        return self._token.use(act)
-
-
-def _find_aes_key(session: Any, label: str) -> Any:
-    found = find_objects(session, ObjectClass.SECRET_KEY, label)
-    if len(found) > 1:
-        raise Misconfigured([f"there are several secret keys {label!r} in the token"])
-    return found[0] if found else None
+def name_of(error: Exception) -> str:
+    """What the standard calls this failure (CKR_…), without what a library adds."""
+    return type(error).__name__
 
 
 def find_objects(session: Any, kind: ObjectClass, label: str) -> list[Any]:
     """Every object of a kind with this label. The search is always led to its end: a token has only a few at a time."""
     return list(session.get_objects({Attribute.CLASS: kind, Attribute.LABEL: label}))
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__

@@ -22,7 +22,7 @@ from payymo.secrets.model import Access, MasterKey
 PREFIX = "payymo-key:"
 DEVELOPMENT_PREFIX = "payymo-development-key:"
 FILE_NAME = "master.key"
-KEEPERS: Final = {"vault": "payymo.secrets.vault", "pkcs11": "payymo.secrets.hsm"}
+KEEPERS: Final = {"vault": "payymo.secrets.vault", "pkcs11": "payymo.secrets.hsm_master"}
 """Modules with an `open_master_key(uri, source, access, entropy)`. Loaded when they are named: their libraries are
 extras of the distribution."""
 
