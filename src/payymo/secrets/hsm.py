@@ -189,7 +189,7 @@ def _begin(module: Path) -> Any:
 
 
 def name_of(error: Exception) -> str:
-    """What the standard calls this failure (CKR_…), without what a library adds."""
+    """What python-pkcs11 calls this failure, without the words of the maker's library: nobody knows what is in them."""
     return type(error).__name__
 
 
