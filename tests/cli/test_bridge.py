@@ -35,6 +35,9 @@ class Headers:
     def items(self) -> list[tuple[str, str]]:
         return list(self._given.items())
 
+    def get(self, name: str) -> str | None:
+        return self._given.get(name)
+
     def __contains__(self, name: str) -> bool:
         return name in self._given
 

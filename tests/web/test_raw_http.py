@@ -175,6 +175,8 @@ def test_a_body_that_broke_off_is_no_empty_body(server: Server, chunks: bytes) -
         (b"X-Forwarded-For: \xff, 203.0.113.9", 400),
         (b"X-Tenant: \xff", 400),
         (b"X-Tenant: \xc3\xa9", 400),
+        (b"X-Tenant: \xff\r\nX-Tenant: default", 400),
+        (b"X-Forwarded-For: \xff, 203.0.113.9\r\nX-Forwarded-For: 198.51.100.7", 400),
         (b"Cookie: somebody=\xc3\xa9", 200),
         (b"X-Any: \xff\xfe", 200),
     ],
@@ -190,6 +192,13 @@ def test_a_path_has_one_spelling(server: Server) -> None:
     """Who stands before us may have rules for `/api`, and none for `//api`."""
     for target in (b"//api/auth/login", b"///api/auth/login", b"/%2fapi/auth/login"):
         assert send(server, post(LOGIN, target=target))[0] == 404
+
+
+@pytest.mark.parametrize("method", [b"post", b"Post", b"posT"])
+def test_a_method_has_one_spelling(server: Server, method: bytes) -> None:
+    """RFC 9110 §9.1: as another one it would pass by the line for who hashes a password, and by a proxy's rules."""
+    status, body = send(server, post(LOGIN).replace(b"POST", method, 1))
+    assert (status, json.loads(body)["code"]) == (400, "malformed_request")
 
 
 def test_clients_that_do_not_read_are_let_go(crowded: Server) -> None:

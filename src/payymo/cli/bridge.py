@@ -231,8 +231,9 @@ def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
     }
     if scope.authority is not None:
         environ["HTTP_HOST"] = scope.authority  # HTTP/2, and RFC 9112 §3.2.2: an absolute target overrules Host
-    # The server leaves out values that are not ASCII. An address that a proxy has appended must not get lost with them.
-    environ[UNREADABLE] = set(scope.headers.keys()) - {name for name, _ in scope.headers.items()}
+    # The server leaves out values that are not ASCII. An address that a proxy has appended must not get lost with them,
+    # also where another line of this name can be read: asked for one value, it tells of the first line alone.
+    environ[UNREADABLE] = {name for name in scope.headers.keys() if scope.headers.get(name) is None}  # noqa: SIM118
     for name, value in scope.headers.items():
         if "_" in name or (name == "host" and scope.authority is not None):
             continue
