@@ -201,6 +201,18 @@ def test_a_method_has_one_spelling(server: Server, method: bytes) -> None:
     assert (status, json.loads(body)["code"]) == (400, "malformed_request")
 
 
+@pytest.mark.parametrize(("size", "is_read"), [(60_000, True), (200_000, False), (400_000, False)])
+def test_a_head_is_not_as_large_as_anybody_likes(server: Server, size: int, *, is_read: bool) -> None:
+    """Lists in it are taken apart also for who is not counted: what they cost must not grow with what is sent."""
+    head = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: " + b"a/b," * (size // 4)
+    answer = b""
+    # A connection that ends before all of it was sent may take the answer along.
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as one, contextlib.suppress(ConnectionError):
+        one.sendall(head + b"*/*\r\n\r\n")
+        answer = one.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200 ") == is_read
+
+
 def test_clients_that_do_not_read_are_let_go(crowded: Server) -> None:
     """More of them than were once taken at a time, each with answers that nobody fetches."""
     _, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)

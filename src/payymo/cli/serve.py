@@ -51,6 +51,8 @@ from payymo.services import Services
 from payymo.start import require_production
 
 PARENT_SECONDS = 0.5
+HEAD_BYTES = 64 * 1024
+"""Of a request. What proxies pass on is smaller; a list of 400 KB in one header takes half a second of a processor."""
 STORED = "certificate:"
 """What the setting begins with that names a certificate of the store."""
 
@@ -90,7 +92,9 @@ def serve(*, host: str | None, port: int | None, workers: int | None, as_json: b
         port=settings.server.port,
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,  # telling HTTP/2 apart has no deadline: silent connections would be held for ever
-        http1_settings=HTTP1Settings(header_read_timeout=settings.server.request_seconds * 1000),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=settings.server.request_seconds * 1000, max_buffer_size=HEAD_BYTES
+        ),
         backlog=CONNECTIONS,
         backpressure=allow_open_files() // 2,
         workers=settings.server.workers,
