@@ -204,3 +204,41 @@ def test_pages_are_of_the_tenant_that_is_named(sqlite_house: House) -> None:
         answer = stranger.open("GET", "/sign-in", query_string={"tenant": slug})
         fields = {"csrf": "x", "tenant": slug, "email": "a@example.com", "password": "x"}
         assert (answer.status_code, stranger.post("/sign-in", fields).status_code) == (404, 404)
+
+
+@pytest.mark.parametrize("seconds", [3601, 12 * 3600 + 1])
+def test_who_was_signed_in_comes_back_to_their_own_tenant(house: House, seconds: int) -> None:
+    """It has no host name: the cookie says it, also when its session is over; and a form that was under way is sent."""
+    house.user("alice", tenant=house.tenant("acme"))
+    surfer = Surfer(house, tenant="acme")
+    surfer.sign_in()
+    surfer.get("/account/email")
+    house.clock.advance(seconds)
+    assert surfer.send("/account/email", new_email="typed@example.com", current_password=PASSWORD).status_code == 401
+    assert "Acme" in surfer.answer.text
+    assert surfer.submit("/sign-in", email="alice@example.com", password=PASSWORD).status_code == 200
+    assert "typed@example.com" in surfer.text
+    house.clock.advance(seconds)
+    answer = surfer.open("GET", "/account/activity?cursor=a%2Fb")
+    assert answer.headers["Location"] == "/sign-in?next=/account/activity%3Fcursor%3Da%252Fb&tenant=acme"
+    surfer.get("/account/sessions")
+    assert surfer.submit("/sign-in", email="alice@example.com", password=PASSWORD).status_code == 200
+    assert "Acme" in surfer.get("/account").text
+
+
+def test_the_address_of_a_page_names_a_tenant_to_who_is_not_signed_in(sqlite_house: House) -> None:
+    """Also one that wants to know who it is; and a cookie of nobody's names none."""
+    administration, secret = sqlite_house.services.administration, f"payymo_{'0' * 32}_{'A' * 43}"
+    administration.create_tenant("acme", "Acme", host="acme.example", by=None, trace=Trace())
+    other = sqlite_house.tenant("other")
+    stranger = Surfer(sqlite_house)
+    assert "Acme" in stranger.get("/account?tenant=acme").text
+    assert stranger.get("/account?tenant=nowhere").status_code == 404
+    for text in ("x", f"{'0' * 32}.{secret}"):
+        stranger.http.set_cookie("payymo-session", text, domain="localhost")
+        assert stranger.open("GET", "/account").headers["Location"] == "/sign-in?next=/account"
+    at_home = Surfer(sqlite_house, host="acme.example")
+    at_home.http.set_cookie("payymo-session", f"{other.id.hex}.{secret}", domain="acme.example")
+    assert at_home.open("GET", "/account").headers["Location"] == "/sign-in?next=/account"
+    stranger.http.set_cookie("payymo-session", f"{other.id.hex}.{secret}", domain="localhost")
+    assert stranger.open("GET", "/account").headers["Location"] == "/sign-in?next=/account&tenant=other"

@@ -160,6 +160,7 @@ class Reception:
             visit.caller.user = _principal_of(visit.visitor)
         if visit.visitor is None:
             if declared.access == "signed-in":
+                visit.stay_in_tenant()
                 raise MissingToken
             _ = visit.tenant_id  # there is none: then there are no pages of it
         if declared.method == "POST":
@@ -254,7 +255,8 @@ class Reception:
         """Have them prove themselves, and then go on where they were."""
         if declared.method == "GET":
             query = request.query_string.decode("ascii", "ignore")
-            return Onward(f"{page}?next={quote(request.path + (f'?{query}' if query else ''), safe='/')}")
+            back = f"{page}?next={quote(request.path + (f'?{query}' if query else ''), safe='/')}"
+            return Onward(f"{back}&tenant={quote(visit.caller.slug, safe='')}" if visit.caller.slug else back)
         typed = [[name, value] for name, values in forms.keep(visit.fields).items() for value in values]
         kept = json.dumps(typed, ensure_ascii=False)
         fits = len(quote(kept)) <= KEPT_BYTES  # what is sent along has to pass again, encoded once more

@@ -2,14 +2,15 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from payymo.errors import MissingToken, PayymoError
+from payymo.errors import MissingToken, NotFound, PayymoError, TenantUnknown
 from payymo.languages import Wish
-from payymo.sessions.browser import Browser, Cookie, Visitor
+from payymo.sessions.browser import Browser, Cookie, Visitor, read_cookie
 from payymo.users.model import User
 from payymo.web.caller import Caller
 from payymo.web.console.cookies import Cookies
@@ -82,6 +83,20 @@ class Visit:
             return self.caller.tenant.slug, self.caller.tenant.name
         except PayymoError:
             return None
+
+    def stay_in_tenant(self) -> None:
+        """Nobody is signed in any more: be of the tenant that the address names, else of the one that the cookie did.
+
+        Whoever it stood for signs in there again. A host name of a tenant's own overrules both, as ever.
+        """
+        caller = self.caller
+        if caller.request.args.get("tenant"):
+            caller.name_tenant(caller.request.args["tenant"])
+            return
+        cookie = read_cookie(self.cookies.session(caller.request) or "")
+        with suppress(NotFound, TenantUnknown):
+            if cookie is not None and caller.named_tenant_id is None and caller.tenant.id != cookie.tenant_id:
+                caller.name_tenant(caller.tenants.get(cookie.tenant_id).slug)
 
     def may(self, permission: str) -> bool:
         """Whether they hold a permission now. For what is shown: what is done asks again where it is done."""
