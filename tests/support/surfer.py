@@ -53,9 +53,9 @@ class Surfer:
         self.answer: TestResponse
         self.forms: list[Form] = []
 
-    def get(self, path: str) -> TestResponse:
+    def get(self, path: str, **given: Any) -> TestResponse:
         """Fetch a page, and go on where it leads."""
-        return self._land(self.open("GET", path))
+        return self._land(self.open("GET", path, **given))
 
     def send(self, action: str, headers: dict[str, str] | None = None, **typed: str) -> TestResponse:
         """Fill in and send the form of the present page that goes to `action`; the answer as it is."""

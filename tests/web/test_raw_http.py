@@ -188,6 +188,16 @@ def test_a_header_that_can_not_be_read_is_not_taken_for_none(server: Server, lin
     assert status == 200 or json.loads(body)["code"] == "malformed_request"
 
 
+def test_a_cookie_of_somebody_else_is_told_of(server: Server) -> None:
+    """One that is not ASCII takes ours along, for they come in one header: no form is out of date because of that."""
+    cookies = b"Cookie: payymo-visit=" + b"A" * 43 + b"=; name=M\xc3\xbcller"
+    for method, path in ((b"GET", b"/sign-in"), (b"GET", b"/account"), (b"POST", b"/sign-in")):
+        sent = post(b"a=b", cookies, b"Origin: http://x", b"Sec-Fetch-Site: same-origin", target=path)
+        sent = sent.replace(b"POST", method, 1).replace(b"application/json", b"application/x-www-form-urlencoded")
+        status, body = send(server, sent)
+        assert (status, b"Delete the cookies of this site" in body) == (400, True)
+
+
 def test_a_path_has_one_spelling(server: Server) -> None:
     """Who stands before us may have rules for `/api`, and none for `//api`."""
     for target in (b"//api/auth/login", b"///api/auth/login", b"/%2fapi/auth/login"):

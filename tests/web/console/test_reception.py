@@ -29,3 +29,14 @@ def test_a_form_that_asks_keeps_what_was_typed_and_leaves_out_what_was_not(sqlit
     assert 'value="nobody"' in text_of(answer)
     assert 'value="operator:ann"' in text_of(answer)
     assert "<table" not in text_of(answer)  # what was not asked for is not taken for the answer
+
+
+def test_the_page_of_what_is_not_there_is_of_who_is_signed_in(sqlite_house: House) -> None:
+    """Its forms are of their session, and so they work; the browser gets no secret of a stranger beside it."""
+    sqlite_house.user("alice")
+    alice = signed_in(sqlite_house, "alice")
+    answer = alice.get("/nowhere", headers={"Accept": "text/html"})
+    assert (answer.status_code, "Set-Cookie" in answer.headers) == (404, False)
+    assert alice.send("/language", language="de").headers["Location"] == "/nowhere"
+    alice.get("/nowhere", headers={"Accept": "text/html"})
+    assert alice.send("/sign-out").headers["Location"].startswith("/sign-in")

@@ -10,6 +10,9 @@ from typing import Final
 
 from flask import Request, Response
 
+from payymo.errors import MalformedRequest
+from payymo.web.reading import UNREADABLE
+
 SESSION: Final = "payymo-session"
 ACTING: Final = "payymo-acting"
 VISIT: Final = "payymo-visit"
@@ -26,6 +29,17 @@ class Cookies:
         self._is_https = is_https
         names = (f"{_PREFIX}{name}" if is_https else name for name in (SESSION, ACTING, VISIT, LANGUAGE))
         self._session, self._acting, self._visit, self._language = names
+
+    def require_readable(self, request: Request) -> None:
+        """Raise MalformedRequest where ours may be among what can't be read: no form would ever be of its browser.
+
+        Whatever else is under this domain sets cookies for us, too, and browsers send all of them in one header.
+        """
+        if "cookie" in request.environ.get(UNREADABLE, ()):
+            raise MalformedRequest(
+                "Your browser sends a cookie that can't be read, perhaps of another site of this domain, and so none "
+                "of ours can be. Delete the cookies of this site, and come again."
+            )
 
     def session(self, request: Request) -> str | None:
         """What stands for a session, as the browser says it."""

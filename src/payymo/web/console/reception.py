@@ -6,6 +6,7 @@ session, and what they may do.
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
@@ -109,9 +110,9 @@ class Reception:
         is_for_people = request.accept_mimetypes.best_match(FORMS_OF_REFUSALS) == "text/html"
         if request.path.startswith("/api/") or not is_for_people:
             return self._mount.refuse(error)
-        row, refusal = problems.row_of(NotFound()), self._mount.note(error)
-        caller = self._gate.meet(request, self._mount.request_id)
-        visit = Visit(caller, self._cookies, None, self._cookies.visit(request))
+        row, refusal, visit = problems.row_of(NotFound()), self._mount.note(error), self._meet()
+        with suppress(PayymoError):  # or the page has a form that is not of their session
+            self._recognise(visit)
         return self._respond(Sheet("refusal.html", {"title": row.title, "detail": refusal.detail}, row.status), visit)
 
     def _asset(self, name: str) -> Response:
@@ -132,23 +133,26 @@ class Reception:
         pacer = self._mount.pacer
 
         def view(**path: Any) -> Response:
-            began = pacer.clock()
-            caller = self._gate.meet(request, self._mount.request_id)
-            visit = Visit(caller, self._cookies, None, self._cookies.visit(request))
+            began, visit = pacer.clock(), self._meet()
             try:
                 self._enter(declared, visit)
                 response = self._respond(handler(visit, **path, **_inputs(declared, visit)), visit)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes a page
                 refusal = self._mount.note(error)
                 response = self._respond(self._refuse(declared, handlers, visit, refusal, path), visit)
-            pacer.hold(declared.pace, response.status_code, caller, began=began)
+            pacer.hold(declared.pace, response.status_code, visit.caller, began=began)
             return response
 
         return view
 
+    def _meet(self) -> Visit:
+        caller = self._gate.meet(request, self._mount.request_id)
+        return Visit(caller, self._cookies, None, self._cookies.visit(request))
+
     def _enter(self, declared: Page, visit: Visit) -> None:
         if SHED in request.environ:
             raise Overloaded
+        self._cookies.require_readable(request)
         if declared.method == "POST":
             require_own_origin(request)
             visit.fields, visit.upload = forms.read_sent(request, upload=declared.upload)
@@ -157,7 +161,7 @@ class Reception:
         self._mount.spend(visit.caller, declared.limit)
         self._recognise(visit)
         if declared.access == "signed-in" and visit.visitor is not None:  # elsewhere it is not on their word
-            visit.caller.user = _principal_of(visit.visitor)
+            visit.caller.user = visit.principal
         if visit.visitor is None:
             if declared.access == "signed-in":
                 visit.stay_in_tenant()
@@ -278,14 +282,6 @@ def _require_themselves(declared: Page, visit: Visit) -> None:
     """Raise Impersonated for who acts as somebody, where they may not. What everybody may is done on nobody's word."""
     if declared.access == "signed-in" and visit.actor is not None and not declared.is_for_actors:
         raise Impersonated
-
-
-def _principal_of(visitor: Visitor) -> Principal:
-    browser = visitor.browser
-    actor_id = None if visitor.actor is None else visitor.actor.user.id
-    return Principal(
-        *(browser.tenant_id, browser.user_id, browser.session_id, visitor.grants.permissions), actor_id=actor_id
-    )
 
 
 def _inputs(declared: Page, visit: Visit) -> dict[str, object]:

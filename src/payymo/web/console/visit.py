@@ -12,7 +12,7 @@ from payymo.errors import MissingToken, NotFound, PayymoError, TenantUnknown
 from payymo.languages import Wish
 from payymo.sessions.browser import Browser, Cookie, Visitor, read_cookie
 from payymo.users.model import User
-from payymo.web.caller import Caller
+from payymo.web.caller import Caller, Principal
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.forms import Tried
 from payymo.web.console.language import wish_of
@@ -62,6 +62,13 @@ class Visit:
     def own(self) -> Browser:
         """The browser's session of whoever sits before it. Raises MissingToken."""
         return self.who.browser if self.actor is None else self.actor.browser
+
+    @property
+    def principal(self) -> Principal:
+        """The user, as other routes know them. Raises MissingToken."""
+        browser, held = self.who.browser, self.who.grants.permissions
+        actor_id = None if self.actor is None else self.actor.user.id
+        return Principal(browser.tenant_id, browser.user_id, browser.session_id, held, actor_id=actor_id)
 
     @property
     def tenant_id(self) -> uuid.UUID:
