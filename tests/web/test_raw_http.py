@@ -253,6 +253,17 @@ def test_a_body_in_chunks_is_read_whole_or_refused(server: Server, size: int) ->
     assert send(server, data)[0] == (200 if size < 16_384 else 413)
 
 
+@pytest.mark.parametrize(("size", "status"), [(16, 200), (1, 400)])
+def test_a_body_does_not_come_octet_by_octet(server: Server, size: int, status: int) -> None:
+    """A hundred thousand pieces took the event loop for four seconds, before anybody was asked who sends them."""
+    padded = LOGIN + b" " * (4000 - len(LOGIN))
+    chunks = b"".join(b"%x\r\n%b\r\n" % (size, padded[at : at + size]) for at in range(0, len(padded), size))
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    data = head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks + b"0\r\n\r\n"
+    answer, body = send(server, data)
+    assert (answer, b"malformed_request" in body) == (status, status == 400)
+
+
 def test_less_than_was_announced_is_not_taken_for_the_whole(server: Server) -> None:
     """RFC 9112 §8: what a broken connection has left of a request is no request."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:

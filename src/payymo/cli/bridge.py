@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from payymo.cli.admission import Admission, Holding
 from payymo.cli.leaving import Leaving
-from payymo.errors import RequestTimeout
+from payymo.errors import MalformedRequest, PayymoError, RequestTimeout
 from payymo.feed.model import Cursor
 from payymo.feed.waiting import Ticket, Watch
 from payymo.web.caller import NEWS, WAITED
@@ -31,6 +31,8 @@ Start = tuple[int, list[tuple[str, str]]]
 Answer = tuple[int, list[tuple[str, str]], bytes]
 FOLLOWERS = 4096
 """Requests that wait for the feed, unless it is said how many."""
+PIECES = 1024
+"""In which a body may come. Each costs as much as a small request, and a sender who chunks can make each octet one."""
 _OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -142,15 +144,18 @@ class Bridge:
 
     async def _read(self, protocol: Any, most: int) -> io.BytesIO:
         """The body, or a little more than we take of it: enough to be refused."""
-        body = b""
+        body, pieces = bytearray(), 0
         try:
             async with asyncio.timeout(self._body_seconds):
-                async for chunk in protocol:
-                    body += chunk
+                async for piece in protocol:
+                    body += piece
+                    pieces += 1
+                    if pieces > PIECES:
+                        return _Unread(MalformedRequest())
                     if len(body) > most:
                         break
         except TimeoutError:
-            return _Unfinished()
+            return _Unread(RequestTimeout())
         return io.BytesIO(body)
 
     def _run(self, environ: dict[str, Any]) -> Answer:
@@ -199,14 +204,18 @@ def _may_have_body(scope: Any) -> bool:
     return "content-length" in scope.headers or "transfer-encoding" in scope.headers or scope.http_version[:1] > "1"
 
 
-class _Unfinished(io.BytesIO):
-    """A body that did not arrive in time. The application answers, as it answers everything."""
+class _Unread(io.BytesIO):
+    """A body that is not all there. The application answers, as it answers everything."""
+
+    def __init__(self, refusal: PayymoError) -> None:
+        super().__init__()
+        self._refusal = refusal
 
     def read(self, _size: int | None = -1) -> bytes:
-        raise RequestTimeout
+        raise self._refusal
 
     def readinto(self, _buffer: Any) -> int:
-        raise RequestTimeout
+        raise self._refusal
 
 
 def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
