@@ -11,11 +11,12 @@ from payymo.audit import erasing
 from payymo.audit.entries import Filters
 from payymo.audit.merkle import Edge, leaf_hash
 from payymo.db.schema import TENANT_TABLES, audit_logs
-from payymo.errors import NotFound
+from payymo.errors import NotFound, Unavailable
 from payymo.logs import Event, Trace
 from payymo.mail.model import Message, Sender
 from payymo.web import personal_api
 from tests.support.house import House
+from tests.support.surfer import signed_in
 from tests.support.two_tenants import Side, build_sides, outbox_of
 
 ADDRESS = "198.51.100.77"
@@ -219,3 +220,23 @@ def test_everything_of_oneself_is_handed_out_and_nothing_of_others(house: House)
         assert secret not in text.replace("session.refresh", ""), secret
     [exported] = [entry for entry in entries(house, a.tenant.id) if entry.record.type == "user.exported"]
     assert (exported.record.actor, exported.record.about["reason"]) == (f"user:{a.alice_id}", "by-user")
+
+
+def test_an_export_that_breaks_off_is_refused_like_everything(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a problem or a page, by the one log: nothing of why gets past them to whoever runs the application."""
+    sqlite_house.user("alice")
+    client, surfer = sqlite_house.logged_in(), signed_in(sqlite_house, "alice")
+    surfer.get("/account/export")
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise Unavailable(private="secret-dsn")
+
+    monkeypatch.setattr(type(sqlite_house.services.audit_reader), "batches", fail)
+    for answer, kind in (
+        (client.get("/api/auth/export"), "application/problem+json"),
+        (surfer.send("/account/export"), "text/html"),
+    ):
+        assert (answer.status_code, answer.mimetype, "Retry-After" in answer.headers) == (503, kind, True)
+        assert "secret-dsn" not in answer.text

@@ -54,7 +54,7 @@ class PersonalApi:
         """Everything that is stored of oneself, as one JSON document."""
         who = caller.principal
         pieces = self._personal.export(who.tenant_id, who.user_id, reason="by-user", trace=caller.trace)
-        response = Response(pieces, content_type="application/json")
+        response = Response("".join(pieces), content_type="application/json")  # all of it: or it is refused
         response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
         return response
 

@@ -175,6 +175,6 @@ class AccountDesk:
         """Everything that is stored of oneself, as one JSON document."""
         browser = visit.browser
         pieces = self._personal.export(browser.tenant_id, browser.user_id, reason="by-user", trace=visit.caller.trace)
-        response = Response(pieces, content_type="application/json")
+        response = Response("".join(pieces), content_type="application/json")  # all of it: or it is refused
         response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
         return response
