@@ -204,6 +204,13 @@ def test_a_path_has_one_spelling(server: Server) -> None:
         assert send(server, post(LOGIN, target=target))[0] == 404
 
 
+@pytest.mark.parametrize("target", [b"evil.example", b"evil.example:443", b"*"])
+def test_no_answer_leads_to_where_the_request_says(server: Server, target: bytes) -> None:
+    """RFC 9112 §3.2.3: a host alone is what CONNECT asks for, and there is nothing to go on to there."""
+    for method in (b"GET", b"POST"):
+        assert send(server, post(LOGIN, target=target).replace(b"POST", method, 1))[0] == 404
+
+
 @pytest.mark.parametrize("method", [b"post", b"Post", b"posT"])
 def test_a_method_has_one_spelling(server: Server, method: bytes) -> None:
     """RFC 9110 §9.1: as another one it would pass by the line for who hashes a password, and by a proxy's rules."""

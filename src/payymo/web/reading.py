@@ -39,15 +39,16 @@ Shape = TypeVar("Shape", bound=BaseModel)
 def refuse_unreadable() -> None:
     """Refuse what means one thing to us and may mean another to who stands before us.
 
-    Werkzeug takes `//path` for `/path`, and `post` for `POST`, which are two methods (RFC 9110 §9.1): who stands before
-    us has no rules for the other one, and our own line for who hashes a password has none either. Raises
-    MalformedRequest, NotFound.
+    Werkzeug takes `//path` for `/path`, and leads from no path at all to whichever host is named. It takes `post` for
+    `POST`, which are two methods (RFC 9110 §9.1): who stands before us has no rules for the other one, and our own line
+    for who hashes a password has none either. Raises MalformedRequest, NotFound.
     """
     if request.environ["REQUEST_METHOD"] != request.method:
         raise MalformedRequest("Methods are written in capital letters.")
     if not MEANINGFUL.isdisjoint(request.environ.get(UNREADABLE, ())):
         raise MalformedRequest("A header that says who or what is asked for has a value that is not ASCII.")
-    if request.environ.get("PATH_INFO", "").startswith("//"):
+    path = request.environ.get("PATH_INFO", "")
+    if path.startswith("//") or not path.startswith("/"):
         raise NotFound
 
 
