@@ -8,7 +8,7 @@ from payymo.logs import Trace
 from payymo.sessions.browser import FRESH_SECONDS, read_cookie
 from tests.support.house import PASSWORD, House
 from tests.support.moments import before
-from tests.support.surfer import OURS, Surfer
+from tests.support.surfer import OURS, Form, Surfer
 from tests.web.scene import contents
 
 NEW = "the quiet teapot climbs a hill"
@@ -214,6 +214,21 @@ def test_signing_out_needs_a_form(house: House) -> None:
     assert "You are signed out." in surfer.text
     assert surfer.cookie() is None
     assert house.services.browsers.find(text) is None
+
+
+def test_who_signs_out_when_the_session_has_ended_is_signed_out(house: House) -> None:
+    """And does not sign in to go on with that; another site does not even get a dead cookie away."""
+    house.user("alice", tenant=house.tenant("acme"))
+    surfer = Surfer(house, tenant="acme")
+    surfer.sign_in()
+    house.clock.advance(12 * 3600 + 1)
+    assert surfer.send("/sign-out", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert surfer.cookie() is not None
+    surfer.forms = [Form("/sign-out", [("csrf", "x")])]
+    assert surfer.send("/sign-out").status_code == 401
+    assert ("Acme" in surfer.text, "what you typed" in surfer.text, surfer.cookie()) == (True, False, None)
+    assert surfer.submit("/sign-in", email="alice@example.com", password=PASSWORD).status_code == 200
+    assert "My account" in surfer.text
 
 
 def test_a_browser_that_is_renewed_twice_at_once_gets_one_cookie(house: House) -> None:

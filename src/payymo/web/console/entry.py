@@ -20,6 +20,7 @@ from payymo.web.pacing import PASSWORD_PROOF
 from payymo.web.routing import Input
 
 HOME: Final = "/account"
+SIGN_OUT: Final = "/sign-out"
 _WITHIN: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}", re.ASCII)
 """A path of this site: no other host (`//`), no backslash that browsers take for a slash, no spaces or controls."""
 
@@ -160,7 +161,7 @@ class EntryDesk:
         self._welcome(visit, done, self._door.remember(caller, done.user.id, done.session_id))
         return Onward(HOME)
 
-    @page("POST", "/sign-out", is_for_actors=True)
+    @page("POST", SIGN_OUT, is_for_actors=True)
     def sign_out(self, visit: Visit) -> Answer:
         """End the session of this browser; of who acts as somebody, their own, and with it the other one."""
         browser, trace = visit.own, replace(visit.caller.trace, on_behalf_of=None)

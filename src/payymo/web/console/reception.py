@@ -38,6 +38,7 @@ from payymo.web.console import forms
 from payymo.web.console.assets import PREFIX, Assets
 from payymo.web.console.branding import LOGOS, logo_response
 from payymo.web.console.cookies import Cookies
+from payymo.web.console.entry import HOME, SIGN_OUT
 from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
 from payymo.web.console.rendering import Renderer, go_on
 from payymo.web.console.visit import Visit
@@ -218,6 +219,9 @@ class Reception:
             wait = str(refusal.retry_after)
             visit.after.append(lambda response: response.headers.set("Retry-After", wait))
         if isinstance(refusal, MissingToken) and visit.visitor is None:
+            if declared.path == SIGN_OUT:  # they are: there is nothing to go on with
+                visit.leave()
+                return Sheet("sign_in.html", {"next": HOME, "kept": ""}, row.status)
             return self._first(declared, visit, "sign_in.html", "/sign-in")
         if isinstance(refusal, LoginTooOld) and visit.visitor is not None and declared.is_dangerous:
             return self._first(declared, visit, "confirm.html", "/confirm")
