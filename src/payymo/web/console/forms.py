@@ -61,6 +61,8 @@ def _read_parts(request: Request, upload: str) -> tuple[MultiDict[str, str], byt
         raise PayloadTooLarge(Phrase("The form is too large: at most {most} fields.", most=MAX_PARTS)) from None
     except ValueError:
         raise MalformedRequest("The form can't be read.") from None
+    if not all(fields):  # a part without a name, which is none to the parser
+        raise MalformedRequest("The form can't be read.")
     if sum(len(name) + len(value) for name, value in fields.items(multi=True)) > MAX_BODY:
         raise PayloadTooLarge(
             Phrase("The form is too large: at most {most} KiB beside the file.", most=MAX_BODY // 1024)
