@@ -158,7 +158,8 @@ def test_a_link_of_nobody_is_one_sentence(house: House, path: str, kind: LinkKin
     with house.by_hand(house.default.id) as tx:
         made = house.services.links.issue(tx, other, user.id, bound_to=("x",))
     surfer = Surfer(house)
-    for token in (made.url, "garbage", "https://x.example/#a=b", "https://x.example/#token=a&token=b"):
+    garbage = [f"https://x.example/#{text}" for text in ("a=b", "token=a&token=b", "token=a&b=c&b=c&b=c&b=c")]
+    for token in (made.url, "garbage", *garbage):
         surfer.get(path)
         assert surfer.submit(path, token=token).status_code == 422
         assert "This link is not valid any more." in surfer.text

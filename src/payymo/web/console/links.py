@@ -127,7 +127,10 @@ def _read(visit: Visit, text: str) -> str:
     _, is_whole, fragment = text.strip().partition("#")
     if not is_whole:
         return text.strip()
-    parts = parse_qs(fragment, max_num_fields=4)
+    try:
+        parts = parse_qs(fragment, max_num_fields=4)
+    except ValueError:
+        raise InvalidLink from None
     if len(parts.get("token", ())) != 1:
         raise InvalidLink
     visit.caller.name_tenant(parts.get("tenant", [visit.caller.slug or ""])[0] or None)
