@@ -151,7 +151,7 @@ class Bridge:
                     body += piece
                     pieces += 1
                     if pieces > PIECES:
-                        return _Unread(MalformedRequest())
+                        return _Unread(MalformedRequest("The body comes in too many pieces."))  # no browser cuts it up
                     if len(body) > most:
                         break
         except TimeoutError:
