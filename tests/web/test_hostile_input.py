@@ -562,3 +562,13 @@ def test_strange_tokens_in_bodies_are_refused(scene: Scene, token: str) -> None:
         response = scene.admin.http.post(path, json={name: token})
         assert not faults_of(response, 401, 422), (path, faults_of(response))
     assert contents(scene.house) == before
+
+
+@pytest.mark.parametrize("query", ["after=\xff", "\xe9=1", "after=a%ffb&wait=\xc3"])
+def test_octets_in_a_query_that_are_no_text_are_refused(sqlite_house: House, query: str) -> None:
+    """Sent as they are, which servers of applications that mount the service let through."""
+    sqlite_house.user("alice")
+    client = sqlite_house.logged_in()
+    headers = {"Authorization": f"Bearer {client.access_token}"}
+    answer = client.http.get("/api/auth/activity", headers=headers, environ_overrides={"QUERY_STRING": query})
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "malformed_request")

@@ -65,9 +65,13 @@ def read_query(shape: type[Shape], *, but: Container[str] = (), is_of_form: bool
 
     `is_of_form`: browsers send fields that nobody has filled in, too; they are absent.
     """
-    if any(len(request.args.getlist(name)) > 1 for name in request.args):
+    try:
+        args = request.args
+    except UnicodeDecodeError:  # under a server of somebody else: ours takes no octets there that are not UTF-8
+        raise MalformedRequest("The query is not UTF-8.") from None
+    if any(len(args.getlist(name)) > 1 for name in args):
         raise MalformedRequest("A parameter is repeated in the query.")
-    given = {name: value for name, value in request.args.items() if name not in but and (value or not is_of_form)}
+    given = {name: value for name, value in args.items() if name not in but and (value or not is_of_form)}
     return validate(shape.model_validate_strings, given)
 
 
