@@ -92,9 +92,7 @@ class Mount:
     def refuse(self, error: BaseException, *, for_oauth: bool = False) -> Response:
         """The answer to an error. What strangers may not know goes to the log, under the request id."""
         response = problems.render(self.note(error), request_id=self.request_id(), for_oauth=for_oauth)
-        if allowed := getattr(error, "valid_methods", None):
-            response.headers["Allow"] = ", ".join(sorted(allowed))  # RFC 9110 §15.5.6
-        return response
+        return add_allowed(response, error)
 
     def note(self, error: BaseException) -> PayymoError:
         """What is said of an error; and write down what is not."""
@@ -188,6 +186,13 @@ class Mount:
             return response
 
         return view
+
+
+def add_allowed(response: Response, error: BaseException) -> Response:
+    """The answer to an error, with the methods that there are, if that was what was wrong (RFC 9110 §15.5.6)."""
+    if allowed := getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
 
 
 def require_themselves(principal: Principal, *, is_for_actors: bool) -> None:

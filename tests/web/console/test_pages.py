@@ -153,6 +153,18 @@ def test_where_there_is_nothing_people_get_a_page_and_programs_a_problem(sqlite_
         assert "There is no such thing here." in answer.text
 
 
+def test_so_does_who_asks_for_a_page_that_a_form_alone_leads_to(sqlite_house: House) -> None:
+    """Its address is typed, or reloaded: `/sign-out` is what people try."""
+    for path, accept, found in (
+        ("/sign-out", "text/html", "text/html"),
+        ("/sign-out", "*/*", "application/problem+json"),
+        ("/api/auth/login", "text/html", "application/problem+json"),
+    ):
+        answer = Surfer(sqlite_house).open("GET", path, headers={"Accept": accept})
+        assert (answer.status_code, answer.mimetype, answer.headers["Allow"]) == (405, found, "OPTIONS, POST")
+        assert "This method is not offered here." in answer.text
+
+
 def test_the_house_without_pages_has_none(sqlite_database: Database) -> None:
     """Switched off, they are not there at all."""
     house = House(sqlite_database, console={"enabled": False})

@@ -43,9 +43,9 @@ from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
 from payymo.web.console.rendering import Renderer, go_on
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import require_own_origin, require_token
-from payymo.web.dispatch import Mount
+from payymo.web.dispatch import Mount, add_allowed
 from payymo.web.pacing import SHED
-from payymo.web.reading import MAX_BODY, read_query
+from payymo.web.reading import MAX_BODY
 
 ActorOf = Callable[[Principal, str], Actor]
 Handlers = Mapping[str, tuple[Page, Callable[..., Answer]]]
@@ -54,8 +54,6 @@ FORMS_OF_REFUSALS: Final = (problems.CONTENT_TYPE, "text/html")
 """Who takes everything gets the first one."""
 ASSETS: Final = f"{PREFIX}<path:name>"
 """Not limited: one page takes several, and they are remembered."""
-OF_ALL: Final = ("done", "tenant")
-"""Parameters that every page understands."""
 
 
 class Reception:
@@ -102,19 +100,22 @@ class Reception:
                     methods=[declared.method],
                     merge_slashes=False,
                 )
-        blueprint.app_errorhandler(404)(self._missing)
+        for status in (404, 405):
+            blueprint.app_errorhandler(status)(self._missing)
         blueprint.add_url_rule(ASSETS, endpoint="console-assets", view_func=self._asset, merge_slashes=False)
         blueprint.add_url_rule(LOGOS, endpoint="console-logo", view_func=self._logo, merge_slashes=False)
 
     def _missing(self, error: Exception) -> Response:
-        """The answer where there is nothing: a page for people, and what programs understand for the others."""
+        """The answer where there is nothing, or no such method: a page for people, and what programs understand."""
         is_for_people = request.accept_mimetypes.best_match(FORMS_OF_REFUSALS) == "text/html"
         if request.path.startswith("/api/") or not is_for_people:
             return self._mount.refuse(error)
-        row, refusal, visit = problems.row_of(NotFound()), self._mount.note(error), self._meet()
+        refusal, visit = self._mount.note(error), self._meet()
+        row = problems.row_of(refusal)
         with suppress(PayymoError):  # or the page has a form that is not of their session
             self._recognise(visit)
-        return self._respond(Sheet("refusal.html", {"title": row.title, "detail": refusal.detail}, row.status), visit)
+        sheet = Sheet("refusal.html", {"title": row.title, "detail": refusal.detail}, row.status)
+        return add_allowed(self._respond(sheet, visit), error)
 
     def _asset(self, name: str) -> Response:
         return self._assets.answer(request, f"{PREFIX}{name}")
@@ -137,7 +138,7 @@ class Reception:
             began, visit = pacer.clock(), self._meet()
             try:
                 self._enter(declared, visit)
-                response = self._respond(handler(visit, **path, **_inputs(declared, visit)), visit)
+                response = self._respond(handler(visit, **path, **visit.inputs(declared)), visit)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes a page
                 refusal = self._mount.note(error)
                 response = self._respond(self._refuse(declared, handlers, visit, refusal, path), visit)
@@ -286,14 +287,3 @@ def _require_themselves(declared: Page, visit: Visit) -> None:
     """Raise Impersonated for who acts as somebody, where they may not. What everybody may is done on nobody's word."""
     if declared.access == "signed-in" and visit.actor is not None and not declared.is_for_actors:
         raise Impersonated
-
-
-def _inputs(declared: Page, visit: Visit) -> dict[str, object]:
-    found: dict[str, object] = {}
-    if declared.form is not None:
-        found["form"] = forms.read_form(declared.form, visit.fields)
-    if declared.upload is not None:
-        found["upload"] = visit.upload
-    if declared.query is not None:
-        found["query"] = read_query(declared.query, but=OF_ALL, is_of_form=True)
-    return found

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from flask import Response
 from werkzeug.datastructures import MultiDict
@@ -14,9 +15,14 @@ from payymo.sessions.browser import Browser, Cookie, Visitor, read_cookie
 from payymo.users.model import User
 from payymo.web.caller import Caller, Principal
 from payymo.web.console.cookies import Cookies
-from payymo.web.console.forms import Tried
+from payymo.web.console.forms import Tried, read_form
 from payymo.web.console.language import wish_of
+from payymo.web.console.pages import Page
+from payymo.web.reading import read_query
 from payymo_guard import permits
+
+OF_ALL: Final = ("done", "tenant")
+"""Parameters that every page understands."""
 
 
 @dataclass(slots=True)
@@ -104,6 +110,17 @@ class Visit:
         with suppress(NotFound, TenantUnknown):
             if cookie is not None and caller.named_tenant_id is None and caller.tenant.id != cookie.tenant_id:
                 caller.name_tenant(caller.tenants.get(cookie.tenant_id).slug)
+
+    def inputs(self, declared: Page) -> dict[str, object]:
+        """What a page is given of what was sent, as it declares. Raises InvalidInput, MalformedRequest."""
+        found: dict[str, object] = {}
+        if declared.form is not None:
+            found["form"] = read_form(declared.form, self.fields)
+        if declared.upload is not None:
+            found["upload"] = self.upload
+        if declared.query is not None:
+            found["query"] = read_query(declared.query, but=OF_ALL, is_of_form=True)
+        return found
 
     def may(self, permission: str) -> bool:
         """Whether they hold a permission now. For what is shown: what is done asks again where it is done."""
