@@ -20,7 +20,7 @@ from payymo_guard.keyset import VerificationKey
 from payymo_guard.revocations import Revocations
 from payymo_guard.source import Source
 from payymo_guard.staleness import Staleness, WhenStale
-from payymo_guard.verify import Proven, Verifier
+from payymo_guard.verify import AHEAD_SECONDS, Proven, Verifier
 
 _system_clock: Final = time.time  # noqa: TID251 - the default of the one parameter by which time is handed in
 
@@ -77,7 +77,7 @@ class Guard:
         self.tenant_id = tenant_id
         self._clock = clock
         self._elapsed = elapsed
-        self._leeway = leeway_seconds
+        self._leeway, self._ahead = leeway_seconds, max(leeway_seconds, AHEAD_SECONDS)
         self._limit = max_stale_seconds
         self._verifier: Verifier[Claims] = Verifier(
             issuer=issuer,
@@ -123,8 +123,9 @@ class Guard:
                 or keys.find(known.key.kid) is not known.key
             ):
                 return self._verify_anew(token, known, tenant_id, staleness or self.staleness, passed)
-            claims, now, leeway = known.claims, self._clock(), self._leeway
-            if not (now < claims.exp + leeway and claims.nbf <= now + leeway and claims.iat <= now + leeway):
+            claims, now = known.claims, self._clock()
+            latest = now + self._ahead
+            if not (now < claims.exp + self._leeway and claims.nbf <= latest and claims.iat <= latest):
                 self._verifier.check_now(claims, None)
             if known.revision != revision:
                 revocations.check(claims, known.key.kid)

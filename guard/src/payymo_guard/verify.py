@@ -20,6 +20,9 @@ from payymo_guard.keyset import ALGORITHMS, VerificationKey, is_kid
 from payymo_guard.wire import decode_base64url, decode_object, encode_json, split
 
 MAX_LEEWAY_SECONDS: Final = 60
+AHEAD_SECONDS: Final = 5
+"""How far the issuer's clock may be ahead of ours. What it has signed a moment ago then begins in our future, and would
+be refused just where a client is quick."""
 MAX_HEADERS: Final = 64
 """One header per key and type is what an issuer writes, so this is many."""
 
@@ -94,6 +97,7 @@ class Verifier(Generic[C]):
         self._token_type = token_type
         self._decode_claims: Callable[[bytes], C] = msgspec.json.Decoder(claims_type).decode
         self._leeway = leeway_seconds
+        self._ahead = max(leeway_seconds, AHEAD_SECONDS)
         self._clock = clock
         self._headers: dict[bytes, _Header] = {}
         self._cache_size = cache_size
@@ -195,7 +199,7 @@ class Verifier(Generic[C]):
         now = self._clock()
         if not now < claims.exp + self._leeway:
             raise Refused("token_expired")
-        latest = now + self._leeway
+        latest = now + self._ahead
         if not (claims.nbf <= latest and claims.iat <= latest):
             raise Refused("token_not_yet_valid")
         if tenant_id is not None and claims.tenant_id != tenant_id:

@@ -14,6 +14,7 @@ NAMES: Final[tuple[Name, ...]] = get_args(Name)
 """Public: strangers read them in `/health/ready`, Prometheus in a label."""
 
 CLOCK_DEGRADED_SECONDS: Final = 5.0
+"""As far apart as two nodes may be without anybody noticing (`payymo.sessions.model`, `payymo_guard.verify`)."""
 CLOCK_FAILING_SECONDS: Final = 30.0
 """Half of the margin by which revocations are kept longer than tokens (`payymo.feed.model`): two nodes may be off to
 different sides."""

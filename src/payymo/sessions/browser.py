@@ -7,6 +7,7 @@ from typing import Final
 
 from payymo import opaque
 from payymo.roles.service import Grants
+from payymo.sessions.model import is_within
 from payymo.users.model import User
 
 FRESH_SECONDS: Final = 300
@@ -47,7 +48,7 @@ class Browser:
 
     def is_fresh_at(self, now: int) -> bool:
         """Whether the password was given so lately that it need not be asked for."""
-        return 0 <= now - self.proven_at <= FRESH_SECONDS
+        return is_within(FRESH_SECONDS, self.proven_at, now)
 
 
 @dataclass(frozen=True, slots=True)

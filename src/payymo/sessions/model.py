@@ -28,6 +28,8 @@ class Device:
 
 
 RECENT_SECONDS = 300
+APART_SECONDS = 5
+"""How far the clocks of two nodes may be apart: what one has just done has happened for the other, too."""
 """How long a login stands for the password, when something is changed that needs it."""
 
 
@@ -104,7 +106,7 @@ class Session:
 
     def is_recent_at(self, now: int) -> bool:
         """Whether it began so lately that the password need not be asked for again: never one as another."""
-        return self.actor_user_id is None and self.is_alive_at(now) and 0 <= now - self.started_at <= RECENT_SECONDS
+        return self.actor_user_id is None and self.is_alive_at(now) and is_within(RECENT_SECONDS, self.started_at, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,11 @@ class Over:
 Decision = Rotate | Replay | Reused | Over
 
 
+def is_within(seconds: int, since: int, now: int) -> bool:
+    """Whether it was no longer ago; what is still to come was just now, on a node whose clock is ahead."""
+    return -APART_SECONDS <= now - since <= seconds
+
+
 def decide(session: Session, presented_id: uuid.UUID, now: int, policy: RefreshPolicy) -> Decision:
     """What presenting a refresh token of this session comes to.
 
@@ -195,7 +202,7 @@ def decide(session: Session, presented_id: uuid.UUID, now: int, policy: RefreshP
             return Over()
         return Rotate()
     # Whole seconds: the one in which the window ends still belongs to it, or some windows would be a second short.
-    within_grace = policy.grace_seconds > 0 and 0 <= now - session.live.issued_at <= policy.grace_seconds
+    within_grace = policy.grace_seconds > 0 and is_within(policy.grace_seconds, session.live.issued_at, now)
     if presented_id == session.consumed_id and within_grace and session.replays < policy.grace_replays:
         return Replay(session.live)
     return Reused()
