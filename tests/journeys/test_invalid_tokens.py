@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from payymo.keys.model import Purpose
 from payymo.tokens import Subject, TokenMinter, TokenPolicy
 from payymo_guard.testing import sign
+from payymo_guard.verify import AHEAD_SECONDS
 from payymo_guard.wire import encode_base64url
 from tests.conftest import Copied
 from tests.support.house import Client, House
@@ -226,9 +227,9 @@ def test_refresh_token_is_expired_at_exactly_its_exp(alone: Holder, seconds: int
 
 
 @pytest.mark.parametrize("name", ["nbf", "iat"])
-@pytest.mark.parametrize(("seconds", "status"), [(0, 200), (1, 401), (3600, 401)])
+@pytest.mark.parametrize(("seconds", "status"), [(0, 200), (AHEAD_SECONDS, 200), (AHEAD_SECONDS + 1, 401), (3600, 401)])
 def test_token_is_not_valid_before_it_begins(alice: Holder, name: str, seconds: int, status: int) -> None:
-    """A token from the future was not issued by us yet."""
+    """A token from the future was not issued by us yet, unless by a node whose clock is a little ahead."""
     now = int(alice.house.clock.now)
     token = alice.forged(alice.header(), alice.claims() | {name: now + seconds, "exp": now + 7200})
     assert [answer.status_code for answer in alice.present(token)[:2]] == [status] * 2
