@@ -10,10 +10,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     refresh_audience: str = "payymo-refresh"
     default_tenant: str = Field(default="default", pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
     trusted_proxies: tuple[Network, ...] = ()
-    trusted_hosts: tuple[str, ...] = ()
+    trusted_hosts: tuple[Annotated[str, StringConstraints(to_lower=True, min_length=1, max_length=253)], ...] = ()
     database: Database = Database()
     redis: Redis = Redis()
     vault: Vault = Vault()

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from payymo.brands.png import MAX_BYTES
 from payymo.cli.bridge import Bridge
 from payymo.cli.leaving import Leaving
@@ -17,7 +19,7 @@ from payymo.logs import Trace
 from payymo.web.caller import WAITED
 from payymo.web.event_api import WAIT_SECONDS
 from payymo.web.feed_api import PARK
-from tests.support.house import House
+from tests.support.house import Database, House
 from tests.support.pictures import large
 
 LONG = 15
@@ -70,13 +72,13 @@ class Protocol:
         self.status, self.headers, self.answer = status, headers, body
 
 
-def post(path: str, body: Any, credential: str) -> tuple[Any, Protocol]:
+def post(path: str, body: Any, credential: str, host: str = "localhost") -> tuple[Any, Protocol]:
     octets = json.dumps(body).encode()
     headers = {
         "content-type": "application/json",
         "content-length": str(len(octets)),
         "authorization": f"Bearer {credential}",
-        "host": "localhost",
+        "host": host,
     }
     scope = SimpleNamespace(
         method="POST",
@@ -112,6 +114,17 @@ def test_a_receiver_of_events_may_wait(house: House) -> None:
     assert protocol.status == 200, protocol.answer
     assert len(json.loads(protocol.answer)["sets"]) == len(delivered) == 1
     assert len([event for event in house.events() if event["event"] == "event.received"]) == 1
+
+
+@pytest.mark.parametrize(("host", "status"), [("PAY.example.com", 401), ("pay.example.com:8443", 401), ("x.com", 400)])
+def test_a_trusted_host_is_the_same_in_capitals(sqlite_database: Database, host: str, status: int) -> None:
+    """RFC 3986 §3.2.2, on both sides: whoever writes the list, and whoever asks."""
+    house = House(sqlite_database, trusted_hosts=("Pay.Example.COM",))
+    bridge = Bridge(house.app.wsgi_app, threads=1, body_seconds=5, watch=house.services.watch)
+    scope, protocol = post("/api/auth/token/verify", {"token": "x"}, "nobody", host)
+    asyncio.run(bridge(scope, protocol))
+    assert protocol.status == status, protocol.answer
+    house.close()
 
 
 def test_a_worker_that_leaves_answers_who_waits(sqlite_house: House) -> None:

@@ -248,4 +248,6 @@ def _environ(scope: Any, body: io.BytesIO) -> dict[str, Any]:
             continue
         key = _OWN_NAMES.get(name) or "HTTP_" + name.upper().replace("-", "_")
         environ[key] = f"{environ[key]},{value}" if key in environ else value
+    if "HTTP_HOST" in environ:  # the same in capitals (RFC 3986 §3.2.2), but not for what compares it
+        environ["HTTP_HOST"] = environ["HTTP_HOST"].lower()
     return environ
