@@ -21,7 +21,7 @@ from payymo_guard.testing import FakeIssuer
 ISSUER = FakeIssuer()
 CORE = ISSUER.verifier()
 READ = ("invoices:read",)
-TOKEN = ISSUER.mint(tenant_id="acme", permissions=READ)
+TOKEN = ISSUER.mint(tenant_id="acme", permissions=READ, ttl_seconds=86_400)  # however long ago this was loaded
 EXPIRED = ISSUER.sign(ISSUER.claims() | {"iat": 1, "nbf": 1, "exp": 2})
 
 
