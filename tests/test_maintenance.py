@@ -1,13 +1,18 @@
 """The duties of a running service go on, whatever happens to one round of them."""
 
+import threading
 import time
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from payymo.audit.damage import LogsDamaged
 from payymo.db.schema import token_revocations
+from payymo.logs import Trace
 from payymo.maintenance import Maintenance
-from tests.support.house import House
+from tests.support.house import Database, House
+from tests.support.tampering import damaged_tree
 
 
 def test_expired_revocations_go_away_even_after_a_failed_round(house: House) -> None:
@@ -35,3 +40,35 @@ def test_expired_revocations_go_away_even_after_a_failed_round(house: House) -> 
     maintenance.stop()
     owner.dispose()
     assert [found["error"] for found in house.events() if found["event"] == "failure"] == ["RuntimeError"]
+
+
+def test_a_duty_that_fails_keeps_none_of_the_others_from_being_done(database: Database) -> None:
+    """Somebody was erased whose log was changed: keys rotate all the same, and it is heard of."""
+    house = House(database, keys={"rotate_every_seconds": 3600, "jwks_max_age_seconds": 300})
+    acme = house.tenant("acme")
+    alice, before = house.user("alice", tenant=acme), house.services.ring.active_kid("access")
+    with damaged_tree(house, acme.id):
+        house.services.personal_data.erase(acme.id, alice.id, by=None, trace=Trace())
+        house.clock.advance(3 * 3600)
+        with pytest.raises(LogsDamaged):
+            house.services.do_duties(Trace())
+    assert house.services.ring.active_kid("access") != before
+    house.close()
+
+
+def test_each_duty_that_has_failed_is_heard_of(sqlite_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One failure does not hide another one."""
+
+    def fail(*_: object) -> None:
+        raise LogsDamaged([sqlite_house.default.id])
+
+    heard = threading.Event()
+    monkeypatch.setattr(sqlite_house.services.lockouts, "tell_due", fail)
+    monkeypatch.setattr(sqlite_house.services.ring, "rotate_due", fail)
+    maintenance = Maintenance(sqlite_house.services, every_seconds=0.01, observe=lambda _round: heard.set())
+    maintenance.start()
+    assert heard.wait(20)
+    maintenance.stop()
+    failures = [found for found in sqlite_house.events() if found["event"] == "failure"]
+    assert len(failures) >= 2
+    assert {found["error"] for found in failures} == {"LogsDamaged"}

@@ -68,7 +68,8 @@ class Maintenance:
                 self._lease.note_done()
         except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
             has_failed = True
-            self._services.log.failure(error, trace=TRACE, private=_reason_of(error))
+            for failure in error.exceptions if isinstance(error, ExceptionGroup) else (error,):
+                self._services.log.failure(failure, trace=TRACE, private=_reason_of(failure))
         return Round(began is not None, has_failed, None if began is None else time.monotonic() - began)
 
 

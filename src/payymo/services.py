@@ -1,8 +1,10 @@
 """Everything that the faces talk to, as one value; and what a process does with all of it: duties, and the end."""
 
 import socket
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -149,16 +151,32 @@ class Services:
         return total + self.guards.prune() + self.keeper.retire_expired()
 
     def do_duties(self, trace: Trace) -> None:
-        """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel."""
-        self.prune()
-        self.lockouts.tell_due()
-        self.erasing.finish_due()
-        self.retention.thin_checkpoints()
-        self.certificate_rotation.do_duties(trace)  # before what may wait for a token that does not answer
+        """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel.
+
+        One duty that fails keeps none of the others from being done: a row that nobody can read must not stop the keys
+        from rotating. Raises, in the end, what one of them has raised, or an ExceptionGroup of several.
+        """
+        failures: list[Exception] = []
+        for duty in self._duties(trace):
+            try:
+                duty()
+            except Exception as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise ExceptionGroup("several duties failed", failures)
+
+    def _duties(self, trace: Trace) -> Iterator[Callable[[], object]]:
+        yield self.prune
+        yield self.lockouts.tell_due
+        yield self.erasing.finish_due
+        yield self.retention.thin_checkpoints
+        yield partial(self.certificate_rotation.do_duties, trace)  # before what may wait for a token
         if self.settings.keys.rotate_automatically:
-            self.ring.rotate_due()
-        list(self.keeper.destroy_leftovers())
-        self.retention.remove_due()  # last: a log that is damaged ends it, and must be heard of
+            yield self.ring.rotate_due
+        yield lambda: list(self.keeper.destroy_leftovers())
+        yield self.retention.remove_due
 
     def lease(self, name: str, *, seconds: int) -> Lease:
         """What one process at a time does, as this process sees it. Its holder is called after its machine."""

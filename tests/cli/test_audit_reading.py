@@ -17,6 +17,7 @@ from payymo.clock import system_clock
 from payymo.logs import Event, Trace
 from tests.support.house import Database, House
 from tests.support.processes import environment
+from tests.support.tampering import damaged_tree
 
 
 def run(database: Database, *words: str, exits: int = 0) -> Result:
@@ -66,6 +67,24 @@ def test_an_operator_sees_what_happens_and_what_happened(house: House) -> None:
 
     following = followed(house.services.audit_reader, house.default.id, 1, pause=pause)
     assert [next(following).position for _ in range(4)] == [2, 3, 4, 5]
+
+
+def test_a_damaged_log_is_named_and_read_all_the_same(house: House, tmp_path: Path) -> None:
+    """That is when somebody looks; and the other logs, and people's own data, are as good as ever."""
+    acme = house.tenant("acme")
+    house.user("eve", tenant=acme)
+    with damaged_tree(house, acme.id):
+        house.logged_in("eve", tenant=acme)
+        for words in (
+            ["audit", "tail", "--tenant", "acme"],
+            ["audit", "tail", "-n", "1"],
+            ["audit", "search", "--type", "user.created"],
+            ["audit", "export", "-o", str(tmp_path / "log")],
+            ["user", "export", "alice@example.com"],
+        ):
+            done = run(house.database, *words)
+            assert str(acme.id) in done.stderr
+            assert done.stdout
 
 
 @pytest.mark.parametrize("form", ["jsonl", "cef", "ocsf"])

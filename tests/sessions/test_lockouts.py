@@ -1,8 +1,11 @@
 """What users hear of guesses at their password, by mail."""
 
+import pytest
+
 from payymo.logs import Trace
 from tests.support.house import Database, House
 from tests.support.mail import deliver, mail_server, text_of
+from tests.support.moments import Killed
 
 
 def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Database) -> None:
@@ -29,4 +32,29 @@ def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Da
         assert house.client().post("/api/auth/unlock", {"token": f"{token}x"}).status_code == 422
         assert [house.client().post("/api/auth/unlock", {"token": token}).status_code for _ in range(2)] == [200, 422]
         assert house.client().log_in().status_code == 200
+        house.close()
+
+
+def test_a_deletion_that_was_killed_keeps_nobody_elsewhere_from_hearing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys are gone, so that no letter can be written there; and nobody finishes it before an operator does."""
+    with mail_server() as server:
+        house = House(database, lockout={"enabled": True, "failures": 1}, mail=server.settings())
+        acme = house.tenant("acme")
+        for tenant in (acme, house.default):
+            house.user("alice", tenant=tenant)
+            house.client(tenant=tenant.slug).log_in(password="wrong password 1")
+        house.services.administration.suspend(acme.id, by=None, trace=Trace())
+
+        def killed(*_args: object, **_options: object) -> None:
+            raise Killed
+
+        monkeypatch.setattr(house.services.tenants, "delete_rows", killed)
+        with pytest.raises(Killed):
+            house.services.administration.delete_tenant(acme.id, by=None, progress=lambda _: None, trace=Trace())
+        house.clock.advance(2)
+        house.services.do_duties(Trace())
+        deliver(house)
+        assert server.recipients == ["alice@example.com"]
         house.close()

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.audit import erasing
+from payymo.audit.damage import LogsDamaged
 from payymo.audit.entries import Filters
 from payymo.audit.merkle import Edge, leaf_hash
 from payymo.db.schema import TENANT_TABLES, audit_logs
@@ -17,6 +18,7 @@ from payymo.mail.model import Message, Sender
 from payymo.web import personal_api
 from tests.support.house import House
 from tests.support.surfer import signed_in
+from tests.support.tampering import damaged_tree
 from tests.support.two_tenants import Side, build_sides, outbox_of
 
 ADDRESS = "198.51.100.77"
@@ -137,6 +139,36 @@ def test_what_was_killed_is_finished_and_what_comes_late_is_erased_too(
     with pytest.raises(NotFound):
         house.services.personal_data.erase(house.default.id, user.id, by=None, trace=Trace())
     assert [entry.record.type for entry in entries(house, house.default.id)].count("user.erased") == 1
+
+
+def test_a_damaged_log_keeps_nobody_elsewhere_from_being_erased(house: House) -> None:
+    """Whoever can spoil the log of one tenant would decide over the data of all people otherwise."""
+    acme, alice = house.tenant("acme"), house.user("alice")
+    house.user("eve", tenant=acme)
+    house.logged_in("alice")
+    with damaged_tree(house, acme.id):
+        house.logged_in("eve", tenant=acme)
+        assert house.services.personal_data.erase(house.default.id, alice.id, by=None, trace=Trace()) == 2
+        house.clock.advance(erasing.LOOKED_AFTER_SECONDS)
+        assert house.services.erasing.finish_due() == 0
+        with pytest.raises(NotFound):  # looked after, and forgotten
+            house.services.personal_data.erase(house.default.id, alice.id, by=None, trace=Trace())
+    house.services.sequencer.integrate_all()
+
+
+def test_what_waits_for_a_damaged_log_is_erased_when_the_log_is_what_it_was(house: House) -> None:
+    """However late: until then it is remembered who was erased. What has its position is erased at once."""
+    acme = house.tenant("acme")
+    alice = house.user("alice", tenant=acme)
+    with damaged_tree(house, acme.id):
+        house.logged_in("alice", tenant=acme)
+        assert house.services.personal_data.erase(acme.id, alice.id, by=None, trace=Trace()) == 1
+        house.clock.advance(2 * erasing.LOOKED_AFTER_SECONDS)
+        with pytest.raises(LogsDamaged):
+            house.services.erasing.finish_due()
+    assert house.services.erasing.finish_due() == 1
+    assert not [entry for entry in entries(house, acme.id) if concerns(entry, alice.id) and entry.personal]
+    assert house.services.erasing.finish_due() == 0
 
 
 def test_a_request_does_not_wait_for_a_long_history(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from payymo.attempts.model import DAY_SECONDS, Notice, Standing, Step
-from payymo.db.schema import TENANT, users
+from payymo.db.schema import TENANT, tenants, users
 from payymo.db.schema import known_devices as d
 from payymo.db.schema import lockout_notices as n
 from payymo.db.schema import login_attempts as a
@@ -146,7 +146,8 @@ _FORGET_NOTICES = sa.delete(n).where(n.c.tenant_id == TENANT, n.c.user_id == sa.
 
 _UNTOLD = (
     sa.select(n.c.tenant_id, n.c.user_id, n.c.kind)
-    .where(n.c.told_at.is_(None))
+    .join_from(n, tenants, tenants.c.id == n.c.tenant_id)
+    .where(n.c.told_at.is_(None), tenants.c.status != "deleted")
     .order_by(n.c.noted_at)
     .limit(sa.bindparam("count"))
 )
@@ -288,7 +289,7 @@ def forget_notices(tx: Transaction, user_id: uuid.UUID) -> None:
 
 
 def list_untold(tx: Transaction, *, count: int) -> Sequence[Notice]:
-    """Platform step: what users have not heard of yet, the oldest first."""
+    """Platform step: what users have not heard of yet, the oldest first. A deleted tenant writes no letters."""
     return [Notice(*row) for row in tx.execute(_UNTOLD, {"count": count})]
 
 

@@ -11,7 +11,7 @@ from payymo import __version__
 from payymo.audit.entries import Filters
 from payymo.audit.formats import Format, read_place, write_line
 from payymo.audit.reader import AuditReader
-from payymo.cli.audit_logs import find_log, of_log
+from payymo.cli.audit_logs import find_log, of_log, settle
 from payymo.cli.common import as_json, politely, services
 from payymo.cli.output import counted, show
 from payymo.errors import Misconfigured, NotFound
@@ -35,7 +35,7 @@ def export(*, form: Format, output: Path, resume: bool, tenant_slug: str | None,
     """
     with services() as opened:
         log = find_log(opened, tenant_slug, platform=platform)
-        opened.sequencer.integrate_all()
+        settle(opened)
         done = 0
         with _open(output, resume=resume) as file, counted(f"exporting to {output}", as_json=as_json) as progress:
             beyond = _find_end(file, form, opened.audit_reader, log)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from payymo.audit.damage import LogsDamaged
 from payymo.cli.common import find_tenant
 from payymo.errors import InvalidInput
 from payymo.services import Services
@@ -25,3 +26,14 @@ def find_log(opened: Services, slug: str | None, *, platform: bool) -> uuid.UUID
     if platform and slug is not None:
         raise InvalidInput(detail="--tenant or --platform: one of them")
     return None if platform else find_tenant(opened, slug).id
+
+
+def settle(opened: Services) -> None:
+    """Give what has been committed its position, also where no service runs.
+
+    A damaged log is named, and keeps nobody from reading: what waits for it is not among what is read.
+    """
+    try:
+        opened.sequencer.integrate_all()
+    except LogsDamaged as error:
+        click.echo(f"payymo: {error.private}", err=True)

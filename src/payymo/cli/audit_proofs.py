@@ -14,6 +14,7 @@ from payymo.audit.notes import VerifierKey, parse_keys
 from payymo.audit.proofs import check
 from payymo.audit.refusals import Refused
 from payymo.audit.vouching import Revoked
+from payymo.cli.audit_logs import settle
 from payymo.cli.common import CONSOLE, as_json, find_tenant, politely, services
 from payymo.cli.output import show
 from payymo.errors import NotFound
@@ -151,11 +152,11 @@ def keys(*, tenant_slug: str | None, platform: bool, wants_all: bool, as_json: b
 def _signed() -> Iterator[Services]:
     """The service, with everything that has been committed in its log, and the log signed."""
     with services() as opened:
-        for act in (opened.sequencer.integrate_all, lambda: opened.checkpoints.sign_due(at_once=True)):
-            try:
-                act()
-            except LogsDamaged as error:  # the others are as good as ever, and of these there is what was signed before
-                click.echo(f"payymo: {error.private}", err=True)
+        settle(opened)
+        try:
+            opened.checkpoints.sign_due(at_once=True)
+        except LogsDamaged as error:  # the others are as good as ever, and of these there is what was signed before
+            click.echo(f"payymo: {error.private}", err=True)
         yield opened
 
 

@@ -11,7 +11,7 @@ from payymo import __version__
 from payymo.audit.entries import Entry, Filters
 from payymo.audit.formats import write_line
 from payymo.audit.reader import AuditReader
-from payymo.cli.audit_logs import find_log, of_log
+from payymo.cli.audit_logs import find_log, of_log, settle
 from payymo.cli.common import as_json, find_tenant, find_user_id, politely, services
 from payymo.cli.harmless import harmless
 from payymo.errors import InvalidInput
@@ -31,7 +31,7 @@ def tail(*, count: int, follow: bool, tenant_slug: str | None, platform: bool, a
     """Print the newest events of a log, the newest last."""
     with services() as opened:
         log, reader = find_log(opened, tenant_slug, platform=platform), opened.audit_reader
-        opened.sequencer.integrate_all()  # also where no service runs
+        settle(opened)
         batches = reader.batches(log, Filters(), newest_first=True, at_most=max(count, 1))
         newest = [entry for batch in batches for entry in batch]
         for entry in reversed(newest[:count]):
@@ -74,7 +74,7 @@ def search(
     """Print the events of a log that meet every condition, the newest first."""
     with services() as opened:
         log = find_log(opened, tenant_slug, platform=platform)
-        opened.sequencer.integrate_all()
+        settle(opened)
         user_id: uuid.UUID | None = None
         if user is not None:
             user_id = _read_id(user) or find_user_id(opened, find_tenant(opened, tenant_slug), user)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from payymo.cli.audit_logs import settle
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, find_user_id, of_tenant, politely, services
 from payymo.cli.output import counted, show
 
@@ -21,7 +22,7 @@ def export_user(*, name: str, output: Path | None, tenant_slug: str | None, as_j
     with services() as opened:
         tenant = find_tenant(opened, tenant_slug)
         user_id = find_user_id(opened, tenant, name)
-        opened.sequencer.integrate_all()
+        settle(opened)
         pieces = opened.personal_data.export(tenant.id, user_id, reason="by-administrator", trace=CONSOLE)
         if output is None:
             for piece in pieces:
