@@ -5,6 +5,7 @@ from contextlib import nullcontext, suppress
 import pytest
 import sqlalchemy as sa
 
+from payymo.apikeys.model import Draft
 from payymo.db.schema import LOGS, TENANT_TABLES, tenants
 from payymo.errors import Conflict, NotFound, TenantUnknown
 from payymo.logs import Trace
@@ -12,7 +13,7 @@ from payymo.secrets.encryption import SealBroken
 from payymo.tenants import service as tenants_service
 from payymo.tenants.model import Tenant
 from tests.support.crew import Crew
-from tests.support.house import House
+from tests.support.house import Database, House
 from tests.support.moments import sampled_kill_points
 from tests.support.two_tenants import build_sides
 from tests.web.scene import contents
@@ -94,6 +95,34 @@ def test_a_deletion_that_dies_at_any_statement_leaves_a_tenant_that_nobody_bring
             house.services.reencryption.run(progress=lambda *_: None, pause=lambda _: None, trace=Trace())
             delete(house, acme)
         assert rows_of(house, acme) == 0
+
+
+def test_whoever_comes_while_a_tenant_is_deleted_is_refused_as_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys are gone, and the rows of many users take a while: that is no error of the service, in any process."""
+    house = House(database)
+    acme = house.tenant("acme")
+    house.user("alice", tenant=acme)
+    alice = house.logged_in("alice", tenant=acme)
+    made = house.services.api_keys.create(acme.id, Draft("nightly", ("a:read",)), by=None, trace=Trace())
+    house.services.administration.suspend(acme.id, by=None, trace=Trace())
+    monkeypatch.setattr(house.services.tenants, "delete_rows", lambda *_args, **_options: None)
+    delete(house, acme)
+    fresh = House(database, clock=house.clock)  # has none of its keys in memory
+    client = fresh.client()
+    assert client.refresh(alice.refresh_token).status_code == 401
+    for path in ("email/verify", "email/change/confirm", "unlock"):
+        assert fresh.client(tenant="acme").post(f"/api/auth/{path}", {"token": "a link"}).status_code == 422
+    for secret in (made.secret, f"{made.secret[:-1]}-"):
+        form = {"grant_type": "client_credentials", "client_id": str(made.key.id), "client_secret": secret}
+        assert client.http.post("/api/auth/token", data=form).status_code == 401
+    assert not [found for found in fresh.events() if found["event"] == "failure"]
+    monkeypatch.undo()
+    delete(fresh, acme)
+    assert rows_of(fresh, acme) == 0
+    fresh.close()
+    house.close()
 
 
 def test_many_who_delete_one_tenant_at_once_all_come_to_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from payymo.audit.model import Pending, Record, about, actor_of, personal_of
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
-from payymo.errors import Unavailable
+from payymo.errors import NotFound, Unavailable
 from payymo.events import CATALOGUE
 from payymo.logs import Event, SecurityLog
 from payymo.sealed import Sealed
@@ -59,7 +59,8 @@ class AuditLog:
         """None: whoever keeps the master key does not answer, and this process has not opened the data key yet.
 
         Then the event goes on record without what is personal, and says so: better than that nobody logs in. Nobody
-        waits for an answer again before `WAIT_SECONDS` are over.
+        waits for an answer again before `WAIT_SECONDS` are over. The same in a tenant that is deleted: what is personal
+        goes with it, and whoever still comes is refused as ever.
         """
         if self._clock() < self._not_before.get(tx.tenant_id, 0.0):
             return None
@@ -67,6 +68,8 @@ class AuditLog:
             return self._seal(tx, PURPOSE, value, *store.place_of(event_id))
         except Unavailable:
             self._not_before[tx.tenant_id] = self._clock() + WAIT_SECONDS
+            return None
+        except NotFound:
             return None
 
     def _pending(self, tx: Transaction, event: Event) -> Pending:

@@ -69,7 +69,10 @@ class Envelope:
         _require_held(master_rows.list_all(tx), self._masters)
 
     def seal(self, tx: Transaction, purpose: str, value: bytes, *place: str) -> Sealed:
-        """Step: the value, sealed for `place` (table, row, column) of the transaction's tenant, or of the service."""
+        """Step: the value, sealed for `place` (table, row, column) of the transaction's tenant, or of the service.
+
+        Raises NotFound for a deleted tenant, SealBroken, Unavailable.
+        """
         key_id, sealer = self._sealer_now(tx, purpose)
         return Sealed(sealer.seal(value, _whose(tx.tenant_id), *place), key_id)
 
@@ -109,6 +112,8 @@ class Envelope:
         made = self._made.get(tx, {}).get(purpose)
         if made is not None and made[0] == key.id:
             return made
+        if not key.wrapped:  # shredded
+            self.require_tenant(tx)
         self._newest[tx.tenant_id, purpose] = (self._clock(), key.id)
         return key.id, self._remember(tx, key)
 
