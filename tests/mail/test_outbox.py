@@ -54,6 +54,22 @@ def told(house: House) -> list[tuple[str, str | None]]:
     return [(found["event"], found.get("reason")) for found in house.events() if found["event"].startswith("mail.")]
 
 
+def test_a_burst_is_sent_also_when_the_database_knows_how_small_the_outbox_is(
+    postgres_database: Database, server: MailServer
+) -> None:
+    """As after every autovacuum: whatever plan PostgreSQL takes then, one message is claimed at a time."""
+    house = House(postgres_database, mail=server.settings())
+    owner = postgres_database.owner()
+    for count in (1, 3, 5):
+        put(house, *[NOTICE] * count)
+        with owner.begin() as connection:
+            connection.execute(sa.text("ANALYZE mails"))
+        assert deliver(house) == count
+    assert len(server.received) == 9
+    owner.dispose()
+    house.close()
+
+
 def test_what_is_committed_is_sent_once_and_gone(house: House, server: MailServer) -> None:
     """Text and HTML say the same; nothing of it stays behind."""
     put(house)

@@ -22,11 +22,12 @@ _FIELDS = ("id", "kind", "user_id", "sealed", "data_key_id", "created_at", "due_
 _ADD = sa.insert(m).values(tenant_id=TENANT, attempts=0, **{name: sa.bindparam(f"new_{name}") for name in _FIELDS})
 _IS_DUE = sa.and_(m.c.failed_at.is_(None), m.c.due_at <= _MOMENT)
 _ANY_DUE = sa.select(m.c.id).where(_IS_DUE).limit(1)
-_FIRST_DUE = sa.select(m.c.id).where(_IS_DUE).order_by(m.c.due_at, m.c.id).limit(1).with_for_update(skip_locked=True)
-"""What another process is claiming is left to it."""
+_PICK = sa.select(m.c.id).where(_IS_DUE).order_by(m.c.due_at, m.c.id).limit(1).with_for_update(skip_locked=True)
+"""What another process is claiming is left to it. Apart from the claim: PostgreSQL may run a subquery that locks once
+for each row of a small table, and then everything that is due is claimed at once."""
 _CLAIM = (
     sa.update(m)
-    .where(m.c.id.in_(_FIRST_DUE))
+    .where(_OF_ID)
     .values(due_at=sa.bindparam("until"), attempts=m.c.attempts + 1, reason=None)
     .returning(
         m.c.tenant_id,
@@ -109,10 +110,10 @@ def count_backlog(tx: Transaction) -> tuple[tuple[str | None, bool, int], ...]:
 
 def claim(tx: Transaction, *, now: int, until: int) -> Claimed | None:
     """Platform step: the message that has waited longest; nobody else gets it until then. None: none is due."""
-    row = tx.execute(_CLAIM, {"moment": now, "until": until}).mappings().one_or_none()
-    if row is None:
+    picked = tx.execute(_PICK, {"moment": now}).scalar()
+    if picked is None:
         return None
-    facts: dict[str, Any] = dict(row)
+    facts: dict[str, Any] = dict(tx.execute(_CLAIM, {"of_id": picked, "until": until}).mappings().one())
     sealed = Sealed(bytes(facts.pop("sealed")), facts.pop("data_key_id"))
     return Claimed(sealed=sealed, **facts)
 
