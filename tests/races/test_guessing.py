@@ -3,15 +3,16 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import Future
 
 import pytest
-import sqlalchemy as sa
 
 from payymo.attempts.model import Origin
 from payymo.limits.limiter import account_key
 from payymo.logs import Trace
 from tests.support.crew import Crew
 from tests.support.house import Database, House
+from tests.support.moments import before, begun_beside
 from tests.support.processes import servers
 
 WRONG = {"email": "alice@example.com", "password": "wrong password 1"}
@@ -71,6 +72,34 @@ def test_a_device_has_its_tries_once(database: Database) -> None:
     house.close()
 
 
+@pytest.mark.parametrize("act", ["is admitted", "has logged in"])
+def test_a_browser_that_logs_in_twice_at_once_is_known(postgres_database: Database, act: str) -> None:
+    """A button that was pressed twice: neither login finds the other's row in its way, or takes it for used up."""
+    house = House(postgres_database, lockout={"enabled": True})
+    user, attempts, tenant_id = house.user("alice"), house.services.attempts, house.default.id
+    house.logged_in()
+    [session] = house.services.sessions.list_sessions(tenant_id, user.id)
+    token = attempts.remember(tenant_id, user.id, session.id, ())
+    origin = Origin(account_key(tenant_id, user.email), user.email, "192.0.2.1", (token or "",))
+    one, other = (attempts.admit(tenant_id, origin, trace=Trace()) for _ in range(2))
+    acts = {
+        "is admitted": lambda: attempts.admit(tenant_id, origin, trace=Trace()),
+        "has logged in": lambda: attempts.succeeded(other, user.id, session.id),
+    }
+    beside: list[Future[object]] = []
+
+    def has_saved(statement: str) -> bool:
+        return "DELETE FROM known_devices" in statement and "NOT IN" in statement
+
+    with Crew(1) as crew:
+        with before(house, has_saved, lambda: beside.append(begun_beside(crew, postgres_database, acts[act]))):
+            attempts.succeeded(one, user.id, session.id)
+        beside[0].result()
+    assert attempts.knows(tenant_id, origin.tokens, user.email)
+    assert "device.forgotten" not in {found["event"] for found in house.events()}
+    house.close()
+
+
 def test_fifty_tries_at_once_are_five_on_two_nodes(database: Database) -> None:
     """Invariant 23: processes on one database count together."""
     house = House(database)
@@ -88,9 +117,27 @@ def test_fifty_tries_at_once_are_five_on_two_nodes(database: Database) -> None:
             assert admitted(crew.map(attempt, range(50))) == 5
 
 
-_BLOCKED = sa.text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
+@pytest.mark.parametrize("act", ["a login", "a failure"])
+def test_nobody_waits_in_a_circle_with_an_erasing(postgres_database: Database, act: str) -> None:
+    """Whoever erases holds the user first, then forgets what was tried; so does everybody: none ends in a deadlock."""
+    house = House(postgres_database, lockout={"enabled": True, "failures": 1})
+    user, attempts, tenant_id = house.user("alice"), house.services.attempts, house.default.id
+    account = account_key(tenant_id, user.email)
+    house.logged_in()
+    [session] = house.services.sessions.list_sessions(tenant_id, user.id)
+    attempt = attempts.admit(tenant_id, Origin(account, user.email, "192.0.2.1"), trace=Trace())
+    acts = {
+        "a login": lambda: attempts.succeeded(attempt, user.id, session.id),
+        "a failure": lambda: attempts.failed(attempt, trace=Trace()),
+    }
+    with Crew(1) as crew:
+        with house.by_hand(tenant_id) as tx:
+            house.services.users.lock(tx, user.id, by=None)
+            done = begun_beside(crew, postgres_database, acts[act])
+            attempts.forget(tx, account)
+            house.services.users.remove(tx, user.id)
+        done.result()
+    house.close()
 
 
 @pytest.mark.parametrize("act", ["a login", "a change of the password", "a letter"])
@@ -110,14 +157,10 @@ def test_nobody_waits_in_a_circle_with_an_unlocking(postgres_database: Database,
         ),
         "a letter": services.lockouts.tell_due,
     }
-    owner = postgres_database.owner().execution_options(isolation_level="AUTOCOMMIT")
-    with Crew(1) as crew, owner.connect() as looking:
+    with Crew(1) as crew:
         with services.work(tenant_id) as tx:
             services.users.lock(tx, user.id, by=None)
-            done = crew.submit(acts[act])
-            while not looking.execute(_BLOCKED).scalar() and not done.done():
-                pass
+            done = begun_beside(crew, postgres_database, acts[act])
             services.attempts.unlock(tx, user.id, account)
         done.result()
-    owner.dispose()
     house.close()

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 import pytest
@@ -12,7 +13,8 @@ from werkzeug.security import generate_password_hash
 from payymo.db.schema import sessions, signing_keys, token_revocations, users
 from payymo.logs import Trace
 from tests.support.crew import Crew
-from tests.support.house import PASSWORD, Client, House
+from tests.support.house import PASSWORD, Client, Database, House
+from tests.support.moments import before, begun_beside
 
 T = TypeVar("T")
 
@@ -106,6 +108,31 @@ def test_no_session_survives_a_disabled_user(house: House) -> None:
             lambda token=client.refresh_token: refreshed(house, token)[0],
         )
         assert living_sessions(house) == 0
+
+
+def test_nobody_waits_in_a_circle_over_a_role(postgres_database: Database) -> None:
+    """Who removes a role while they give it to somebody, in another window: both are answered, in whatever order."""
+    house = House(postgres_database)
+    house.user("boss", roles=("tenant-administrator",))
+    alice = house.user("alice")
+    boss = house.logged_in("boss")
+    house.services.roles.create(house.default.id, "clerk", ["users:read"], by=None, trace=Trace())
+    locking: list[str] = []
+
+    def is_second_lock(statement: str) -> bool:
+        if "FOR UPDATE" in statement:
+            locking.append(statement)
+        return len(locking) == 2
+
+    def give() -> int:
+        return boss.call("PATCH", f"/api/admin/users/{alice.id}", {"roles": ["clerk"]}).status_code
+
+    beside: list[Future[int]] = []
+    with Crew(1) as crew:
+        with before(house, is_second_lock, lambda: beside.append(begun_beside(crew, postgres_database, give))):
+            assert boss.call("DELETE", "/api/admin/roles/clerk").status_code == 200
+        assert beside[0].result() == 422
+    house.close()
 
 
 def test_no_session_survives_a_changed_password(house: House) -> None:

@@ -1,13 +1,19 @@
 """What falls between two statements: another act, a kill. Each moment is made, not waited for."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
+from typing import TypeVar
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
-from tests.support.house import House
+from tests.support.crew import Crew
+from tests.support.house import Database, House
+
+T = TypeVar("T")
 
 
 class Killed(BaseException):
@@ -29,6 +35,22 @@ def before(house: House, is_the_moment: Callable[[str], bool], act: Callable[[],
     finally:
         event.remove(house.services.engine, "before_cursor_execute", look)
     assert not waiting, "the moment never came"
+
+
+_BLOCKED = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+def begun_beside(crew: Crew, database: Database, act: Callable[[], T]) -> "Future[T]":
+    """An act in another thread, once it waits for a lock or has come to its end. On PostgreSQL."""
+    done = crew.submit(act)
+    owner = database.owner().execution_options(isolation_level="AUTOCOMMIT")
+    with owner.connect() as looking:
+        while not looking.execute(_BLOCKED).scalar() and not done.done():
+            pass
+    owner.dispose()
+    return done
 
 
 class Dying:

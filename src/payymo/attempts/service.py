@@ -94,6 +94,8 @@ class Attempts:
         now = int(self._clock())
         around, suspected = neighbourhood(origin.network), []
         with self._work(attempt.tenant_id) as tx:
+            # First, because it holds the user: whoever erases them holds them, too, before they forget what was tried.
+            user_id = None if attempt.began is None else store.note(tx, origin.email_key, attempt.began, now)
             is_new = store.count_failure(tx, origin.account, origin.network, around, now)
             store.count_minute(tx, now // MINUTE_SECONDS)
             tried = store.list_tried_around(
@@ -104,7 +106,6 @@ class Attempts:
             if store.count_since(tx, _minutes_ago(now, policy))[0] == policy.tenant_failures:
                 suspected.append("tenant")
             if attempt.began is not None:
-                user_id = store.note(tx, origin.email_key, attempt.began, now)
                 name = {"wait": "login.waits", "stop": "login.stopped"}[attempt.began]
                 new = {"wait_seconds": policy.wait_after(attempt.counted)}
                 self._audit.record(tx, Event(name, "refused", trace=trace, user_id=user_id, new=new))

@@ -93,6 +93,30 @@ _FIND_DEVICE = (
 _COUNT_DEVICE = sa.update(d).where(*_DEVICE, d.c.failures < sa.bindparam("at_most")).values(failures=d.c.failures + 1)
 _GIVE_BACK_DEVICE = sa.update(d).where(*_DEVICE, d.c.failures > 0).values(failures=d.c.failures - 1)
 _DROP_DEVICE = sa.delete(d).where(*_DEVICE)
+_OF_USER = (users.c.tenant_id == TENANT, users.c.id == sa.bindparam("of_user"))
+_HOLD_USER = sa.select(users.c.id).where(*_OF_USER).with_for_update(read=True, key_share=True)
+_IS_ALIVE = (
+    sa.select(s.c.id)
+    .where(
+        s.c.tenant_id == TENANT,
+        s.c.user_id == sa.bindparam("of_user"),
+        s.c.id == sa.bindparam("of_session"),
+        s.c.ended_at.is_(None),
+    )
+    .exists()
+)
+"""Whatever changes a password ends sessions with it. So the password of who has such a session is what was proven."""
+_UNTIL = sa.bindparam("until", type_=sa.BigInteger())
+_RENEW_DEVICE = (
+    sa.update(d)
+    .where(*_DEVICE, d.c.user_id == sa.bindparam("of_user"), _IS_ALIVE)
+    .values(
+        password_changed_at=sa.select(users.c.password_changed_at).where(*_OF_USER).scalar_subquery(),
+        failures=0,
+        last_used_at=_MOMENT,
+        expires_at=_UNTIL,
+    )
+)
 _ADD_DEVICE = sa.insert(d).from_select(
     ["tenant_id", "digest", "user_id", "password_changed_at", "failures", "last_used_at", "expires_at"],
     sa.select(
@@ -102,20 +126,8 @@ _ADD_DEVICE = sa.insert(d).from_select(
         users.c.password_changed_at,
         sa.literal(0),
         _MOMENT,
-        sa.bindparam("until", type_=sa.BigInteger()),
-    ).where(
-        users.c.tenant_id == TENANT,
-        users.c.id == sa.bindparam("of_user"),
-        # Whatever changes a password ends sessions with it. So what is read here is the password that was proven.
-        sa.select(s.c.id)
-        .where(
-            s.c.tenant_id == TENANT,
-            s.c.user_id == sa.bindparam("of_user"),
-            s.c.id == sa.bindparam("of_session"),
-            s.c.ended_at.is_(None),
-        )
-        .exists(),
-    ),
+        _UNTIL,
+    ).where(*_OF_USER, _IS_ALIVE),
 )
 _DEVICES = sa.select(d.c.last_used_at, d.c.failures, d.c.expires_at).where(
     d.c.tenant_id == TENANT, d.c.user_id == sa.bindparam("of_user")
@@ -130,7 +142,11 @@ _DROP_OLDEST = sa.delete(d).where(
     d.c.tenant_id == TENANT, d.c.user_id == sa.bindparam("of_user"), d.c.digest.not_in(_NEWEST)
 )
 
-_USER = sa.select(users.c.id).where(users.c.tenant_id == TENANT, users.c.email_key == sa.bindparam("of_email"))
+_HOLD_USER_AT = (
+    sa.select(users.c.id)
+    .where(users.c.tenant_id == TENANT, users.c.email_key == sa.bindparam("of_email"))
+    .with_for_update(read=True, key_share=True)
+)
 _NOTE = {
     name: insert(n)
     .from_select(
@@ -268,18 +284,24 @@ def save_device(
 ) -> None:
     """The user has logged in from this device, if their session still lives: else the password may be another one now.
 
-    Of more than `at_most` the one unused for longest is forgotten.
+    Of more than `at_most` the one unused for longest is forgotten. The user is held first, as whoever unlocks or erases
+    them does; a device that is known stays in its row, so that a login beside this one from the same browser finds it.
     """
-    tx.execute(_DROP_DEVICE, {"of_digest": device})
+    tx.execute(_HOLD_USER, {"of_user": user_id})
     values = {"of_digest": device, "of_user": user_id, "of_session": session_id, "moment": now, "until": until}
-    tx.execute(_ADD_DEVICE, values)
+    if not tx.execute(_RENEW_DEVICE, values).rowcount:
+        tx.execute(_DROP_DEVICE, {"of_digest": device})
+        tx.execute(_ADD_DEVICE, values)
     tx.execute(_DROP_OLDEST, {"of_user": user_id, "at_most": at_most})
 
 
 def note(tx: Transaction, email_key: str, kind: Step, now: int) -> uuid.UUID | None:
-    """Note that the user with this address is to hear of it, unless they have. Answers who that is."""
+    """Note that the user with this address is to hear of it, unless they have. Answers who that is.
+
+    They are held first: nobody erases them meanwhile.
+    """
+    found: uuid.UUID | None = tx.execute(_HOLD_USER_AT, {"of_email": email_key}).scalar()
     tx.execute(_NOTE[tx.dialect], {"of_email": email_key, "of_kind": kind, "moment": now})
-    found: uuid.UUID | None = tx.execute(_USER, {"of_email": email_key}).scalar()
     return found
 
 

@@ -95,8 +95,8 @@ class Roles:
         """Remove a role, also from those who hold it. Raises NotFound, InsufficientScope."""
         _require_own(name)
         with self._work(tenant_id) as tx:
-            old = self._lock(tx, name)
-            _require_covered(authority_of(by, tx), old.permissions)
+            authority, old = authority_of(by, tx), self._lock(tx, name)  # in this order, as whoever assigns it
+            _require_covered(authority, old.permissions)
             holders = store.list_holders(tx, name, count=MANY_HOLDERS + 1)
             store.remove_role(tx, name)
             self._revokes.permissions_changed(tx, holders)
