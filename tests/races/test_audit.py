@@ -3,14 +3,18 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
+import pytest
 import sqlalchemy as sa
 
 from payymo.audit.model import decode
 from payymo.audit.verification import Question
-from payymo.db.schema import audit_events, audit_inbox
+from payymo.db.schema import audit_events, audit_inbox, audit_payloads
 from payymo.logs import Event, Trace
+from tests.support.crew import Crew
 from tests.support.house import Database, House
+from tests.support.moments import begun_beside
 from tests.support.processes import environment
 
 EVENTS = 120
@@ -85,4 +89,31 @@ def test_processes_that_are_killed_while_they_integrate_lose_nothing(postgres_da
             if process.stdout is not None:
                 process.stdout.close()
     require_all(house, EVENTS)
+    house.close()
+
+
+@pytest.mark.parametrize("act", ["erases", "seals again"])
+def test_whoever_changes_what_is_personal_locks_it_in_one_order(postgres_database: Database, act: str) -> None:
+    """The duty and administrators, who erase one person, and an operator, who seals all again, end in no deadlock."""
+    house = House(postgres_database)
+    user, services, log = house.user("alice"), house.services, house.default.id
+    for _ in range(12):
+        house.logged_in("alice")
+    services.sequencer.integrate_all()
+    acts: dict[str, Callable[[], object]] = {
+        "erases": lambda: services.personal_data.erase(log, user.id, by=None, trace=Trace()),
+        "seals again": lambda: services.reencryption.run(
+            progress=lambda *_: None, pause=lambda _: None, trace=Trace(), whatever_age=True
+        ),
+    }
+    with Crew(1) as crew:
+        with services.work.platform() as tx:
+            every = sa.select(audit_payloads.c.id).where(audit_payloads.c.tenant_id == log)
+            ids = sorted(tx.execute(every).scalars())
+            lock = sa.select(audit_payloads.c.id).where(audit_payloads.c.id == sa.bindparam("of_id")).with_for_update()
+            tx.execute(lock, {"of_id": ids[0]})
+            done = begun_beside(crew, postgres_database, acts[act])
+            for of_id in ids[1:]:
+                tx.execute(lock, {"of_id": of_id})
+        done.result()
     house.close()

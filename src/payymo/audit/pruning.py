@@ -41,10 +41,15 @@ def _next_of(*conditions: sa.ColumnElement[bool]) -> sa.Select[int]:
     )
 
 
-def _payloads_of(*conditions: sa.ColumnElement[bool]) -> sa.Delete:
+def _payloads_of(*conditions: sa.ColumnElement[bool]) -> tuple[sa.Select[uuid.UUID], sa.Delete]:
+    """Locks what is personal in the order of its identifiers, as whoever seals it again does; and deletes it.
+
+    The duty and an administrator may erase the same person: they wait for each other, and not in a circle.
+    """
     reached = sa.bindparam("reached", type_=sa.BigInteger())
     found = sa.select(e.c.id).where(e.c.tenant_id == _OF, e.c.position > _AFTER, e.c.position <= reached, *conditions)
-    return sa.delete(p).where(p.c.tenant_id == _OF, p.c.id.in_(found))
+    these = (p.c.tenant_id == _OF, p.c.id.in_(found))
+    return sa.select(p.c.id).where(*these).order_by(p.c.id).with_for_update(), sa.delete(p).where(*these)
 
 
 _IS_NOT_ITS_END = e.c.type != "user.erased"
@@ -93,7 +98,9 @@ def erase_payloads(
     positions = tx.execute(_NEXT[concern], {**values, "count": count}).scalars().all()
     if not positions:
         return None
-    return tx.execute(_ERASE[concern], {**values, "reached": positions[-1]}).rowcount, positions[-1]
+    lock, delete = _ERASE[concern]
+    tx.execute(lock, {**values, "reached": positions[-1]})
+    return tx.execute(delete, {**values, "reached": positions[-1]}).rowcount, positions[-1]
 
 
 def forget_erasure(tx: Transaction, log: uuid.UUID, user_id: uuid.UUID) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
@@ -250,7 +251,7 @@ class Reencryption:
                 if newest is None:
                     return
                 rows = column.list_sealed(tx, newest.id, count=BATCH)
-                for row in rows:
+                for row in sorted(rows, key=attrgetter("key")):  # in one order, so that nobody waits in a circle
                     value = self._envelope.open(tx, row.sealed, *row.place)
                     column.reseal(tx, row, self._envelope.seal_under(tx, newest, value, *row.place))
             if not rows:
