@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from payymo.audit.damage import LogsDamaged
 from payymo.db.schema import PLATFORM_LOG, audit_inbox, audit_logs, audit_tiles
 from tests.support.house import House
+from tests.support.moments import before
 from tests.support.tampering import Tampered
 
 
@@ -60,6 +61,25 @@ def test_a_log_signs_nothing_that_contradicts_its_own_checkpoint(house: House, *
         newest = services.checkpoints.newest(None)
         assert newest is not None
         assert newest.size == next(row["size"] for row in rows(house, audit_logs) if row["tenant_id"] == PLATFORM_LOG)
+
+
+def test_a_log_that_was_signed_meanwhile_is_not_taken_for_damaged(house: House) -> None:
+    """As by `payymo audit checkpoint` beside a running service: the longer head is as good, and nobody is alarmed."""
+    services = house.services
+    house.user("alice")
+    services.sequencer.integrate_all()
+
+    def go_on() -> None:
+        house.user("bob")
+        services.sequencer.integrate_all()
+        services.checkpoints.sign_due(at_once=True)
+
+    with before(house, lambda statement: "SELECT audit_checkpoints.size" in statement, go_on):
+        services.checkpoints.sign_due(at_once=True)
+    assert services.sequencer.standing().damaged == 0
+    newest = services.checkpoints.newest(house.default.id)
+    assert newest is not None
+    assert newest.size == next(row["size"] for row in rows(house, audit_logs) if row["tenant_id"] == house.default.id)
 
 
 def change(house: House, statement: sa.Update) -> None:

@@ -106,8 +106,9 @@ class Checkpoints:
         signing = self._signing()  # outside of transactions: the key may have to be read first
         vouchers = self.vouchers()
         forged = self._list_forged(vouchers)
-        damaged = {log for log, size, root in [*unsigned, *forged] if not self._goes_on(log, size, root, vouchers)}
-        notes = [(*head, self._note(*head, signing)) for head in [*unsigned, *forged] if head[0] not in damaged]
+        found = {log: self._head_that_goes_on(log, vouchers) for log, _, _ in [*unsigned, *forged]}
+        damaged = {log for log, head in found.items() if head is None}
+        notes = [(*head, self._note(*head, signing)) for head in found.values() if head is not None]
         now = int(self._clock())
         with self._work.platform() as tx:
             for log, size, _, note in notes:
@@ -133,24 +134,27 @@ class Checkpoints:
                     found.append((log, size, root))
         return found
 
-    def _goes_on(self, log: uuid.UUID, size: int, root: bytes, vouchers: Vouchers) -> bool:
-        """Whether a tree has this root, and begins with what was signed last.
+    def _head_that_goes_on(self, log: uuid.UUID, vouchers: Vouchers) -> Head | None:
+        """The head, if the tree has its root, and begins with what was signed last.
 
-        A log never signs what contradicts its own checkpoint.
+        A log never signs what contradicts its own checkpoint. The head is read after that, and not taken from before:
+        another process may have grown and signed the log meanwhile, and a log that is shorter than what was signed of
+        it was changed.
         """
         with self._work.platform(writes=False) as tx:
             newest, read = store.find_newest_checkpoint(tx, log), partial(store.read_tile, tx, log)
+            head = _, size, root = store.find_head(tx, log)
             try:
                 if root_at(size, read) != root:
-                    return False
+                    return None
                 if newest is None:
-                    return True
+                    return head
                 known = vouchers.open(newest.note.encode(), None if log == PLATFORM_LOG else log)
-                return known.size <= size and root_at(known.size, read) == known.root
+                return head if known.size <= size and root_at(known.size, read) == known.root else None
             except Revoked:
-                return True
+                return head
             except (Refused, TileDamaged):
-                return False
+                return None
 
     def _note(self, log: uuid.UUID, size: int, root: bytes, signing: Signing) -> str:
         origin = self.origin(None if log == PLATFORM_LOG else log)

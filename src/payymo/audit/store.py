@@ -67,6 +67,7 @@ _REPLACE_CHECKPOINT = (
     .values(note=sa.bindparam("new_note"), created_at=sa.bindparam("now"))
 )
 _HEADS = sa.select(g.c.tenant_id, g.c.size, g.c.root)
+_HEAD = _HEADS.where(g.c.tenant_id == _OF)
 _SIGNED = sa.select(sa.func.max(k.c.size)).where(k.c.tenant_id == g.c.tenant_id).correlate(g).scalar_subquery()
 _SIGNED_AT = (
     sa.select(k.c.created_at)
@@ -212,6 +213,12 @@ def put_checkpoint(
 def list_heads(tx: Transaction) -> list[tuple[uuid.UUID, int, bytes]]:
     """Every log, with its size and root."""
     return [(row.tenant_id, row.size, bytes(row.root)) for row in tx.execute(_HEADS)]
+
+
+def find_head(tx: Transaction, log: uuid.UUID) -> tuple[uuid.UUID, int, bytes]:
+    """A log that there is, with its size and root."""
+    row = tx.execute(_HEAD, {"of_log": log}).one()
+    return row.tenant_id, row.size, bytes(row.root)
 
 
 def list_unsigned(tx: Transaction, *, before: int) -> list[tuple[uuid.UUID, int, bytes]]:
