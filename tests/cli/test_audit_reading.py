@@ -20,9 +20,9 @@ from tests.support.processes import environment
 from tests.support.tampering import damaged_tree
 
 
-def run(database: Database, *words: str, exits: int = 0) -> Result:
+def run(database: Database, *words: str, exits: int = 0, **settings: str) -> Result:
     """One command."""
-    given = environment(database)
+    given = environment(database, **settings)
     gone = {name: None for name in os.environ if name.startswith("PAYYMO_") and name not in given}
     done = CliRunner().invoke(payymo, words, env=given | gone)
     assert done.exit_code == exits, done.output
@@ -131,6 +131,21 @@ def test_an_operator_says_how_long_a_log_is_kept(house: House) -> None:
         run(database, *words, *wrong, exits=1)
     assert json.loads(run(database, *words, "set", "--forever", "--json").stdout)["set_by"] == "log"
     assert json.loads(run(database, *words, "unset", "--json").stdout)["set_by"] == "settings"
+
+
+@pytest.mark.parametrize("longer", [["--forever"], ["40"]])
+def test_it_is_asked_before_the_settings_shorten_a_log(house: House, longer: list[str]) -> None:
+    """Events go for ever, whether by `set` or by `unset`; not asked where nothing goes."""
+
+    def retention(*words: str, exits: int = 0) -> Result:
+        return run(house.database, "audit", "retention", *words, exits=exits, PAYYMO_AUDIT__KEEP_DAYS="30")
+
+    retention("set", *longer, "--yes")
+    assert "Aborted" in retention("unset", exits=1).stderr
+    assert json.loads(retention("show", "--json").stdout)["set_by"] == "log"
+    retention("unset", "--yes")
+    retention("set", "20", "--yes")
+    assert json.loads(retention("unset", "--json").stdout) == {"keep_days": 30, "set_by": "settings"}
 
 
 def test_an_operator_hands_out_and_erases_what_is_stored_of_a_person(house: House, tmp_path: Path) -> None:

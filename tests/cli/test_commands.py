@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from payymo.audit.entries import Filters
 from payymo.cli import COMMANDS, payymo
 from payymo.clock import system_clock
 from payymo.keys.model import PURPOSES
@@ -170,6 +171,18 @@ def test_a_tenant_with_a_user_a_role_and_a_session_from_the_command_line(shell: 
     refused = shell.run("token", "inspect", client.access_token, "--json")
     assert refused.exit_code == 1
     assert json.loads(refused.stdout)["why"] == "token_revoked"
+
+
+def test_all_sessions_of_somebody_end_as_one_change(shell: Shell, house: House) -> None:
+    """However many there are, and whatever is killed: all of them or none."""
+    house.user("alice")
+    clients = [house.logged_in() for _ in range(3)]
+    assert shell.json("session", "end", "alice@example.com", "--yes")["ended"] == 3
+    assert {client.get("/api/auth/me").status_code for client in clients} == {401}
+    house.services.sequencer.integrate_all()
+    batches = house.services.audit_reader.batches(house.default.id, Filters(type="session."))
+    [ended] = [entry.record for batch in batches for entry in batch if "ended" in entry.record.type]
+    assert (ended.type, ended.about["count"]) == ("session.all-ended", 3)
 
 
 def test_disabling_suspending_and_resetting_end_sessions(shell: Shell, house: House) -> None:

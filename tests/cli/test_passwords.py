@@ -1,6 +1,7 @@
 """`payymo password` and `payymo user import` as an operator uses them."""
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,3 +127,12 @@ def test_an_import_at_the_console(shell: Shell, house: House, tmp_path: Path) ->
     assert house.client().log_in("bob@example.com").status_code == 200
     assert shell.run("user", "import", str(source), "--rejects", str(source)).exit_code == 1
     assert "alice" in source.read_text()
+
+
+def test_an_import_from_a_pipe_is_refused_and_not_taken_for_empty(shell: Shell, tmp_path: Path) -> None:
+    """As `<(zcat users.gz)` gives one: the file is read twice, and nobody would be found at the second time."""
+    pipe = tmp_path / "users.jsonl"
+    os.mkfifo(pipe)
+    done = shell.run("user", "import", str(pipe))
+    assert done.exit_code == 1
+    assert "put what comes from there into one first" in done.stderr

@@ -49,13 +49,17 @@ def set_one(
 
 
 @retention.command()
+@confirmed
 @of_log
 @as_json
 @politely
-def unset(*, tenant_slug: str | None, platform: bool, as_json: bool) -> None:
-    """Keep events as long as the settings say."""
+def unset(*, yes: bool, tenant_slug: str | None, platform: bool, as_json: bool) -> None:
+    """Keep events as long as the settings say. It asks where that is shorter."""
     with services() as opened:
         log = find_log(opened, tenant_slug, platform=platform)
+        days, usual = opened.retention.get(log)[0], opened.settings.audit.keep_days
+        if usual and (days == FOR_EVER or days > usual):
+            ask(f"Remove events that are older than {usual} days, now and from now on, for ever?", yes=yes)
         opened.retention.set(log, None, trace=CONSOLE)
         _show(opened, log, json_wanted=as_json)
 

@@ -47,8 +47,9 @@ def end(*, user: str, session_id: uuid.UUID | None, yes: bool, tenant_slug: str 
         tenant = find_tenant(opened, tenant_slug)
         user_id = find_user_id(opened, tenant, user)
         ask(f"End {'this session' if session_id else 'every session'} of {user!r}?", yes=yes)
-        found = opened.sessions.list_sessions(tenant.id, user_id, count=10_000)
-        chosen = [session_id] if session_id else [one.id for one in found]
-        for one in chosen:
-            opened.administration.end_session(tenant.id, user_id, one, by=None, trace=CONSOLE)
-    show({"ended": len(chosen)}, json_wanted=as_json)
+        if session_id is None:
+            count = opened.administration.end_sessions(tenant.id, user_id, by=None, trace=CONSOLE)
+        else:
+            opened.administration.end_session(tenant.id, user_id, session_id, by=None, trace=CONSOLE)
+            count = 1
+    show({"ended": count}, json_wanted=as_json)

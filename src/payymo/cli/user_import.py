@@ -41,6 +41,8 @@ def import_users(
     One JSON object per line, or CSV whose first line names the columns: email, username, password_hash, and maybe roles
     (separated by blanks in CSV) and status. See docs/operations/passwords.md for the hashes.
     """
+    if not file.is_file():
+        raise InvalidInput(detail=f"{file}: not a file, and it is read twice: put what comes from there into one first")
     found_form: Format = form or ("csv" if file.suffix.lower() == ".csv" else "json")
     shown: list[dict[str, object]] = []
     with services() as opened, file.open("rb") as source, _rejected(rejects, file, found_form) as reject:
