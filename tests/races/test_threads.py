@@ -12,6 +12,7 @@ from werkzeug.security import generate_password_hash
 
 from payymo.db.schema import sessions, signing_keys, token_revocations, users
 from payymo.logs import Trace
+from payymo.sessions.model import Device
 from tests.support.crew import Crew
 from tests.support.house import PASSWORD, Client, Database, House
 from tests.support.moments import before, begun_beside
@@ -132,6 +133,24 @@ def test_nobody_waits_in_a_circle_over_a_role(postgres_database: Database) -> No
         with before(house, is_second_lock, lambda: beside.append(begun_beside(crew, postgres_database, give))):
             assert boss.call("DELETE", "/api/admin/roles/clerk").status_code == 200
         assert beside[0].result() == 422
+    house.close()
+
+
+def test_nobody_waits_in_a_circle_over_a_browser(postgres_database: Database) -> None:
+    """Who is erased while they look at a page: both come to their end."""
+    house = House(postgres_database)
+    user, services, own = house.user("alice"), house.services, house.default.id
+    here = Device("192.0.2.1", "a browser")
+    signed_in = services.browsers.sign_in(own, email=user.email, password=PASSWORD, device=here, trace=Trace())
+    house.clock.advance(120)  # that it is in use is written down again
+    with Crew(1) as crew:
+        with house.by_hand(own) as tx:
+            services.users.lock(tx, user.id, by=None)
+            services.revocations.end_of_user(tx, user.id, reason="user-erased")
+            done = begun_beside(crew, postgres_database, lambda: services.browsers.find(signed_in.cookie.text))
+            services.users.remove(tx, user.id)
+        done.result()
+    assert services.browsers.find(signed_in.cookie.text) is None
     house.close()
 
 

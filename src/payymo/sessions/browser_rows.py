@@ -79,6 +79,6 @@ def renew(
 
 
 def touch(tx: Transaction, browser: Browser, *, now: int) -> None:
-    """It is in use now."""
-    tx.execute(_TOUCH, {"of_id": browser.id, "moment": now})
+    """It is in use now. The session first: whoever erases its user ends it, before the browser goes with it."""
     tx.execute(_SEEN, {"of_session": browser.session_id, "moment": now})
+    tx.execute(_TOUCH, {"of_id": browser.id, "moment": now})
