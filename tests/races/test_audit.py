@@ -92,9 +92,9 @@ def test_processes_that_are_killed_while_they_integrate_lose_nothing(postgres_da
     house.close()
 
 
-@pytest.mark.parametrize("act", ["erases", "seals again"])
+@pytest.mark.parametrize("act", ["erases", "seals again", "removes by age"])
 def test_whoever_changes_what_is_personal_locks_it_in_one_order(postgres_database: Database, act: str) -> None:
-    """The duty and administrators, who erase one person, and an operator, who seals all again, end in no deadlock."""
+    """Duties, administrators who erase somebody, and an operator who seals all again, end in no deadlock."""
     house = House(postgres_database)
     user, services, log = house.user("alice"), house.services, house.default.id
     for _ in range(12):
@@ -105,7 +105,11 @@ def test_whoever_changes_what_is_personal_locks_it_in_one_order(postgres_databas
         "seals again": lambda: services.reencryption.run(
             progress=lambda *_: None, pause=lambda _: None, trace=Trace(), whatever_age=True
         ),
+        "removes by age": services.retention.remove_due,
     }
+    services.checkpoints.sign_due()
+    services.retention.set(log, 1, trace=Trace())
+    house.clock.advance(3 * 86_400)
     with Crew(1) as crew:
         with services.work.platform() as tx:
             every = sa.select(audit_payloads.c.id).where(audit_payloads.c.tenant_id == log)

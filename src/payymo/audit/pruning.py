@@ -139,7 +139,10 @@ _KEEP = (
 )
 _FIRST_THERE = sa.select(sa.func.min(e.c.position)).where(e.c.tenant_id == _OF)
 _REMOVED = (e.c.tenant_id == _OF, e.c.position < sa.bindparam("end", type_=sa.BigInteger()))
-_SWEEP_PAYLOADS = sa.delete(p).where(p.c.tenant_id == _OF, p.c.id.in_(sa.select(e.c.id).where(*_REMOVED)))
+_SWEPT = (p.c.tenant_id == _OF, p.c.id.in_(sa.select(e.c.id).where(*_REMOVED)))
+_LOCK_PAYLOADS = sa.select(p.c.id).where(*_SWEPT).order_by(p.c.id).with_for_update()
+"""In the order in which everybody locks them, as above."""
+_SWEEP_PAYLOADS = sa.delete(p).where(*_SWEPT)
 _SWEEP = sa.delete(e).where(*_REMOVED)
 _later = k.alias("later")
 
@@ -233,6 +236,7 @@ def sweep(tx: Transaction, log: uuid.UUID, first: int, *, count: int) -> int:
     if begin is None or begin >= first:
         return 0
     values = {"of_log": log, "end": min(begin + count, first)}
+    tx.execute(_LOCK_PAYLOADS, values)
     tx.execute(_SWEEP_PAYLOADS, values)
     return tx.execute(_SWEEP, values).rowcount
 
