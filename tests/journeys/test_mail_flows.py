@@ -274,6 +274,25 @@ def test_a_link_dies_with_what_it_was_made_for(one: House, server: MailServer) -
         assert confirm(one, token) == REFUSED, act.__name__
 
 
+def test_whoever_has_an_address_next_inherits_nothing_that_was_tried_at_it(
+    database: Database, server: MailServer
+) -> None:
+    """Neither a wait, nor from where its last owner mistyped."""
+    house = build(database, server, lockout={"enabled": True, "failures": 1})
+    house.user("alice")
+    client = house.logged_in("alice")
+    for _ in range(2):
+        house.client().log_in(password="mistyped by alice")
+    client.post(CHANGE_EMAIL, {"new_email": "moved@example.com"})
+    assert house.client().post(CONFIRM_EMAIL, {"token": newest(house, server)}).status_code == 200
+    house.services.users.create(
+        house.default.id, email="alice@example.com", username="other", password=PASSWORD, by=None, trace=Trace()
+    )
+    other = house.logged_in("alice")
+    assert other.get("/api/auth/export").get_json()["failed_logins"] == []
+    house.close()
+
+
 def test_a_stranger_who_asks_for_a_reset_ends_nobodys_link(house: House, server: MailServer) -> None:
     """The link of an invitation or of an earlier mail stays good, and the first that is used ends all of them."""
     user = house.user("alice")

@@ -181,6 +181,7 @@ class Addresses:
                 account, link = done
                 self._users.change_email(tx, account.user.id, link.subject)
                 self._lockouts.unlock(tx, account.user.id)  # at the new address: see above
+                self._lockouts.leave_address(tx, account.user)
                 self._notices.tell(tx, "email-changed", account.user)
             personal = {} if done is None else {"old_email": done[0].user.email, "new_email": done[1].subject}
             self._note(tx, "user.email-changed", done and done[0], trace, personal)

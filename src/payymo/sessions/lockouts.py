@@ -17,7 +17,7 @@ from payymo.logs import BY_ITSELF, Event, Outcome, Trace
 from payymo.mail.model import Kind, Message
 from payymo.mail.outbox import Outbox
 from payymo.sessions.redeeming import redeem
-from payymo.users.model import counted_name
+from payymo.users.model import User, counted_name
 from payymo.users.service import Users
 
 AT_ONCE: Final = 100
@@ -45,6 +45,13 @@ class Lockouts:
         user = self._users.get_in(tx, user_id)
         own = account_key(user.tenant_id, counted_name(user.email)), user_key(user.tenant_id, user_id)
         self._attempts.unlock(tx, user_id, *own)
+
+    def leave_address(self, tx: Transaction, user: User) -> None:
+        """Step: forget what was tried at an address that a user has no more, and from where.
+
+        It may be somebody else's next: they would wait for it, and be handed out where its last owner mistyped.
+        """
+        self._attempts.forget(tx, account_key(user.tenant_id, counted_name(user.email)))
 
     def unlock_by_link(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
         """Admit logins of the user again who was sent this link. Nobody is logged in by it. Raises InvalidLink."""
