@@ -146,7 +146,7 @@ class Services:
         while pruned := self.revocations.prune():
             total += pruned
         total += self.limiter.prune() + self.attempts.prune() + self.limit_usage.prune()
-        for forget in (self.outbox.prune, self.links.prune, self.users.prune_unverified, self.webhooks.prune):
+        for forget in (self.outbox.prune, self.links.prune, self.personal_data.forget_unverified, self.webhooks.prune):
             total += sum(iter(forget, 0))
         return total + self.guards.prune() + self.keeper.retire_expired()
 

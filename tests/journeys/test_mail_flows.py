@@ -159,9 +159,9 @@ def test_a_registration_that_nobody_verifies_is_forgotten(one: House, server: Ma
     assert said(one.client().post(VERIFY, {"token": token})) == DONE
     deliver(one)
     one.clock.advance(7 * 24 * HOUR - 1)
-    assert one.services.users.prune_unverified() == 0
+    assert one.services.personal_data.forget_unverified() == 0
     one.clock.advance(1)
-    assert one.services.users.prune_unverified() == 1
+    assert one.services.personal_data.forget_unverified() == 1
     assert one.client().log_in().status_code == 200
 
 

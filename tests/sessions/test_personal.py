@@ -15,8 +15,10 @@ from payymo.db.schema import TENANT_TABLES, audit_logs
 from payymo.errors import NotFound, Unavailable
 from payymo.logs import Event, Trace
 from payymo.mail.model import Message, Sender
+from payymo.users.service import UNVERIFIED_SECONDS
 from payymo.web import personal_api
-from tests.support.house import House
+from tests.support.house import PASSWORD, Database, House
+from tests.support.mail import deliver, mail_server
 from tests.support.surfer import signed_in
 from tests.support.tampering import damaged_tree
 from tests.support.two_tenants import Side, build_sides, outbox_of
@@ -139,6 +141,23 @@ def test_what_was_killed_is_finished_and_what_comes_late_is_erased_too(
     with pytest.raises(NotFound):
         house.services.personal_data.erase(house.default.id, user.id, by=None, trace=Trace())
     assert [entry.record.type for entry in entries(house, house.default.id)].count("user.erased") == 1
+
+
+def test_nothing_personal_is_left_of_who_never_verified_and_of_who_could_not_register(database: Database) -> None:
+    """A stranger may have typed somebody's address in. Afterwards there is no user whom anybody could have erased."""
+    with mail_server() as server:
+        house = House(database, mail=server.settings(), registration={"verify_email": "required"})
+        house.user("alice")
+        for email, username in (("typed-in", "stranger"), ("alice", "stranger2"), ("typed-in2", "alice")):
+            body = {"email": f"{email}@example.com", "username": username, "password": PASSWORD}
+            assert house.client().post("/api/auth/register", body).status_code == 202
+        deliver(house)
+        house.clock.advance(UNVERIFIED_SECONDS)
+        house.services.prune()
+        told = [entry.personal for entry in entries(house, house.default.id) if entry.personal]
+        assert [found["username"] for found in told if "username" in found] == ["alice"]
+        assert "typed-in" not in repr(told)
+        house.close()
 
 
 def test_a_damaged_log_keeps_nobody_elsewhere_from_being_erased(house: House) -> None:

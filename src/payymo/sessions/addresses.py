@@ -91,9 +91,11 @@ class Addresses:
             self._answer_namesake(tx, account)
         elif is_open and tenant_id is not None:
             user_id = self._add(tx, tenant_id, email, facts)
-        outcome: Outcome = "refused" if user_id is None else "success"
-        personal = {"email": email, "username": facts["username"]}
-        self._audit.record(tx, Event("user.registered", outcome, trace=trace, user_id=user_id, personal=personal))
+        event = Event("user.registered", "refused", trace=trace)  # names that nobody has are nobody's to have erased
+        if user_id is not None:
+            personal = {"email": email, "username": facts["username"]}
+            event = replace(event, outcome="success", user_id=user_id, personal=personal)
+        self._audit.record(tx, event)
 
     def _add(self, tx: Transaction, tenant_id: uuid.UUID, email: str, facts: Mapping[str, str]) -> uuid.UUID | None:
         username, language = facts["username"], facts.get("language")

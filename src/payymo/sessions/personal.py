@@ -16,7 +16,7 @@ from payymo.db.work import Transaction, Work
 from payymo.errors import InsufficientScope
 from payymo.limits.limiter import account_key, user_key
 from payymo.links.service import Links
-from payymo.logs import Event, Trace
+from payymo.logs import BY_ITSELF, Event, Trace
 from payymo.mail.outbox import Outbox
 from payymo.roles.model import covers
 from payymo.roles.service import Actor, Roles, authority_of
@@ -93,6 +93,23 @@ class PersonalData:
             else:
                 self._delete(tx, user_id, by, trace)
         return self._erasing.erase(tenant_id, user_id, progress=progress, at_most=at_most)
+
+    def forget_unverified(self) -> int:
+        """Forget one batch of those who registered and never came back, and what is personal of them in the logs.
+
+        That goes first: once they are gone, nobody could ask for it any more, least of all whose address a stranger
+        typed in. Answers how many; call until it is 0.
+        """
+        with self._work.platform(writes=False) as tx:
+            due = self._users.list_unverified(tx)
+        for tenant_id, user_id in due:
+            self._erasing.erase(tenant_id, user_id, progress=lambda _count: None)
+        if not due:
+            return 0
+        with self._work.platform() as tx:
+            if count := self._users.remove_unverified(tx, [user_id for _, user_id in due]):
+                self._audit.record(tx, Event("users.pruned", trace=BY_ITSELF, count=count, reason="unverified"))
+        return count
 
     def _delete(self, tx: Transaction, user_id: uuid.UUID, by: Actor | None, trace: Trace) -> None:
         """Step: the account, and all that hangs on it."""

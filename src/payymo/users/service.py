@@ -281,13 +281,13 @@ class Users:
         """Step: delete a user, with roles, sessions, devices and links."""
         store.remove_user(tx, user_id)
 
-    def prune_unverified(self) -> int:
-        """Forget one batch of those who registered and never came back. Answers how many; call until it is 0."""
-        with self._work.platform() as tx:
-            before = int(self._clock()) - UNVERIFIED_SECONDS
-            if count := store.prune_unverified(tx, before=before, count=PRUNED_AT_ONCE):
-                self._audit.record(tx, Event("users.pruned", trace=BY_ITSELF, count=count, reason="unverified"))
-        return count
+    def list_unverified(self, tx: Transaction) -> Sequence[tuple[uuid.UUID, uuid.UUID]]:
+        """Platform step: tenants and ids of some of those who registered and never came back."""
+        return store.list_unverified(tx, before=int(self._clock()) - UNVERIFIED_SECONDS, count=PRUNED_AT_ONCE)
+
+    def remove_unverified(self, tx: Transaction, user_ids: Sequence[uuid.UUID]) -> int:
+        """Platform step: delete those of them who have still not come back. Answers how many."""
+        return store.remove_unverified(tx, user_ids)
 
 
 def newcomer_event(name: str, user: User, roles: Sequence[str], trace: Trace) -> Event:

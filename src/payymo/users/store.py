@@ -97,11 +97,11 @@ _SET_LANGUAGE = (
 )
 _REMOVE = sa.delete(t).where(_OWN, _OF_ID)
 _NEVER_VERIFIED = (
-    sa.select(t.c.id)
+    sa.select(t.c.tenant_id, t.c.id)
     .where(t.c.status == "unverified", t.c.created_at <= sa.bindparam("moment", type_=sa.BigInteger()))
     .limit(sa.bindparam("count"))
 )
-_PRUNE = sa.delete(t).where(t.c.id.in_(_NEVER_VERIFIED.with_for_update(skip_locked=True)))
+_REMOVE_UNVERIFIED = sa.delete(t).where(t.c.status == "unverified", t.c.id.in_(sa.bindparam("of_ids", expanding=True)))
 _TENANT_STATUS = sa.select(tenants.c.status).where(tenants.c.id == TENANT)
 _SET_STATUS = sa.update(t).where(_OWN, _OF_ID).values(status=sa.bindparam("new_status"))
 _SET_PASSWORD = (
@@ -282,9 +282,15 @@ def remove_user(tx: Transaction, user_id: uuid.UUID) -> None:
     tx.execute(_REMOVE, {"of_id": user_id})
 
 
-def prune_unverified(tx: Transaction, *, before: int, count: int) -> int:
-    """Platform step: forget up to `count` users who registered before then and never came back. Answers how many."""
-    return tx.execute(_PRUNE, {"moment": before, "count": count}).rowcount
+def list_unverified(tx: Transaction, *, before: int, count: int) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """Platform step: tenants and ids of up to `count` users who registered before then and never came back."""
+    rows = tx.execute(_NEVER_VERIFIED, {"moment": before, "count": count})
+    return [(row.tenant_id, row.id) for row in rows]
+
+
+def remove_unverified(tx: Transaction, user_ids: Sequence[uuid.UUID]) -> int:
+    """Platform step: delete those of these users who never came back. Answers how many."""
+    return tx.execute(_REMOVE_UNVERIFIED, {"of_ids": user_ids}).rowcount
 
 
 def _read_account(row: Any) -> Account | None:

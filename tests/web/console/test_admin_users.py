@@ -137,9 +137,9 @@ def test_who_does_not_come_is_forgotten_with_the_link(mailing: House) -> None:
 
     first = invite()
     mailing.clock.advance(UNVERIFIED_SECONDS - 1)
-    assert mailing.services.users.prune_unverified() == 0
+    assert mailing.services.personal_data.forget_unverified() == 0
     mailing.clock.advance(1)
-    assert mailing.services.users.prune_unverified() == 1
+    assert mailing.services.personal_data.forget_unverified() == 1
     assert invite() != first
 
 
