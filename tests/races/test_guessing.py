@@ -100,6 +100,36 @@ def test_a_browser_that_logs_in_twice_at_once_is_known(postgres_database: Databa
     house.close()
 
 
+def test_a_try_that_meets_an_unlocking_is_counted(postgres_database: Database) -> None:
+    """The account's row comes with another try, and goes with the unlocking, between two of our statements."""
+    house = House(postgres_database, lockout={"enabled": True})
+    user, attempts, tenant_id = house.user("alice"), house.services.attempts, house.default.id
+    account = account_key(tenant_id, user.email)
+    origin, added = Origin(account, user.email, "192.0.2.1"), []
+
+    def is_adding(statement: str) -> bool:
+        added.append("INSERT INTO login_attempts" in statement)
+        return added[-1]
+
+    def is_locking_again(statement: str) -> bool:
+        return any(added) and "login_attempts" in statement and "FOR UPDATE" in statement
+
+    def unlock() -> None:
+        with house.by_hand(tenant_id) as tx:
+            attempts.unlock(tx, user.id, account)
+
+    with before(house, is_locking_again, unlock), before(house, is_adding, lambda: try_beside(house, origin)):
+        assert attempts.admit(tenant_id, origin, trace=Trace()).counted == 1
+    house.close()
+
+
+def try_beside(house: House, origin: Origin) -> None:
+    """In a process of its own, so to speak: it is none of our statements."""
+    other = House(house.database, clock=house.clock, lockout={"enabled": True})
+    other.services.attempts.admit(house.default.id, origin, trace=Trace())
+    other.close()
+
+
 def test_fifty_tries_at_once_are_five_on_two_nodes(database: Database) -> None:
     """Invariant 23: processes on one database count together."""
     house = House(database)

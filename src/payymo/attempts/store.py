@@ -188,10 +188,9 @@ _PRUNE_NOTICES = sa.delete(n).where(n.c.noted_at <= _MOMENT - DAY_SECONDS)
 
 def lock_account(tx: Transaction, account: str) -> Standing:
     """How an account stands. Nobody else decides on a try at it before this transaction ends."""
-    row = tx.execute(_LOCK, {"of_account": account}).one_or_none()
-    if row is None:
+    while (row := tx.execute(_LOCK, {"of_account": account}).one_or_none()) is None:
+        # Again, should somebody else's row be in the way of this one, and be forgotten before it is locked.
         tx.execute(_ADD[tx.dialect], {"of_account": account})
-        row = tx.execute(_LOCK, {"of_account": account}).one()
     return Standing(*row)
 
 
