@@ -9,11 +9,13 @@ from payymo.apikeys.model import Draft
 from payymo.db.schema import LOGS, TENANT_TABLES, tenants
 from payymo.errors import Conflict, NotFound, TenantUnknown
 from payymo.logs import Trace
+from payymo.mail.model import Message
 from payymo.secrets.encryption import SealBroken
 from payymo.tenants import service as tenants_service
 from payymo.tenants.model import Tenant
 from tests.support.crew import Crew
 from tests.support.house import Database, House
+from tests.support.mail import mail_server
 from tests.support.moments import sampled_kill_points
 from tests.support.two_tenants import build_sides
 from tests.web.scene import contents
@@ -123,6 +125,27 @@ def test_whoever_comes_while_a_tenant_is_deleted_is_refused_as_before(
     assert rows_of(fresh, acme) == 0
     fresh.close()
     house.close()
+
+
+def test_nobody_tries_to_send_the_mail_of_a_tenant_that_is_deleted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys are gone: there would be a failure for each message, and a mail server that seems to be at fault."""
+    with mail_server() as server:
+        house = House(database, mail=server.settings())
+        acme = house.tenant("acme")
+        with house.services.work(acme.id) as tx:
+            house.services.outbox.put(tx, Message("password-changed", "alice@example.com", {"when": "1"}))
+        house.services.administration.suspend(acme.id, by=None, trace=Trace())
+        monkeypatch.setattr(house.services.tenants, "delete_rows", lambda *_args, **_options: None)
+        delete(house, acme)
+        fresh = House(database, clock=house.clock, mail=server.settings())
+        assert fresh.services.courier.deliver_due() == 0
+        assert fresh.services.outbox.stuck_since() is None
+        assert fresh.services.outbox.backlog().waiting == 0
+        assert not [found for found in fresh.events() if found["event"] == "failure"]
+        fresh.close()
+        house.close()
 
 
 def test_many_who_delete_one_tenant_at_once_all_come_to_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

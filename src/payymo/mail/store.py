@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from payymo.db.schema import TENANT
+from payymo.db.schema import TENANT, tenants
 from payymo.db.schema import mail_senders as s
 from payymo.db.schema import mails as m
 from payymo.db.work import Transaction
@@ -20,7 +20,10 @@ _WAITING = [m.c[name] for name in Waiting.__dataclass_fields__]
 _FIELDS = ("id", "kind", "user_id", "sealed", "data_key_id", "created_at", "due_at", "expires_at")
 
 _ADD = sa.insert(m).values(tenant_id=TENANT, attempts=0, **{name: sa.bindparam(f"new_{name}") for name in _FIELDS})
-_IS_DUE = sa.and_(m.c.failed_at.is_(None), m.c.due_at <= _MOMENT)
+_IS_GONE = sa.exists().where(tenants.c.id == m.c.tenant_id, tenants.c.status == "deleted")
+"""Nobody can open its messages any more, however long it takes until they are deleted, too."""
+_IS_ALIVE = sa.and_(m.c.failed_at.is_(None), ~_IS_GONE)
+_IS_DUE = sa.and_(_IS_ALIVE, m.c.due_at <= _MOMENT)
 _ANY_DUE = sa.select(m.c.id).where(_IS_DUE).limit(1)
 _PICK = sa.select(m.c.id).where(_IS_DUE).order_by(m.c.due_at, m.c.id).limit(1).with_for_update(skip_locked=True)
 """What another process is claiming is left to it. Apart from the claim: PostgreSQL may run a subquery that locks once
@@ -41,14 +44,15 @@ _CLAIM = (
         m.c.attempts,
     )
 )
-_IS_ALIVE = m.c.failed_at.is_(None)
 _OF_SERVER = sa.not_(sa.or_(m.c.reason.like("recipient-%"), m.c.reason.like("data-%")))
 _STUCK = sa.select(
     sa.select(sa.func.min(m.c.due_at)).where(_IS_ALIVE).scalar_subquery(),
     sa.select(sa.func.min(m.c.created_at)).where(_IS_ALIVE, m.c.reason.is_not(None), _OF_SERVER).scalar_subquery(),
 )
-_BACKLOG = sa.select(m.c.reason, m.c.failed_at.is_not(None), sa.func.count()).group_by(
-    m.c.reason, m.c.failed_at.is_not(None)
+_BACKLOG = (
+    sa.select(m.c.reason, m.c.failed_at.is_not(None), sa.func.count())
+    .where(~_IS_GONE)
+    .group_by(m.c.reason, m.c.failed_at.is_not(None))
 )
 _STILL_OURS = (_OWN, _OF_ID, m.c.attempts == sa.bindparam("of_attempt"))
 _REMOVE = sa.delete(m).where(*_STILL_OURS)
