@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from werkzeug.security import generate_password_hash
 
 from payymo.db.schema import sessions, signing_keys, token_revocations, users
-from payymo.logs import Trace
+from payymo.logs import Event, Trace
+from payymo.sessions import store
 from payymo.sessions.model import Device
 from tests.support.crew import Crew
 from tests.support.house import PASSWORD, Client, Database, House
@@ -133,6 +134,28 @@ def test_nobody_waits_in_a_circle_over_a_role(postgres_database: Database) -> No
         with before(house, is_second_lock, lambda: beside.append(begun_beside(crew, postgres_database, give))):
             assert boss.call("DELETE", "/api/admin/roles/clerk").status_code == 200
         assert beside[0].result() == 422
+    house.close()
+
+
+def test_nobody_waits_in_a_circle_over_who_acts_as_somebody(postgres_database: Database) -> None:
+    """A tenant is suspended while an administrator, who acts as somebody, logs out: both come to their end."""
+    house, why = House(postgres_database), {"why": "they asked me to", "current_password": PASSWORD}
+    services, own, alice = house.services, house.default.id, house.user("alice")
+    services.roles.create(own, "actor", ["impersonation:write"], by=None, trace=Trace())
+    boss_id = house.user("boss", roles=("tenant-administrator", "actor")).id
+    boss = house.logged_in("boss")
+    [session] = services.sessions.list_sessions(own, boss_id)
+    assert boss.post(f"/api/admin/users/{alice.id}/impersonate", why).status_code == 201
+    with Crew(1) as crew:
+        with services.work(own) as tx:
+            assert store.lock_session(tx, session.id) is not None
+            done = begun_beside(
+                crew, postgres_database, lambda: services.administration.suspend(own, by=None, trace=Trace())
+            )
+            services.revocations.end_one(tx, session.id, of_user=boss_id, reason="logout")
+            services.audit.record(tx, Event("session.logout", trace=Trace(), user_id=boss_id, session_id=session.id))
+        done.result()
+    assert living_sessions(house) == 0
     house.close()
 
 

@@ -98,12 +98,14 @@ class Revocations:
     def end_all(self, tx: Transaction, *, reason: Reason) -> int:
         """Step: end every session of the tenant. Answers how many ended.
 
-        One mark says it of all, also when there was none: a login may be under way, and its token with it.
+        One mark says it of all, also when there was none: a login may be under way, and its token with it. Those in
+        which somebody acts come last, as they do where one session ends, and so in no deadlock with it.
         """
         until, now = self._feed.live_until(tx), int(self._clock())
+        ended = store.end_all_own(tx, now=now, reason=reason)
         acted = store.end_acted_around(tx, None, now=now, reason=reason)
         self._note_acted(tx, acted, reason, BY_ITSELF)
-        ended = len(acted) + store.end_all(tx, now=now, reason=reason)
+        ended += len(acted)
         if tx.tenant_id is not None:
             self._feed.add(tx, "tenant", [Subject(tx.tenant_id, None, until)], reason=reason)
         return ended

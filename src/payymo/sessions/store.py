@@ -129,7 +129,7 @@ def _ending(*conditions: sa.ColumnElement[bool]) -> sa.Update:
 _END_ONE = _ending(_OF_ID, _OF_USER).returning(*_RETURNING)
 _END_OF_USER = _ending(_OF_USER).returning(*_RETURNING)
 _END_OTHERS = _ending(_OF_USER, s.c.id != sa.bindparam("kept")).returning(*_RETURNING)
-_END_ALL = _ending()
+_END_ALL_OWN = _ending(s.c.actor_user_id.is_(None))
 _END_ACTED = _ending(_OF_ACTOR).returning(*_RETURNING)
 _END_ACTED_FROM = _ending(_OF_ACTOR, s.c.actor_session_id == sa.bindparam("of_id")).returning(*_RETURNING)
 _END_ACTED_AROUND = _ending(_IS_ACTED, sa.or_(s.c.actor_user_id.in_(_OF_THESE), s.c.user_id.in_(_OF_THESE))).returning(
@@ -279,9 +279,9 @@ def list_facts(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
     return [dict(row) for row in tx.execute(_LIST_FACTS, {"of_user": user_id}).mappings()]
 
 
-def end_all(tx: Transaction, *, now: int, reason: Reason) -> int:
-    """End every session of the tenant. Answers how many were still running."""
-    return tx.execute(_END_ALL, {"moment": now, "why": reason}).rowcount
+def end_all_own(tx: Transaction, *, now: int, reason: Reason) -> int:
+    """End every session of the tenant in which nobody acts as another one. Answers how many were still running."""
+    return tx.execute(_END_ALL_OWN, {"moment": now, "why": reason}).rowcount
 
 
 def find_tenant_status(tx: Transaction) -> str | None:
