@@ -204,6 +204,17 @@ def test_one_of_many_registrations_of_one_address_wins(house: House) -> None:
     assert sorted(at_once(*[lambda name=name: register(name) for name in names])) == [201] + [422] * 5
 
 
+def test_two_nodes_that_begin_at_once_have_one_default_tenant(postgres_database: Database) -> None:
+    """On a database that is new: whoever is second takes what the first one has made, and begins."""
+    one, other = (House(postgres_database) for _ in range(2))
+    one.services.tenants.default_slug = other.services.tenants.default_slug = "new"
+    with before(one, lambda found: "INSERT INTO tenants" in found, other.services.tenants.ensure_default):
+        made = one.services.tenants.ensure_default()
+    assert made == other.services.tenants.get_by_slug("new")
+    one.close()
+    other.close()
+
+
 def test_parallel_logouts_leave_one_revocation(house: House) -> None:
     """Ending what has ended succeeds and is not counted twice."""
     house.user("alice")

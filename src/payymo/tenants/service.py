@@ -76,11 +76,11 @@ class Tenants:
             found = store.find_by_slug(tx, self.default_slug)
         if found is not None:
             return found
-        with self._work.platform() as tx:
-            found = store.find_by_slug(tx, self.default_slug)
-            if found is None:
-                found = self.add(tx, self.default_slug, "Default tenant", trace=BY_ITSELF)
-        return found
+        try:
+            with self._work.platform() as tx:
+                return self.add(tx, self.default_slug, "Default tenant", trace=BY_ITSELF)
+        except Conflict:  # another process, which begins at the same moment, was faster
+            return self.get_by_slug(self.default_slug)
 
     def get(self, tenant_id: uuid.UUID) -> Tenant:
         """The tenant. Raises NotFound."""
