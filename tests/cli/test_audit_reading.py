@@ -14,7 +14,9 @@ from payymo.audit.formats import read_place
 from payymo.cli import audit_export, payymo
 from payymo.cli.audit_reading import followed
 from payymo.clock import system_clock
+from payymo.errors import Unavailable
 from payymo.logs import Event, Trace
+from payymo.sessions.personal import PersonalData
 from tests.support.house import Database, House
 from tests.support.processes import environment
 from tests.support.tampering import damaged_tree
@@ -146,6 +148,25 @@ def test_it_is_asked_before_the_settings_shorten_a_log(house: House, longer: lis
     retention("unset", "--yes")
     retention("set", "20", "--yes")
     assert json.loads(retention("unset", "--json").stdout) == {"keep_days": 30, "set_by": "settings"}
+
+
+def test_what_is_handed_out_is_whole_and_takes_no_other_files_place(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is there stays as it is, and nothing goes on record then; what breaks off leaves none."""
+    file, words = tmp_path / "alice.json", ("user", "export", "alice@example.com", "-o")
+    file.write_text("of bob")
+    assert "is there already" in run(house.database, *words, str(file), exits=1).stderr
+    assert file.read_text() == "of bob"
+    assert lines(house.database, "audit", "search", "--type", "user.exported") == []
+
+    def break_off(*_args: object, **_options: object) -> Iterator[str]:
+        yield "{"
+        raise Unavailable
+
+    monkeypatch.setattr(PersonalData, "export", break_off)
+    run(house.database, *words, str(tmp_path / "other.json"), exits=1)
+    assert not (tmp_path / "other.json").exists()
 
 
 def test_an_operator_hands_out_and_erases_what_is_stored_of_a_person(house: House, tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """`payymo user export | erase`: what is stored of a person."""
 
+import sys
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from payymo.cli.audit_logs import settle
 from payymo.cli.common import CONSOLE, as_json, ask, confirmed, find_tenant, find_user_id, of_tenant, politely, services
 from payymo.cli.output import counted, show
+from payymo.errors import Misconfigured
 
 
 @click.command(name="export")
@@ -23,15 +27,28 @@ def export_user(*, name: str, output: Path | None, tenant_slug: str | None, as_j
         tenant = find_tenant(opened, tenant_slug)
         user_id = find_user_id(opened, tenant, name)
         settle(opened)
-        pieces = opened.personal_data.export(tenant.id, user_id, reason="by-administrator", trace=CONSOLE)
-        if output is None:
+        with _new_file(output) if output is not None else nullcontext(sys.stdout) as file:
+            pieces = opened.personal_data.export(tenant.id, user_id, reason="by-administrator", trace=CONSOLE)
             for piece in pieces:
-                click.echo(piece, nl=False)
-            click.echo()
-            return
-        with output.open("w", encoding="utf-8") as file:
-            file.writelines(pieces)
-    show({"user_id": user_id, "file": output}, json_wanted=as_json)
+                click.echo(piece, file, nl=False)
+            click.echo(file=file)
+    if output is not None:
+        show({"user_id": user_id, "file": output}, json_wanted=as_json)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file that was not there, and is gone again when not all of it could be written. Raises Misconfigured."""
+    try:
+        file = path.open("x", encoding="utf-8")
+    except FileExistsError:
+        raise Misconfigured([f"{path}: is there already: name another"]) from None
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise
 
 
 @click.command(name="erase")
