@@ -1,14 +1,16 @@
 """A tenant that is deleted is gone: its keys first, then its rows; at every kill point, and next to everybody else."""
 
+import io
 from contextlib import nullcontext, suppress
 
 import pytest
 import sqlalchemy as sa
 
 from payymo.apikeys.model import Draft
+from payymo.compose import compose
 from payymo.db.schema import LOGS, TENANT_TABLES, tenants
 from payymo.errors import Conflict, NotFound, TenantUnknown
-from payymo.logs import Trace
+from payymo.logs import SecurityLog, Trace
 from payymo.mail.model import Message
 from payymo.secrets.encryption import SealBroken
 from payymo.tenants import service as tenants_service
@@ -21,6 +23,12 @@ from tests.support.two_tenants import build_sides
 from tests.web.scene import contents
 
 KILLS = 12
+SILENT = SecurityLog(json=True, stream=io.StringIO())
+SLOW_ENDS = (
+    "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN new; END'",
+    "CREATE TRIGGER slowly BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION slowly()",
+)
+"""Three sessions take longer than a second then, as very many do."""
 
 
 def delete(house: House, tenant: Tenant) -> None:
@@ -146,6 +154,25 @@ def test_nobody_tries_to_send_the_mail_of_a_tenant_that_is_deleted(
         assert not [found for found in fresh.events() if found["event"] == "failure"]
         fresh.close()
         house.close()
+
+
+def test_a_tenant_with_however_many_sessions_is_suspended(postgres_database: Database) -> None:
+    """It takes as long as it takes: a statement that asks about one row is given up sooner."""
+    house = House(postgres_database)
+    hurried = house.settings.database.model_copy(update={"timeout_seconds": 1})
+    services = compose(house.settings.model_copy(update={"database": hurried}), clock=house.clock, log=SILENT)
+    acme = house.tenant("acme")
+    house.user("alice", tenant=acme)
+    clients = [house.logged_in("alice", tenant=acme) for _ in range(3)]
+    owner = postgres_database.owner()
+    with owner.begin() as connection:
+        for statement in SLOW_ENDS:
+            connection.execute(sa.text(statement))
+    assert services.administration.suspend(acme.id, by=None, trace=Trace()).status == "suspended"
+    assert {client.refresh().status_code for client in clients} == {401}
+    owner.dispose()
+    services.close()
+    house.close()
 
 
 def test_many_who_delete_one_tenant_at_once_all_come_to_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

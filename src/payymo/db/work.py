@@ -87,6 +87,11 @@ class Transaction:
         except self._connection.dialect.loaded_dbapi.Error as error:
             raise Unavailable(private=type(error).__name__) from error
 
+    def take_time(self) -> None:
+        """Let statements take minutes from here on: for what concerns as many rows as there are, and is one change."""
+        if self.dialect == "postgresql":
+            self._connection.exec_driver_sql("SET LOCAL statement_timeout = '10min'")
+
     def write_last(self, table: sa.Table, row: Mapping[str, Value]) -> None:
         """Have a row inserted when everything else is done, in the round trip of the commit."""
         self._require_closing().write(table, row)

@@ -98,6 +98,7 @@ class Roles:
             authority, old = authority_of(by, tx), self._lock(tx, name)  # in this order, as whoever assigns it
             _require_covered(authority, old.permissions)
             holders = store.list_holders(tx, name, count=MANY_HOLDERS + 1)
+            tx.take_time()  # everybody may hold it
             store.remove_role(tx, name)
             self._revokes.permissions_changed(tx, holders)
             self._audit.record(tx, Event("role.removed", trace=trace, role=name, old=_facts(old)))

@@ -101,6 +101,7 @@ class Revocations:
         One mark says it of all, also when there was none: a login may be under way, and its token with it. Those in
         which somebody acts come last, as they do where one session ends, and so in no deadlock with it.
         """
+        tx.take_time()  # a tenant has as many as its people have devices, and is to be suspended all the same
         until, now = self._feed.live_until(tx), int(self._clock())
         ended = store.end_all_own(tx, now=now, reason=reason)
         acted = store.end_acted_around(tx, None, now=now, reason=reason)
