@@ -18,7 +18,7 @@ from payymo.tenants.model import Tenant
 from tests.support.crew import Crew
 from tests.support.house import Database, House
 from tests.support.mail import mail_server
-from tests.support.moments import sampled_kill_points
+from tests.support.moments import before, sampled_kill_points
 from tests.support.two_tenants import build_sides
 from tests.web.scene import contents
 
@@ -172,6 +172,22 @@ def test_a_tenant_with_however_many_sessions_is_suspended(postgres_database: Dat
     assert {client.refresh().status_code for client in clients} == {401}
     owner.dispose()
     services.close()
+    house.close()
+
+
+def test_a_tenant_that_goes_does_not_stop_the_end_of_what_a_stolen_key_has_signed(
+    postgres_database: Database,
+) -> None:
+    """Of many tenants one is deleted before it is its turn: the sessions of those behind it end all the same."""
+    house = House(postgres_database)
+    going, last = house.tenant("going"), house.tenant("last")
+    house.user("alice", tenant=last)
+    alice = house.logged_in("alice", tenant=last)
+    house.services.administration.suspend(going.id, by=None, trace=Trace())
+    kid = house.services.ring.active_kid("access")
+    with before(house, lambda found: found.startswith("UPDATE sessions"), lambda: delete(house, going)):
+        house.services.administration.revoke_key(kid, keep_sessions=False, trace=Trace())
+    assert alice.refresh().status_code == 401
     house.close()
 
 

@@ -265,6 +265,8 @@ class Administration:
         while page := self._tenants.list_tenants(after=after):
             for tenant in page:
                 with self._work(tenant.id) as tx:
+                    if store.find_tenant_status(tx) in {None, "deleted"}:  # meanwhile: nothing in it is accepted
+                        continue
                     count = self._revocations.end_all(tx, reason="key-compromised")
                     event = Event("sessions.ended", trace=trace, count=count, reason="key-compromised")
                     self._audit.record(tx, event)
