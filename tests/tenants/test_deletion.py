@@ -135,6 +135,24 @@ def test_whoever_comes_while_a_tenant_is_deleted_is_refused_as_before(
     house.close()
 
 
+def test_whoever_is_under_way_when_a_tenant_goes_hears_that_there_is_none(database: Database) -> None:
+    """A process remembers for a second whose requests are whose."""
+    with mail_server() as server:
+        house = House(database, mail=server.settings(), lockout={"enabled": True})
+        acme = house.tenant("acme")
+        house.user("alice", tenant=acme)
+        client = house.client(tenant="acme")
+        assert client.post("/api/auth/password/reset", {"email": "alice@example.com"}).status_code == 202
+        other = House(database, clock=house.clock)  # another process
+        other.services.administration.suspend(acme.id, by=None, trace=Trace())
+        delete(other, acme)
+        assert client.post("/api/auth/password/reset", {"email": "alice@example.com"}).status_code == 404
+        for email in ("alice@example.com", "nobody@example.com"):
+            assert client.log_in(email).status_code == 404
+        other.close()
+        house.close()
+
+
 def test_nobody_tries_to_send_the_mail_of_a_tenant_that_is_deleted(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from payymo.db import schema
@@ -23,7 +23,7 @@ from payymo.db.columns import read_columns
 from payymo.db.question import Question
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.db.wal import use_write_ahead_log
-from payymo.errors import Misconfigured, Unavailable
+from payymo.errors import Misconfigured, TenantUnknown, Unavailable
 from payymo.spans import Span, untraced
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -121,9 +121,18 @@ class Work:
 
     @contextmanager
     def __call__(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
-        """A transaction that sees and writes one tenant's rows."""
-        with self._writing(schema.RUNTIME_ROLE, tenant_id) as tx:
-            yield tx
+        """A transaction that sees and writes one tenant's rows.
+
+        Raises TenantUnknown: it was deleted a moment ago, and what was written refers to nothing.
+        """
+        try:
+            with self._writing(schema.RUNTIME_ROLE, tenant_id) as tx:
+                yield tx
+        except IntegrityError:
+            with self.platform(writes=False) as tx:
+                if tx.execute(_TENANT, {"of_id": tenant_id}).scalar() is None:
+                    raise TenantUnknown from None
+            raise
 
     @contextmanager
     def reading(self, tenant_id: uuid.UUID) -> Iterator[Transaction]:
@@ -194,6 +203,7 @@ def begin(connection: sa.Connection) -> sa.Transaction:
         return connection.begin()
 
 
+_TENANT = sa.select(schema.tenants.c.id).where(schema.tenants.c.id == sa.bindparam("of_id"))
 _NARROW = "SET LOCAL ROLE {role}; SET LOCAL payymo.tenant = '{tenant}'"
 _ENTER = f"BEGIN; {_NARROW}"
 """One round trip. What is filled in is a constant, and an identifier in hexadecimal digits."""
