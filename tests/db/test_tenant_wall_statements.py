@@ -234,7 +234,7 @@ PLATFORM = (
                 "_ADVANCE",
             ),
             *("_TILE", "_UNSIGNED", "_ADD_CHECKPOINT", "_NEWEST_CHECKPOINT"),
-            *("_REPLACE_CHECKPOINT", "_MARK_DAMAGED", "_HEADS"),
+            *("_REPLACE_CHECKPOINT", "_MARK_DAMAGED", "_HEADS", "_HEAD"),
             *("_OF_PLATFORM.list", "_OF_PLATFORM.count", "_OF_PLATFORM.reseal"),
         )
     }
@@ -326,8 +326,8 @@ PLATFORM = (
             *("_PRUNE", "_REPORT"),
         )
     }
-    | {("payymo.links.store", "_PRUNE"), ("payymo.users.store", "_PRUNE")}
-    | {("payymo.mail.store", name) for name in ("_ANY_DUE", "_BACKLOG", "_CLAIM", "_PRUNE", "_STUCK")}
+    | {("payymo.links.store", "_PRUNE"), ("payymo.users.store", "_REMOVE_UNVERIFIED")}
+    | {("payymo.mail.store", name) for name in ("_ANY_DUE", "_BACKLOG", "_CLAIM", "_PICK", "_PRUNE", "_STUCK")}
     | {("payymo.audit.search", name) for name in ("_NEWEST", "_TILES")}
     | {
         ("payymo.audit.pruning", name)
@@ -342,8 +342,18 @@ PLATFORM = (
                 "_THIN",
                 "_ADVANCE",
             ),
-            *("_SWEEP_PAYLOADS", "_SET_RETENTION", "_LOCK", "_SIGNED_BY_THEN", "_ERASURES", "_LOGS", "_AT", "_FIRST"),
-            *("_NEXT", "_ERASE"),
+            *(
+                "_SWEEP_PAYLOADS",
+                "_LOCK_PAYLOADS",
+                "_SET_RETENTION",
+                "_LOCK",
+                "_SIGNED_BY_THEN",
+                "_ERASURES",
+                "_LOGS",
+                "_AT",
+                "_FIRST",
+            ),
+            *("_NEXT", "_ERASE", "_LOCK_ERASED"),
         )
     }
     | {
@@ -364,7 +374,6 @@ PARTS = {
     ("payymo.feed.store", "_OF_SERVICE"),
     ("payymo.feed.store", "_OF_TENANTS"),
     ("payymo.links.store", "_EXPIRED"),
-    ("payymo.mail.store", "_FIRST_DUE"),
     ("payymo.mail.store", "_OLD"),
     ("payymo.sessions.store", "_EXPIRED"),
     ("payymo.sessions.store", "_SELECT"),

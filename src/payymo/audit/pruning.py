@@ -41,15 +41,19 @@ def _next_of(*conditions: sa.ColumnElement[bool]) -> sa.Select[int]:
     )
 
 
-def _payloads_of(*conditions: sa.ColumnElement[bool]) -> tuple[sa.Select[uuid.UUID], sa.Delete]:
-    """Locks what is personal in the order of its identifiers, as whoever seals it again does; and deletes it.
+def _payloads_of(*conditions: sa.ColumnElement[bool]) -> sa.Delete:
+    reached = sa.bindparam("reached", type_=sa.BigInteger())
+    found = sa.select(e.c.id).where(e.c.tenant_id == _OF, e.c.position > _AFTER, e.c.position <= reached, *conditions)
+    return sa.delete(p).where(p.c.tenant_id == _OF, p.c.id.in_(found))
+
+
+def _locking(delete: sa.Delete) -> sa.Select[uuid.UUID]:
+    """Locks what is deleted next in the order of its identifiers, as whoever seals it again does.
 
     The duty and an administrator may erase the same person: they wait for each other, and not in a circle.
     """
-    reached = sa.bindparam("reached", type_=sa.BigInteger())
-    found = sa.select(e.c.id).where(e.c.tenant_id == _OF, e.c.position > _AFTER, e.c.position <= reached, *conditions)
-    these = (p.c.tenant_id == _OF, p.c.id.in_(found))
-    return sa.select(p.c.id).where(*these).order_by(p.c.id).with_for_update(), sa.delete(p).where(*these)
+    these = sa.true() if delete.whereclause is None else delete.whereclause
+    return sa.select(p.c.id).where(these).order_by(p.c.id).with_for_update()
 
 
 _IS_NOT_ITS_END = e.c.type != "user.erased"
@@ -60,6 +64,7 @@ _CONCERNED: Final[Mapping[Concern, Sequence[sa.ColumnElement[bool]]]] = {
 }
 _NEXT: Final = {concern: _next_of(*conditions) for concern, conditions in _CONCERNED.items()}
 _ERASE: Final = {concern: _payloads_of(*conditions) for concern, conditions in _CONCERNED.items()}
+_LOCK_ERASED: Final = {concern: _locking(delete) for concern, delete in _ERASE.items()}
 _ADD_ERASURE = sa.insert(x).values(
     tenant_id=TENANT, user_id=sa.bindparam("of_user", type_=sa.Uuid()), erased_at=_MOMENT
 )
@@ -98,9 +103,8 @@ def erase_payloads(
     positions = tx.execute(_NEXT[concern], {**values, "count": count}).scalars().all()
     if not positions:
         return None
-    lock, delete = _ERASE[concern]
-    tx.execute(lock, {**values, "reached": positions[-1]})
-    return tx.execute(delete, {**values, "reached": positions[-1]}).rowcount, positions[-1]
+    tx.execute(_LOCK_ERASED[concern], {**values, "reached": positions[-1]})
+    return tx.execute(_ERASE[concern], {**values, "reached": positions[-1]}).rowcount, positions[-1]
 
 
 def forget_erasure(tx: Transaction, log: uuid.UUID, user_id: uuid.UUID) -> None:
@@ -139,10 +143,8 @@ _KEEP = (
 )
 _FIRST_THERE = sa.select(sa.func.min(e.c.position)).where(e.c.tenant_id == _OF)
 _REMOVED = (e.c.tenant_id == _OF, e.c.position < sa.bindparam("end", type_=sa.BigInteger()))
-_SWEPT = (p.c.tenant_id == _OF, p.c.id.in_(sa.select(e.c.id).where(*_REMOVED)))
-_LOCK_PAYLOADS = sa.select(p.c.id).where(*_SWEPT).order_by(p.c.id).with_for_update()
-"""In the order in which everybody locks them, as above."""
-_SWEEP_PAYLOADS = sa.delete(p).where(*_SWEPT)
+_SWEEP_PAYLOADS = sa.delete(p).where(p.c.tenant_id == _OF, p.c.id.in_(sa.select(e.c.id).where(*_REMOVED)))
+_LOCK_PAYLOADS = _locking(_SWEEP_PAYLOADS)
 _SWEEP = sa.delete(e).where(*_REMOVED)
 _later = k.alias("later")
 
