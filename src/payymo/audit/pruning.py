@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from payymo.audit.store import StoredCheckpoint
 from payymo.db.schema import TENANT
@@ -16,6 +17,7 @@ from payymo.db.schema import audit_logs as g
 from payymo.db.schema import audit_payloads as p
 from payymo.db.schema import audit_retention as r
 from payymo.db.work import Transaction
+from payymo.errors import Conflict
 
 _OF = sa.bindparam("of_log", type_=sa.Uuid())
 _MOMENT = sa.bindparam("moment", type_=sa.BigInteger())
@@ -196,10 +198,13 @@ def find_retention(tx: Transaction, log: uuid.UUID) -> int | None:
 
 
 def set_retention(tx: Transaction, log: uuid.UUID, keep_days: int | None) -> None:
-    """Another time; None: none of its own."""
+    """Another time; None: none of its own. Raises Conflict: somebody is doing the same."""
     tx.execute(_UNSET_RETENTION, {"of_log": log})
     if keep_days is not None:
-        tx.execute(_SET_RETENTION, {"tenant_id": log, "keep_days": keep_days})
+        try:
+            tx.execute(_SET_RETENTION, {"tenant_id": log, "keep_days": keep_days})
+        except IntegrityError:
+            raise Conflict("Somebody else is setting how long this log is kept. Look, and try again.") from None
 
 
 def lock_first(tx: Transaction, log: uuid.UUID) -> int:

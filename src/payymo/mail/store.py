@@ -5,11 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from payymo.db.schema import TENANT, tenants
 from payymo.db.schema import mail_senders as s
 from payymo.db.schema import mails as m
 from payymo.db.work import Transaction
+from payymo.errors import Conflict
 from payymo.mail.model import Claimed, Sender, Waiting
 from payymo.sealed import Sealed, SealedRow
 
@@ -171,10 +173,13 @@ def find_sender(tx: Transaction) -> Sender | None:
 
 
 def set_sender(tx: Transaction, sender: Sender | None) -> None:
-    """Another sender, or None: the service's."""
+    """Another sender, or None: the service's. Raises Conflict: somebody is doing the same."""
     tx.execute(_REMOVE_SENDER)
     if sender is not None:
-        tx.execute(_ADD_SENDER, {"new_address": sender.address, "new_name": sender.name})
+        try:
+            tx.execute(_ADD_SENDER, {"new_address": sender.address, "new_name": sender.name})
+        except IntegrityError:
+            raise Conflict("Somebody else is setting this sender. Look, and try again.") from None
 
 
 def list_sealed(tx: Transaction, newest: uuid.UUID, *, count: int) -> list[SealedRow]:
