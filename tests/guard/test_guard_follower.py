@@ -433,6 +433,29 @@ def test_a_server_that_never_answers_makes_nobody_wait_for_ever(server: FeedServ
         gone.set()
 
 
+def test_one_answer_that_is_lost_on_the_way_makes_nothing_stale(server: FeedServer) -> None:
+    """Something between swallows what was held: it is asked again before anybody is refused for that."""
+    token, lost, gone = server.fake.mint(), threading.Event(), threading.Event()
+    asked: list[int] = []
+
+    def swallowed(query: str, _: Mapping[str, str]) -> Reply | None:
+        asked.append(len(asked))
+        if "wait=" in query and not lost.is_set():
+            lost.set()
+            gone.wait(20)
+        return None
+
+    server.instead[FEED] = swallowed
+    verdicts = set[str]()
+    with server.guard(max_stale_seconds=6) as guard:
+        verdicts.add(verdict(guard, token))
+        until(lost.is_set)
+        before = len(asked)
+        until(lambda: verdicts.add(verdict(guard, token)) or len(asked) > before + 1)
+        gone.set()
+    assert verdicts == {"accepted"}
+
+
 @pytest.mark.parametrize(
     "changes",
     [

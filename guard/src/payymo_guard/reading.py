@@ -12,7 +12,7 @@ from payymo_guard.revocations import Revocations
 LONGEST_WAIT_SECONDS: Final = 20
 MAX_KIDS: Final = 16
 ANSWER_SECONDS: Final = 5
-"""What an answer may take beyond the time for which it was held."""
+"""What an answer may take beyond the time for which it was held, where nobody is let in before it is here."""
 
 
 class FeedReader:
@@ -36,6 +36,8 @@ class FeedReader:
         limit = max_stale_seconds or LONGEST_WAIT_SECONDS
         self._wait = int(min(LONGEST_WAIT_SECONDS, limit / 2))
         self._pace = max(0.1, min(1.0, limit / 4))
+        # Something between may swallow an answer that was held: then there is time left to ask again before that.
+        self._patience = min(ANSWER_SECONDS, limit / 4)
         self._clock = clock
         self._elapsed = elapsed
 
@@ -47,9 +49,8 @@ class FeedReader:
         wait = longest if self.is_complete else 0
         path = f"{endpoints.revocations}?{self._query(wait, name, kids)}"
         sent = self._elapsed()
-        answer = client.request(
-            "GET", path, headers=headers, timeout_seconds=wait + ANSWER_SECONDS, max_bytes=MAX_PAGE_BYTES
-        )
+        longest_seconds = wait + (self._patience if wait else ANSWER_SECONDS)
+        answer = client.request("GET", path, headers=headers, timeout_seconds=longest_seconds, max_bytes=MAX_PAGE_BYTES)
         body = answer.require_ok("revocations")
         received = self._elapsed()
         try:
