@@ -188,6 +188,46 @@ def test_of_many_processes_with_one_message_one_gets_in(tmp_path: Path) -> None:
     assert sorted(one.wait(60) for one in tries) == [0, 3, 3, 3, 3, 3]
 
 
+FORK = """
+import os, signal, sys, threading
+from pathlib import Path
+from payymo_guard.webhooks import Memory
+
+memory, done = Memory(Path(sys.argv[1]) if sys.argv[1:] else None), threading.Event()
+assert memory.is_first(b"before", now=1, until=2)
+
+def busy():
+    number = 0
+    while not done.is_set():
+        number += 1
+        memory.is_first(b"busy %d" % number, now=1, until=2)
+
+threads = [threading.Thread(target=busy) for _ in range(2)]
+for thread in threads:
+    thread.start()
+codes = []
+for number in range(3):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        again, new = (memory.is_first(digest, now=1, until=2) for digest in (b"before", b"child %d" % number))
+        os._exit(0 if new and not again else 1)
+    codes.append(os.waitpid(pid, 0)[1])
+done.set()
+for thread in threads:
+    thread.join()
+print(codes, file=sys.stderr)
+sys.exit(any(codes))
+"""
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_child_of_a_busy_process_remembers_and_goes_on(tmp_path: Path, *, is_shared: bool) -> None:
+    """As under gunicorn with --preload: whoever asked in the moment of the fork is not there to let go of the lock."""
+    where = [str(tmp_path / "seen.db")] if is_shared else []
+    assert subprocess.run([sys.executable, "-c", FORK, *where], check=False, timeout=200).returncode == 0
+
+
 def test_a_clock_that_goes_back_lets_nothing_in_again() -> None:
     """What was forgotten a moment too early would come in."""
     clock = Clock()

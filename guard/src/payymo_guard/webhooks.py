@@ -8,6 +8,7 @@ accepted, so that what failed can be repeated. Whoever must not do something twi
 import base64
 import hashlib
 import hmac
+import os
 import re
 import sqlite3
 import threading
@@ -62,21 +63,25 @@ class Webhook:
 class Memory:
     """What was accepted lately, in a file that the processes of a machine share, or for one process alone.
 
-    The file is an SQLite database of its own; nothing in it is secret.
+    The file is an SQLite database of its own; nothing in it is secret. May be made before a process forks.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            ":memory:" if path is None else path, check_same_thread=False, isolation_level=None, timeout=5
-        )
+        self._path = path
+        self._pid = os.getpid()
+        self._of_parents: list[sqlite3.Connection] = []
+        self._connection = self._connect()
         columns = "digest BLOB PRIMARY KEY, until INTEGER"
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS seen ({columns}) WITHOUT ROWID")
         self._connection.execute("CREATE INDEX IF NOT EXISTS seen_until ON seen (until)")
 
     def is_first(self, digest: bytes, *, now: int, until: int) -> bool:
         """Whether nobody, in whichever process, has asked for this before. Remembered `until` then."""
-        with self._lock:
+        with _statements:
+            if self._path is not None and self._pid != os.getpid():
+                # SQLite forbids a child to use what the parent has opened, and even to close it.
+                self._of_parents.append(self._connection)
+                self._connection, self._pid = self._connect(), os.getpid()
             # A while longer than it is needed, because a clock may go back.
             self._connection.execute("DELETE FROM seen WHERE until < ?", (now - FORGET_SECONDS,))
             added = self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, until))
@@ -84,7 +89,21 @@ class Memory:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        if self._path is None or self._pid == os.getpid():
+            self._connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        path = ":memory:" if self._path is None else self._path
+        return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
+
+
+_statements = threading.Lock()
+"""One for all memories of a process, and held while it forks: a child never finds one in the middle of a statement,
+which nobody would end there."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_statements.acquire, after_in_parent=_statements.release, after_in_child=_statements.release
+    )
 
 
 class WebhookVerifier:
