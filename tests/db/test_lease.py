@@ -34,3 +34,16 @@ def test_a_lease_that_is_given_back_is_free_at_once(house: House) -> None:
     assert not theirs.take()
     mine.give_back()
     assert theirs.take()
+
+
+def test_a_lease_from_a_clock_that_was_ahead_for_a_moment_is_free_when_its_holder_has_died(house: House) -> None:
+    """Nobody would do what it is for, for as long as the clock was ahead; some seconds between two change nothing."""
+    theirs, mine = (house.services.lease("duty", seconds=30) for _ in range(2))
+    house.clock.advance(5)
+    assert theirs.take()
+    house.clock.advance(-5)
+    assert not mine.take()
+    house.clock.advance(3600)
+    assert theirs.take()
+    house.clock.advance(-3600)
+    assert mine.take()

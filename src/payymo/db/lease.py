@@ -15,7 +15,14 @@ from payymo.db.schema import leases
 from payymo.db.work import Work
 
 _CLAIM: dict[str, Any] = {"holder": sa.bindparam("who"), "expires_at": sa.bindparam("until")}
-_FREE = sa.or_(leases.c.expires_at <= sa.bindparam("moment"), leases.c.holder == sa.bindparam("who"))
+_FREE = sa.or_(
+    leases.c.expires_at <= sa.bindparam("moment"),
+    leases.c.expires_at > sa.bindparam("farthest"),
+    leases.c.holder == sa.bindparam("who"),
+)
+SKEW_SECONDS: Final = 60
+"""What ends later than a lease of now would by so much was taken by a clock that was wrong. Who has died with it, when
+the clock was ahead for a moment, would keep everybody from it for as long as that was."""
 _TAKE = {
     name: insert(leases)
     .values(name=sa.bindparam("lease"), **_CLAIM)
@@ -60,7 +67,14 @@ class Lease:
     def take(self) -> bool:
         """Take or renew it. False while another process holds it."""
         now = int(self._clock())
-        values = {"lease": self._name, "who": self._holder, "until": now + self._seconds, "moment": now}
+        until = now + self._seconds
+        values = {
+            "lease": self._name,
+            "who": self._holder,
+            "until": until,
+            "moment": now,
+            "farthest": until + SKEW_SECONDS,
+        }
         with self._work.platform() as tx:
             return tx.execute(_TAKE[tx.dialect], values).scalar() is not None
 
