@@ -268,6 +268,26 @@ def test_a_credential_that_is_not_accepted_says_nothing_about_tokens(server: Fee
         until(lambda: verdict(guard, token) == "token_revoked")
 
 
+def test_a_credential_that_has_just_ended_says_nothing_about_tokens_either(server: FeedServer) -> None:
+    """The request that is held does not end with it: what is asked meanwhile is not to be taken for a bad token."""
+    token = server.fake.mint()
+    with server.guard(when_stale="ask", max_stale_seconds=0) as guard:
+        assert verdict(guard, token) == "accepted"
+        until(lambda: any("wait" in query for query in server.queries()))
+        server.instead[FEED] = server.instead[VERIFY] = lambda *_: reply({}, 401)
+        assert verdict(guard, token) == "revocations_stale"
+        assert guard.status().last_error is None
+
+
+def test_a_credential_for_asking_alone_is_believed(server: FeedServer) -> None:
+    """It is known, and lacks the scope of the feed: a refusal is about the token."""
+    token = server.fake.mint()
+    server.revoked_tokens.add(token)
+    server.instead[FEED] = lambda *_: reply({}, 403)
+    with server.guard(when_stale="ask", max_stale_seconds=0) as guard:
+        assert [verdict(guard, token), verdict(guard, server.fake.mint())] == ["token_revoked", "accepted"]
+
+
 def test_without_a_credential_a_refusal_is_about_the_token(server: FeedServer) -> None:
     """Whoever may ask without one, and not follow, has nothing else that could be refused."""
     token = server.fake.mint()

@@ -119,11 +119,21 @@ class Follower:
         try:
             introspect(self._reach, here.client, here.endpoints, token)
         except Refused as refused:
-            if here.is_unknown:
+            if here.is_unknown or (refused.code == "token_revoked" and not self._is_accepted(here)):
                 # The same 401 is for a token that is not good and for a credential that is not. Of a good token it
                 # would make the client log its user out.
                 raise Refused("revocations_stale") from refused
             raise
+
+    def _is_accepted(self, here: _Here) -> bool:
+        """Whether the issuer accepts our credential now: the thread, whose question is held, may not have heard yet."""
+        if self._reach.credential is None or here.client is None or here.endpoints is None:
+            return True
+        try:
+            self._reader.try_out(here.client, here.endpoints, self._reach.headers)
+        except Unreachable as trouble:
+            return trouble.status == 403  # it is known, and was made for asking alone
+        return True
 
     def status(self) -> SourceStatus:
         """How it is doing."""

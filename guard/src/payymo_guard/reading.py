@@ -13,6 +13,7 @@ LONGEST_WAIT_SECONDS: Final = 20
 MAX_KIDS: Final = 16
 ANSWER_SECONDS: Final = 5
 """What an answer may take beyond the time for which it was held, where nobody is let in before it is here."""
+TRY_SECONDS: Final = 2
 
 
 class FeedReader:
@@ -74,6 +75,12 @@ class FeedReader:
             return 0
         # Nothing new, and nothing was waited for: by our wish, or because the server does not do it now.
         return self._pace if received - sent <= wait / 2 else 0
+
+    def try_out(self, client: Client, endpoints: Endpoints, headers: dict[str, str]) -> None:
+        """Ask without reading, from any thread: whether we may. Raises Unreachable."""
+        path = endpoints.revocations if self.cursor is None else f"{endpoints.revocations}?after={self.cursor}"
+        answer = client.request("GET", path, headers=headers, timeout_seconds=TRY_SECONDS, max_bytes=MAX_PAGE_BYTES)
+        answer.require_ok("revocations")
 
     def begin_again(self) -> None:
         """Read from the beginning next time."""
