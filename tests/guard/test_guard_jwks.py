@@ -80,6 +80,17 @@ def test_another_key_of_the_same_name_is_another_object(server: FeedServer, elap
     assert keys.find(kid) is None
 
 
+def test_who_can_t_look_yet_uses_up_no_turn(server: FeedServer, elapsed: Clock) -> None:
+    """A child that has just begun knows its parent's keys, and not where they are: it looks as soon as it does."""
+    keys = published(server, elapsed)
+    keys.refresh()
+    keys.renew()
+    server.fake.rotate("EdDSA")
+    assert keys.find(server.fake.active_kid) is None
+    keys.connect(CLIENTS[-1], Endpoints(JWKS, "/", "/", server.max_age, 20))
+    assert keys.find(server.fake.active_kid) is not None
+
+
 def test_a_thousand_unknown_kids_cause_one_fetch(server: FeedServer, elapsed: Clock) -> None:
     """CVE-2026-48524: names that strangers invent don't make us flood the issuer; each cool-down allows one look."""
     with server.guard(elapsed=elapsed, max_stale_seconds=2) as guard:

@@ -68,7 +68,9 @@ class PublishedKeys:
 
     def _look_for(self, kid: str) -> VerificationKey | None:
         """Fetch once more, unless it was tried a while ago. Who comes meanwhile waits for what that one finds."""
-        if self._pid != os.getpid():  # a fork that Python was not told of: connections and locks are the parent's
+        # Of a fork that Python was not told of, connections and locks are the parent's. And who can't look yet, because
+        # it is not known where, uses up no turn.
+        if self._pid != os.getpid() or self._server is None:
             return None
         if self._is_revoked(kid) or (not self._is_fetching and self._elapsed() < self._look_from):
             return None
