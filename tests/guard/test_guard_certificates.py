@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from payymo_guard.certificates import CertificateRefused, ClientCertificate, TrustSet
 from payymo_guard.client_cert import read_certificate, read_chain, write_certificate
 from payymo_guard.fake_authority import CLIENT, SERVER, FakeAuthority, FakeCertificate, pem_of
+from payymo_guard.verify import AHEAD_SECONDS
 
 NOW = 1_800_000_000.0
 DAY = 86_400
@@ -207,6 +208,17 @@ def test_what_can_not_be_told_unrevoked_is_refused(lists: list[bytes]) -> None:
     """Fail closed: whoever keeps the list away must not win by it."""
     asked = trust(revocation_lists=lists, revocation_required=True)
     assert refusal(asked, ROOT.issue()) == "revocation_unknown"
+
+
+def test_a_list_of_this_moment_tells_from_the_beginning() -> None:
+    """Its issuer's clock may be a little ahead: nobody is kept out for that, and whoever it names is not let in."""
+    bad, good = ROOT.issue(), ROOT.issue()
+    for begins in (NOW, NOW + AHEAD_SECONDS):
+        asked = trust(revocation_lists=[ROOT.revocation_list([bad], begins=begins)])
+        assert asked.verify(good.der, at=NOW)
+        assert refusal(asked, bad) == "certificate_revoked"
+    early = trust(revocation_lists=[ROOT.revocation_list([bad], begins=NOW + AHEAD_SECONDS + 1)])
+    assert refusal(early, good) == "revocation_unknown"
 
 
 def test_a_revoked_certificate_stays_so_beside_a_newer_list_that_is_out_of_date() -> None:

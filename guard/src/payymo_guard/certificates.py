@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from cryptography import x509
@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from payymo_guard.verify import AHEAD_SECONDS
 
 CertificateCode: TypeAlias = Literal[
     "certificate_missing",
@@ -211,7 +213,8 @@ def _tells_of(found: x509.CertificateRevocationList, issuer: x509.Certificate, n
         return False  # a list of some of the certificates, or of some of the changes
     if found.issuer != issuer.subject:
         return False
-    if found.next_update_utc is None or not found.last_update_utc <= now < found.next_update_utc:
+    latest = now + timedelta(seconds=AHEAD_SECONDS)  # its issuer has made it just now, by a clock of their own
+    if found.next_update_utc is None or not (found.last_update_utc <= latest and now < found.next_update_utc):
         return False
     try:
         usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
