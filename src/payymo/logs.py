@@ -9,6 +9,7 @@ import logging
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, TextIO
@@ -131,7 +132,8 @@ class SecurityLog:
     def write(self, event: Event) -> None:
         """Write one event."""
         trace = event.trace
-        self._logger.info(
+        self._say(
+            "info",
             event.name,
             outcome=event.outcome,
             **{name: str(value) for name, value in event.named()},
@@ -150,7 +152,8 @@ class SecurityLog:
         while trail is not None:
             frames.append(f"{trail.tb_frame.f_globals.get('__name__', '?')}:{trail.tb_lineno}")
             trail = trail.tb_next
-        self._logger.error(
+        self._say(
+            "error",
             "failure",
             error=type(error).__name__,
             cause=type(error.__cause__).__name__ if error.__cause__ else None,
@@ -161,4 +164,9 @@ class SecurityLog:
 
     def advise(self, name: str, detail: str) -> None:
         """Tell the operator what to look at: in the configuration, once, at the start; of health, when it changes."""
-        self._logger.warning(name, detail=detail)
+        self._say("warning", name, detail=detail)
+
+    def _say(self, level: Literal["info", "warning", "error"], name: str, **members: object) -> None:
+        """A line that can't be written, on a full disk or to a reader that has gone, is no reason to refuse anybody."""
+        with suppress(OSError):
+            getattr(self._logger, level)(name, **members)

@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 a negative finding or a refusal, 2 misuse. Every comman
 
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -100,8 +101,7 @@ def payymo() -> None:
 def main() -> None:
     """The entry of the `payymo` command. What it writes (a database, logs) is nobody else's to read."""
     os.umask(0o077)
-    if sys.stdin is None:  # closed by who started us: there is nobody to ask, and nothing to read
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
+    _require_standard_streams()
     for word in sys.argv[1:]:
         if not word.isascii() and word != word.encode("utf-8", "replace").decode():
             sys.exit("payymo: an argument is not UTF-8")
@@ -110,3 +110,15 @@ def main() -> None:
     except OSError as error:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - what is left would fail again
         sys.exit(f"payymo: {error.filename or 'the output'}: {error.strerror}")
+
+
+def _require_standard_streams() -> None:
+    """Where who started us has closed one: nobody is there to ask or to tell, and its number must not go to a database.
+
+    What a stream has no letters for is written as its escape, instead of ending what is under way.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in this order: the lowest number is next
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,13 +2,14 @@
 
 import gc
 import os
+import shlex
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -285,16 +286,15 @@ def _greet(settings: Settings) -> None:
     host = settings.server.host
     scheme = "https" if settings.server.tls_certificate else "http"
     base = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
-    data = "" if settings.data == Path("var") else f"PAYYMO_DATA={settings.data} "
+    data = "" if settings.data == Path("var") else f"PAYYMO_DATA={shlex.quote(str(settings.data))} "
     pages = f"Pages for people   {base}/account\n" if settings.console.enabled else ""
-    command = Path(sys.argv[0])
-    shown = command if not command.is_absolute() else Path(".venv/bin/payymo")
-    click.echo(
-        f"Payymo serves on   {base}\n"
-        f"{pages}API documentation  {base}/api/docs\n"
-        f"Key set            {base}/.well-known/jwks.json\n"
-        f"First administrator:\n"
-        f"  {data}{shown} user create you@example.com --role platform-administrator\n"
-        f"Stop with Ctrl-C."
-    )
-    sys.stdout.flush()
+    shown = Path(".venv/bin/payymo") if (command := Path(sys.argv[0])).is_absolute() else command
+    with suppress(OSError):  # nobody reads it
+        click.echo(
+            f"Payymo serves on   {base}\n"
+            f"{pages}API documentation  {base}/api/docs\n"
+            f"Key set            {base}/.well-known/jwks.json\n"
+            f"First administrator:\n"
+            f"  {data}{shown} user create you@example.com --role platform-administrator\n"
+            f"Stop with Ctrl-C."
+        )
