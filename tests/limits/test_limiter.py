@@ -131,6 +131,29 @@ def test_while_the_counters_are_away_limits_are_smaller_and_never_none() -> None
         storage.storage.close()
 
 
+def test_the_operator_hears_once_that_the_counters_fail_and_once_that_they_answer() -> None:
+    """A wrong password never passes by itself: unsaid, every process would count for itself for ever."""
+    clock, said = FakeClock(), list[str]()
+    with services.valkey() as server:
+        storage, operator = RedisStorage(server.url), RedisStorage(server.url)
+        limiter = RateLimiter(storage, policy(login="8/hour"), clock, advise=said.append)
+        passed(limiter, "a", 1)
+        assert said == []
+        operator.storage.config_set("requirepass", "another")
+        storage.storage.connection_pool.disconnect()
+        for _ in range(3):
+            clock.advance(2)
+            passed(limiter, "a", 2)
+        assert said == ["the shared counters fail (AuthenticationError): each process grants 25 %"]
+        operator.storage.config_set("requirepass", "")
+        for _ in range(3):
+            clock.advance(2)
+            passed(limiter, "a", 2)
+        assert said[1:] == ["the shared counters answer again"]
+        storage.storage.close()
+        operator.storage.close()
+
+
 @pytest.mark.parametrize(
     ("address", "key"),
     [

@@ -97,6 +97,7 @@ class RateLimiter:
         *,
         overrides: Overrides | None = None,
         usage: Usage | None = None,
+        advise: Callable[[str], None] = lambda _detail: None,
     ) -> None:
         self._shared = None if storage is None else Strategy(storage)
         self._rows = storage if isinstance(storage, SqlStorage) else None
@@ -110,6 +111,9 @@ class RateLimiter:
         self._clock = clock
         self._overrides = overrides
         self._usage = usage
+        self._advise = advise
+        self._is_away = False
+        """What was said last of the shared counters."""
         self._away_until = 0.0
         self._observers: list[Observe] = []
         self._lock = threading.Lock()
@@ -202,13 +206,29 @@ class RateLimiter:
     def _run(self, act: Callable[[Strategy, RateLimitItem, Key], T], item: RateLimitItem, key: Key) -> T:
         if self._shared is not None and not self.is_degraded:
             try:
-                return act(self._shared, item, key)
-            except self._failures:
+                answer = act(self._shared, item, key)
+            except self._failures as error:
                 with self._lock:
                     self._away_until = self._clock() + RETRY_STORAGE_SECONDS
+                share = self._policy.fallback_percent
+                self._tell(
+                    f"the shared counters fail ({type(error).__name__}): each process grants {share} %", away=True
+                )
+            else:
+                self._tell("the shared counters answer again", away=False)
+                return answer
         if self._shared is not None:
             item = type(item)(max(1, item.amount * self._policy.fallback_percent // 100), item.multiples)
         return act(self._own, item, key)
+
+    def _tell(self, detail: str, *, away: bool) -> None:
+        """Say so once: a wrong password is no outage that passes, and nobody would see that limits hold no more."""
+        if self._is_away == away:
+            return
+        with self._lock:
+            is_news, self._is_away = self._is_away != away, away
+        if is_news:
+            self._advise(detail)
 
 
 def _count(strategy: Strategy, item: RateLimitItem, key: Key) -> tuple[bool, int, int, float]:
