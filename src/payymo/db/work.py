@@ -21,6 +21,7 @@ from payymo.db import schema
 from payymo.db.closing import Closing, Value
 from payymo.db.columns import read_columns
 from payymo.db.question import Question
+from payymo.db.standby import leave_standby
 from payymo.db.tenancy import TenantWallBreached, require_tenant
 from payymo.db.wal import use_write_ahead_log
 from payymo.errors import Misconfigured, TenantUnknown, Unavailable
@@ -186,7 +187,7 @@ class Work:
             raise Unavailable(private=type(error).__name__) from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                raise Unavailable(private=type(error).__name__) from error
+                raise Unavailable(private=type(error.orig).__name__) from error
             raise
 
 
@@ -276,6 +277,7 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
         use_native_hstore=False,  # there is none, and the first connection need not look for it
     )
     event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "handle_error", leave_standby)
     event.listen(engine, "begin", _say_begin)
     return engine
 

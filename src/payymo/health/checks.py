@@ -7,6 +7,7 @@ from payymo.clock import Clock
 from payymo.db.lease import DUTIES, find_lease
 from payymo.db.revision import current_revision
 from payymo.db.schema import REVISION
+from payymo.db.standby import is_standby
 from payymo.db.work import Engine, Work, database_time
 from payymo.feed.service import Feed
 from payymo.health.model import Check, Finding, Name, audit_finding, clock_finding, duties_finding, outbox_finding
@@ -23,6 +24,9 @@ def schema_checks(engine: Engine) -> tuple[Check, Check]:
 
     def ask_database() -> Finding:
         seen[0] = current_revision(engine)
+        if is_standby(engine):
+            remedy = "let PAYYMO_DATABASE__URL lead to the server that writes"
+            return Finding("failing", "it takes no writes", remedy)
         return Finding("ok", "it answers")
 
     def ask_migrations() -> Finding:
