@@ -6,11 +6,12 @@ silently without effect. What production refuses is decided in `payymo.productio
 """
 
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, StringConstraints, ValidationError, model_validator
@@ -23,7 +24,6 @@ from pydantic_settings import (
 )
 
 from payymo.errors import Misconfigured
-from payymo.files import require_private, require_private_folder
 from payymo.people_sections import (
     Console,
     Impersonation,
@@ -50,12 +50,18 @@ from payymo.sections import (
     Tracing,
     Vault,
 )
+from payymo.setting_files import FOLDER, faults_of_files
 
 PREFIX = "PAYYMO_"
 FOREIGN = ("PAYYMO_TEST_",)
 """Names that the test suite reads; the service ignores them."""
-SWITCHES = ("PAYYMO_SECRETS_DIR",)
+SWITCHES = (FOLDER,)
 """Names that say where the settings are, and so can't be settings themselves."""
+_NOT_JSON = {
+    "tuple_type": 'write a JSON list, such as ["10.0.0.0/8"]',
+    "dict_type": 'write a JSON object, such as {"name": "value"}',
+}
+"""What pydantic says of such a value is about Python."""
 LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 
 
@@ -202,18 +208,17 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     Raises Misconfigured with every reason at once: unknown names, wrong types, contradictions.
     """
     environment = os.environ if environment is None else environment
-    folder = environment.get("PAYYMO_SECRETS_DIR")
-    reasons = [
-        *(f"{name} is not a setting: see docs/operating.md for the list" for name in _unknown(environment)),
-        *_faults_of_files(folder),
-    ]
+    folder = environment.get(FOLDER)
+    reasons = [f"{name} is not a setting: see docs/operating.md for the list" for name in _unknown(environment)]
+    if folder is not None and (faults := list(faults_of_files(folder, PREFIX, Settings.model_fields))):
+        raise Misconfigured([*reasons, *faults])
     try:
         settings = Settings(_secrets_dir=folder, **overrides)
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
             # Between the names stand alternatives that were tried: they are nobody's but the library's.
             parts = [str(part) for part in problem["loc"] if isinstance(part, int) or part.isidentifier()]
-            message = problem["msg"].removeprefix("Value error, ")
+            message = _NOT_JSON.get(problem["type"], problem["msg"].removeprefix("Value error, "))
             head, _, rest = message.partition(": ")
             if not parts and head in Settings.model_fields:
                 parts, message = [head], rest
@@ -221,7 +226,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
         raise Misconfigured(list(dict.fromkeys(reasons))) from None
     except SettingsError as error:
         field = re.search(r'field "([a-z_]+)"', str(error))
-        raise Misconfigured([*reasons, _form_of(field[1]) if field else str(error)]) from None
+        raise Misconfigured([*reasons, _form_of(field[1], environment) if field else str(error)]) from None
     except ValueError as error:
         raise Misconfigured([*reasons, str(error)]) from None
     if reasons:
@@ -229,37 +234,42 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     return settings
 
 
-def _form_of(field: str) -> str:
-    """How a setting is written that holds more than one value."""
+def _form_of(field: str, environment: Mapping[str, str]) -> str:
+    """How a setting is written that holds more than one value, or the members of its group that do."""
     name = f"{PREFIX}{field.upper()}"
     section = Settings.model_fields[field].annotation
-    if isinstance(section, type) and issubclass(section, BaseModel):
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return f"{name}: {_NOT_JSON['tuple_type']}"
+    members = [given for given in environment if given.upper().startswith(f"{name}__")]
+    if name in environment or not members:
         return f"{name} is a group: set its members, such as {name}__{next(iter(section.model_fields)).upper()}"
-    return f'{name}: write a JSON list, such as ["10.0.0.0/8"]'
+    for given in members:
+        member = section.model_fields.get(given.upper().removeprefix(f"{name}__").lower())
+        kind = get_origin(member.annotation) if member else None
+        if kind in {tuple, dict} and not _is_json(environment[given]):
+            return f"{given}: {_NOT_JSON[f'{kind.__name__}_type']}"
+    return f"{name}: one of its members is not JSON"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_ours(name: str) -> bool:
+    """Whether a variable is a setting, or is meant to be. Like their names, in capitals or not."""
+    return name.upper().startswith(PREFIX) and not name.upper().startswith(FOREIGN)
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(environment):
-        if name.startswith(PREFIX) and not name.startswith(FOREIGN) and name not in SWITCHES:
-            head = name.removeprefix(PREFIX).split("__")[0].lower()
+        if is_ours(name) and name not in SWITCHES:
+            head = name[len(PREFIX) :].split("__")[0].lower()
             if head not in Settings.model_fields:
                 yield name
-
-
-def _faults_of_files(folder: str | None) -> Iterator[str]:
-    """Whoever can put a file there decides what the settings are."""
-    if folder is None or not Path(folder).is_dir():
-        return
-    try:
-        require_private_folder(Path(folder))
-        for path in sorted(Path(folder).iterdir()):
-            if path.name.lower().startswith(PREFIX.lower()):
-                require_private(path, group_may_read=True)
-                head = path.name.lower().removeprefix(PREFIX.lower()).split("__")[0]
-                if head not in Settings.model_fields:
-                    yield f"{folder}: the file {path.name} is not a setting"
-    except Misconfigured as error:
-        yield from error.reasons
 
 
 def describe(settings: Settings) -> dict[str, Any]:

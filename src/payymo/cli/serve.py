@@ -38,7 +38,7 @@ from payymo.cli.listener import (
 from payymo.cli.tls import ListenerTls, PairFiles, PairSource, StoredPair, watch
 from payymo.clock import system_clock
 from payymo.compose import compose
-from payymo.config import FOREIGN, PREFIX, Settings, read_settings
+from payymo.config import PREFIX, Settings, is_ours, read_settings
 from payymo.db.revision import is_current
 from payymo.errors import Misconfigured
 from payymo.files import make_private_folder
@@ -278,7 +278,7 @@ def _prepare(settings: Settings) -> None:
 def _forget_environment() -> None:
     """The server hands its environment to every request; what was a secret in there must not be."""
     for name in list(os.environ):
-        if name.startswith(PREFIX) and not name.startswith(FOREIGN):
+        if is_ours(name):
             del os.environ[name]
 
 
