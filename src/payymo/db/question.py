@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from payymo.db import schema
+from payymo.db.file import note_file, require_file
 from payymo.db.tenancy import require_tenant
 from payymo.errors import Unavailable
 
@@ -24,6 +25,7 @@ class Question:
     def __init__(self, engine: sa.Engine, statement: sa.Executable) -> None:
         require_tenant(statement)
         self._is_postgres = engine.dialect.name == "postgresql"
+        self._engine = engine
         self._pool = _pool_beside(engine)
         compiled = statement.compile(dialect=engine.dialect)  # type: ignore[attr-defined]
         self._text = str(compiled)
@@ -55,6 +57,8 @@ class Question:
     def _ask(self, connection: sa.PoolProxiedConnection, parameters: Any) -> Sequence[Any]:
         cursor = connection.cursor()
         try:
+            if not self._is_postgres:
+                require_file(self._engine, connection.info)
             cursor.execute(self._text, parameters)
             row: Sequence[Any] = cursor.fetchone() or ()
             cursor.close()
@@ -73,6 +77,7 @@ class Question:
             driver.execute(f"SET ROLE {schema.PLATFORM_ROLE}")
         else:
             driver.isolation_level = None
+            note_file(self._engine, connection.info)
         return connection
 
 

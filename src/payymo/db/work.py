@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from payymo.db import schema
 from payymo.db.closing import Closing, Value
 from payymo.db.columns import read_columns
+from payymo.db.file import follow_file
 from payymo.db.question import Question
 from payymo.db.standby import leave_standby
 from payymo.db.tenancy import TenantWallBreached, require_tenant
@@ -211,7 +212,6 @@ _ENTER = f"BEGIN; {_NARROW}"
 _WRITE = "BEGIN IMMEDIATE"
 """A writer on SQLite takes the write lock at once: two that upgrade a read lock would fail instead of waiting."""
 
-
 _TIME = sa.text("SELECT extract(epoch FROM clock_timestamp())::double precision")
 
 
@@ -260,6 +260,7 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
             execution_options={"payymo_connect_args": arguments},
         )
         event.listen(engine, "connect", _prepare_sqlite)
+        follow_file(engine)
         event.listen(engine, "begin", _say_begin)
         return engine
     arguments = {
