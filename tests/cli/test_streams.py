@@ -78,3 +78,16 @@ def test_a_table_is_printed_where_letters_are_missing(sqlite_house: House) -> No
         )
         assert done.returncode == 0, done.stderr
     assert "\\u0141\\xf3d\\u017a" in done.stdout
+
+
+def test_a_folder_that_has_gone_is_not_called_the_output(tmp_path: Path) -> None:
+    """Whoever stands in it, and names the data by a relative path."""
+    done = subprocess.run(
+        ["sh", "-c", f"mkdir gone; cd gone; rmdir ../gone; PAYYMO_DATA=data {PAYYMO} user list"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "payymo: the current folder: No such file or directory\n")

@@ -109,7 +109,8 @@ def main() -> None:
         sys.exit(payymo.main(prog_name="payymo", standalone_mode=True))
     except OSError as error:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - what is left would fail again
-        sys.exit(f"payymo: {error.filename or 'the output'}: {error.strerror}")
+        unnamed = "the current folder" if isinstance(error, FileNotFoundError) else "the output"
+        sys.exit(f"payymo: {error.filename or unnamed}: {error.strerror}")
 
 
 def _require_standard_streams() -> None:
