@@ -132,12 +132,8 @@ class Settings(BaseSettings):
         if not self.issuer:
             scheme = "https" if self.server.tls_certificate else "http"
             object.__setattr__(self, "issuer", f"{scheme}://127.0.0.1:{self.server.port}")
-        try:
-            parts = urlsplit(self.issuer)
-        except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-            raise ValueError("issuer: an http(s) URL without query and fragment (RFC 8414 §2)")
+        if not _is_issuer(self.issuer):
+            raise ValueError("issuer: an http(s) URL without query and fragment (RFC 8414 §2), blanks and user")
         if set("?#%") & set(str(self.data)):
             raise ValueError("data: a path without ?, # and %, which mean something else in the URL of the database")
         if not self.audience or not self.refresh_audience or self.audience == self.refresh_audience:
@@ -257,6 +253,17 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_issuer(text: str) -> bool:
+    """Whether everybody who compares it reads the same: urlsplit leaves out blanks, and looks at a port when asked."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # ValueError: there can't be such a one
+    except ValueError:
+        return False
+    is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+    return is_address and text.isprintable() and not set(" ?#") & set(text)
 
 
 def is_ours(name: str) -> bool:
