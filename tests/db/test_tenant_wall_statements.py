@@ -304,12 +304,9 @@ PLATFORM = (
             *(f"_SERVICE_SECRETS.{name}" for name in ("count_sealed", "list_sealed", "reseal")),
         )
     }
-    | {
-        ("payymo.attempts.store", name)
-        for name in (
-            *("_PRUNE_ATTEMPTS", "_PRUNE_FAILURES", "_PRUNE_MINUTES", "_PRUNE_DEVICES", "_PRUNE_NOTICES", "_UNTOLD"),
-        )
-    }
+    | {("payymo.attempts.store", name) for name in ("_PRUNE_ATTEMPTS", "_PRUNE_FAILURES", "_PRUNE_MINUTES")}
+    | {("payymo.attempts.device_rows", "_PRUNE_DEVICES")}
+    | {("payymo.attempts.notice_rows", name) for name in ("_PRUNE_NOTICES", "_UNTOLD")}
     | {
         ("payymo.limits.store", name)
         for name in (

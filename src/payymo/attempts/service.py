@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from payymo.attempts import store
+from payymo.attempts import device_rows, notice_rows, store
 from payymo.attempts.model import (
     DEVICE_SECONDS,
     DEVICES_AT_MOST,
@@ -95,7 +95,7 @@ class Attempts:
         around, suspected = neighbourhood(origin.network), []
         with self._work(attempt.tenant_id) as tx:
             # First, because it holds the user: whoever erases them holds them, too, before they forget what was tried.
-            user_id = None if attempt.began is None else store.note(tx, origin.email_key, attempt.began, now)
+            user_id = None if attempt.began is None else notice_rows.note(tx, origin.email_key, attempt.began, now)
             is_new = store.count_failure(tx, origin.account, origin.network, around, now)
             store.count_minute(tx, now // MINUTE_SECONDS)
             tried = store.list_tried_around(
@@ -118,7 +118,7 @@ class Attempts:
             return
         with self._work(attempt.tenant_id) as tx:
             if attempt.device is not None:
-                store.give_back_device(tx, digest(attempt.device))
+                device_rows.give_back_device(tx, digest(attempt.device))
             elif attempt.counted:
                 account, now = attempt.origin.account, int(self._clock())
                 standing = store.lock_account(tx, account)
@@ -171,11 +171,11 @@ class Attempts:
             return False
         with self._work.reading(tenant_id) as tx:
             digests = [digest(token) for token in tokens]
-            return store.find_device(tx, digests, email_key, int(self._clock())) is not None
+            return device_rows.find_device(tx, digests, email_key, int(self._clock())) is not None
 
     def unlock(self, tx: Transaction, user_id: uuid.UUID, *accounts: str) -> bool:
         """Step: admit tries at these accounts of a locked user again, as if none had failed. Whether any had."""
-        store.forget_notices(tx, user_id)
+        notice_rows.forget_notices(tx, user_id)
         return store.forget_accounts(tx, accounts)
 
     def forget(self, tx: Transaction, *accounts: str) -> None:
@@ -189,21 +189,22 @@ class Attempts:
 
     def list_devices(self, tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
         """Step: what is stored of the devices that a user has logged in from."""
-        return store.list_devices(tx, user_id)
+        return device_rows.list_devices(tx, user_id)
 
     def list_untold(self, *, count: int) -> Sequence[Notice]:
         """What users have not heard of yet, the oldest first; `count` at most."""
         with self._work.platform(writes=False) as tx:
-            return store.list_untold(tx, count=count)
+            return notice_rows.list_untold(tx, count=count)
 
     def take_notice(self, tx: Transaction, notice: Notice) -> int | None:
         """Step: the user is told now. Answers since when there is something to tell; None: somebody has told them."""
-        return store.take_notice(tx, notice.user_id, notice.kind, int(self._clock()))
+        return notice_rows.take_notice(tx, notice.user_id, notice.kind, int(self._clock()))
 
     def prune(self) -> int:
         """Forget what has run out. Answers how many rows."""
         with self._work.platform() as tx:
-            return store.prune(tx, int(self._clock()))
+            now = int(self._clock())
+            return sum(rows.prune(tx, now) for rows in (store, device_rows, notice_rows))
 
     def _admitted(self, attempt: Attempt | Refused, policy: GuessingPolicy) -> Attempt:
         """Raises TooManyRequests: after the commit, so that what was counted stays counted."""
@@ -220,10 +221,10 @@ class Attempts:
         if not origin.tokens:
             return None, False
         named = {digest(token): token for token in origin.tokens}
-        found = store.find_device(tx, list(named), origin.email_key, int(self._clock()))
+        found = device_rows.find_device(tx, list(named), origin.email_key, int(self._clock()))
         if found is None:
             return None, False
-        if store.count_device(tx, found, at_most=policy.device_failures):
+        if device_rows.count_device(tx, found, at_most=policy.device_failures):
             return named[found], False
         return None, True
 
@@ -253,7 +254,7 @@ class Attempts:
 
     def _save_device(self, tx: Transaction, token: str, user_id: uuid.UUID, session_id: uuid.UUID, now: int) -> None:
         until = now + DEVICE_SECONDS
-        store.save_device(tx, digest(token), user_id, session_id, now=now, until=until, at_most=DEVICES_AT_MOST)
+        device_rows.save_device(tx, digest(token), user_id, session_id, now=now, until=until, at_most=DEVICES_AT_MOST)
 
     def _new_token(self) -> str:
         return make_token(self._entropy.bytes(TOKEN_BYTES))
