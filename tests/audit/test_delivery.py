@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from payymo.audit import sent
-from payymo.audit.merkle import verify_consistency
+from payymo.audit.merkle_proofs import verify_consistency
 from payymo.audit.notes import Checkpoint, Note, Signature, SignatureType, VerifierKey, from_base64
 from payymo.audit.vouching import split_notes
 from payymo.errors import Misconfigured

@@ -23,9 +23,8 @@ from payymo.audit.merkle import (
     prove_inclusion,
     root_at,
     subtree_root,
-    verify_consistency,
-    verify_inclusion,
 )
+from payymo.audit.merkle_proofs import verify_consistency, verify_inclusion
 
 RECORDS = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
 ROOTS = [

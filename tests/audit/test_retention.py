@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from payymo.audit import retention as retention_module
 from payymo.audit import store
 from payymo.audit.entries import Filters
-from payymo.audit.merkle import TileDamaged, leaf_hash, prove_inclusion, root_at, verify_inclusion
+from payymo.audit.merkle import TileDamaged, leaf_hash, prove_inclusion, root_at
+from payymo.audit.merkle_proofs import verify_inclusion
 from payymo.audit.notes import open_checkpoint
 from payymo.audit.retention import DAY_SECONDS, HOUR_SECONDS
 from payymo.db.schema import audit_checkpoints, audit_events, audit_payloads, audit_tiles

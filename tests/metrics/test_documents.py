@@ -13,7 +13,8 @@ import yaml
 from payymo.audit.model import Record
 from payymo.cli.audit_events import table
 from payymo.events import CATALOGUE
-from payymo.metrics.catalogue import COUNTED, READ, Family
+from payymo.metrics.catalogue import COUNTED, READ
+from payymo.metrics.family import Family
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "payymo.rules.yml"

@@ -11,6 +11,7 @@ import pytest
 
 from payymo.maintenance import Round
 from payymo.metrics import catalogue as c
+from payymo.metrics.family import OTHER, SECONDS
 from payymo.metrics.lanes import ROOM_BYTES, Lane, Lanes
 from payymo.metrics.meter import Meter
 from tests.support.house import FakeClock
@@ -78,8 +79,8 @@ def test_what_a_stranger_says_is_no_series(lanes: Lanes, lane: Lane) -> None:
 def test_every_series_that_there_can_be_finds_room(tmp_path: Path, lane: Lane) -> None:
     """A file that had to grow on a full disk would end its process: everything is there from the beginning."""
     for family in c.COUNTED:
-        for labels in itertools.product(*([*(words or ()), c.OTHER] for words in family.labels.values())):
-            for seconds in c.SECONDS if family.kind == "histogram" else ():
+        for labels in itertools.product(*([*(words or ()), OTHER] for words in family.labels.values())):
+            for seconds in SECONDS if family.kind == "histogram" else ():
                 lane.observe(family, *labels, value=seconds)
             if family.kind == "counter":
                 lane.add(family, *labels)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from payymo.audit.commitments import SALT_BYTES, is_committed
-from payymo.audit.merkle import HASH_BYTES, leaf_hash, verify_consistency, verify_inclusion
+from payymo.audit.merkle import HASH_BYTES, leaf_hash
+from payymo.audit.merkle_proofs import verify_consistency, verify_inclusion
 from payymo.audit.notes import SignedCheckpoint, VerifierKey, from_base64, open_checkpoint, to_base64
 from payymo.audit.refusals import Refused
 

@@ -1,12 +1,11 @@
-"""Every metric that there is: name, kind, help, labels. Pure.
+"""Every metric that there is. Pure.
 
 The values of a label are a closed vocabulary: whatever else is handed in is counted as `other`, so that nothing that a
 stranger chooses becomes a series. Names of certificates are the operator's own.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from payymo.certificates.model import Usage
 from payymo.events import EVENTS
@@ -15,46 +14,15 @@ from payymo.health import model as health
 from payymo.keys.model import PURPOSES
 from payymo.limits.model import Tier
 from payymo.logs import OUTCOMES
+from payymo.metrics.family import Family, Vocabulary
 from payymo.web.console.opening import list_pages
 from payymo.web.console.reception import ASSETS
 from payymo.web.measuring import UNMATCHED
 from payymo.web.mount import list_routes
 from payymo.webhooks.model import OUTCOMES as WEBHOOK_OUTCOMES
 
-Kind = Literal["counter", "gauge", "histogram"]
-Mode = Literal["livesum", "max", "mostrecent", "livemostrecent"]
-"""What the values of several processes come to. live…: only of processes that are there."""
-Vocabulary = frozenset[str]
-OTHER: Final = "other"
 LOCKOUT: Final = "lockout"
 """Beside the tiers of limits: an account, a network or a tenant where too many logins have failed."""
-SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))
-"""Upper bounds of the buckets, in seconds: a check takes one millisecond, a login fifty and more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric. `labels`: their vocabularies; None for what the operator has named."""
-
-    name: str
-    """As it is exported; a counter's ends with `_total`."""
-    kind: Kind
-    help: str
-    labels: Mapping[str, Vocabulary | None] = field(default_factory=dict)
-    mode: Mode = "livesum"
-    starts_at_zero: bool = True
-    """Whether every series is there from the beginning, so that its first increase is seen as one."""
-
-    @property
-    def base(self) -> str:
-        """The name without `_total`, as OpenMetrics calls the family of a counter."""
-        return self.name.removesuffix("_total")
-
-    def told(self, values: tuple[str, ...]) -> tuple[str, ...]:
-        """The values of the labels, in their order, each from its vocabulary."""
-        known = zip(values, self.labels.values(), strict=True)
-        return tuple(value if words is None or value in words else OTHER for value, words in known)
-
 
 _PAGES: Final = frozenset(page.path for page in list_pages()) | {ASSETS}
 _ROUTE: Final = frozenset(route.path for route in list_routes()) | _PAGES | {UNMATCHED}

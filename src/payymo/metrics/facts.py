@@ -21,6 +21,7 @@ from payymo.health.model import Health
 from payymo.keys.model import PURPOSES, Calendar, SigningKey, due_at
 from payymo.logs import Trace
 from payymo.metrics import catalogue as c
+from payymo.metrics.family import Family
 from payymo.services import Services
 
 FRESH_SECONDS: Final = 5.0
@@ -179,7 +180,7 @@ def _of_keys(keys: Iterable[SigningKey], calendar: Calendar | None) -> Iterator[
     yield _gauge(c.KEY_CHANGES, [*changes.items(), *retiring.items()])
 
 
-def _gauge(family: c.Family, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+def _gauge(family: Family, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
     found = GaugeMetricFamily(family.name, family.help, labels=[*family.labels])
     for labels, value in samples:
         found.add_metric(family.told(labels), value)

@@ -20,7 +20,8 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.utils import floatToGoString
 
-from payymo.metrics.catalogue import COUNTED, SECONDS, Family, Kind
+from payymo.metrics.catalogue import COUNTED
+from payymo.metrics.family import SECONDS, Family, Kind
 
 ROOM_BYTES: Final = {"counter": 2 * 1024 * 1024, "histogram": 4 * 1024 * 1024, "gauge": 64 * 1024}
 """Room for every series that there can be, taken at once: to write into a mapped file on a full disk ends a process."""
