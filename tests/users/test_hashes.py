@@ -12,8 +12,9 @@ import bcrypt
 import pytest
 
 from payymo.users import hashes
-from payymo.users.hashes import UNREAD, Argon2Cost, HashRefused, kind_of, read_hash, scheme_of, verify
+from payymo.users.hashes import UNREAD, Argon2Cost, kind_of, read_hash, scheme_of, verify
 from payymo.users.passwords import Passwords
+from payymo.users.stored_hash import HashRefused
 from tests.support.house import PASSWORD
 
 OURS = Argon2Cost().dummy

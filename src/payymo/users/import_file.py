@@ -9,8 +9,9 @@ from typing import Any, BinaryIO, Final, Literal, TypeVar, get_args
 
 from payymo.errors import InvalidInput
 from payymo.roles.model import MEMBER
-from payymo.users.hashes import HashRefused, scheme_of
+from payymo.users.hashes import scheme_of
 from payymo.users.model import require_names
+from payymo.users.stored_hash import HashRefused
 
 Format = Literal["json", "csv"]
 Status = Literal["active", "disabled"]
