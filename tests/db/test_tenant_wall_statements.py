@@ -354,7 +354,7 @@ PLATFORM = (
         )
     }
     | {
-        ("payymo.sessions.store", "_PRUNE"),
+        ("payymo.sessions.ending_rows", "_PRUNE"),
         ("payymo.tenants.store", "_ADD"),
         ("payymo.tenants.store", "_BY_HOST"),
         ("payymo.tenants.store", "_BY_ID"),
@@ -372,7 +372,7 @@ PARTS = {
     ("payymo.feed.store", "_OF_TENANTS"),
     ("payymo.links.store", "_EXPIRED"),
     ("payymo.mail.store", "_OLD"),
-    ("payymo.sessions.store", "_EXPIRED"),
+    ("payymo.sessions.ending_rows", "_EXPIRED"),
     ("payymo.sessions.store", "_SELECT"),
     ("payymo.users.store", "_NEVER_VERIFIED"),
 }

@@ -10,7 +10,7 @@ from payymo.db.work import Transaction, Work
 from payymo.feed.model import Subject
 from payymo.feed.service import MANY_HOLDERS, Feed
 from payymo.logs import BY_ITSELF, Event, Trace
-from payymo.sessions import store
+from payymo.sessions import ending_rows
 from payymo.sessions.model import Ended, Reason
 
 
@@ -37,8 +37,8 @@ class Revocations:
         The session first: who is about to act from it has it locked, and is found afterwards.
         """
         now = int(self._clock())
-        ended = store.end_one(tx, session_id, of_user=of_user, now=now, reason=reason)
-        acted = store.end_acted(tx, of_user, session_id=session_id, now=now, reason="actor-ended")
+        ended = ending_rows.end_one(tx, session_id, of_user=of_user, now=now, reason=reason)
+        acted = ending_rows.end_acted(tx, of_user, session_id=session_id, now=now, reason="actor-ended")
         self._note_acted(tx, ended, reason, trace)
         self._note_acted(tx, acted, "actor-ended", BY_ITSELF)
         self._feed.add(tx, "session", [*ended, *acted], reason=reason)
@@ -50,7 +50,7 @@ class Revocations:
         One mark says it of several.
         """
         now = int(self._clock())
-        ended = store.end_of_user(tx, user_id, now=now, reason=reason)
+        ended = ending_rows.end_of_user(tx, user_id, now=now, reason=reason)
         acted = self._end_acted(tx, user_id, now)
         self._note_acted(tx, ended, reason, BY_ITSELF)
         if len(ended) > 1:
@@ -64,7 +64,7 @@ class Revocations:
     def end_others(self, tx: Transaction, user_id: uuid.UUID, *, kept: uuid.UUID, reason: Reason) -> int:
         """Step: end every session of a user but one, and in which they act as somebody. Answers how many of theirs."""
         now = int(self._clock())
-        ended = store.end_others(tx, user_id, kept=kept, now=now, reason=reason)
+        ended = ending_rows.end_others(tx, user_id, kept=kept, now=now, reason=reason)
         acted = self._end_acted(tx, user_id, now)
         self._note_acted(tx, ended, reason, BY_ITSELF)
         self._feed.add(tx, "session", [*ended, *acted], reason=reason)
@@ -76,7 +76,7 @@ class Revocations:
         Whoever of them acts as somebody, or is acted as, might get more than the one who acts has: that ends.
         """
         everybody = len(holders) > MANY_HOLDERS
-        acted = store.end_acted_around(
+        acted = ending_rows.end_acted_around(
             tx, None if everybody else holders, now=int(self._clock()), reason="permissions-changed"
         )
         self._note_acted(tx, acted, "permissions-changed", BY_ITSELF)
@@ -84,7 +84,7 @@ class Revocations:
         self._feed.permissions_changed(tx, holders)
 
     def _end_acted(self, tx: Transaction, by: uuid.UUID, now: int) -> list[Ended]:
-        acted = store.end_acted(tx, by, now=now, reason="actor-ended")
+        acted = ending_rows.end_acted(tx, by, now=now, reason="actor-ended")
         self._note_acted(tx, acted, "actor-ended", BY_ITSELF)
         return acted
 
@@ -103,8 +103,8 @@ class Revocations:
         """
         tx.take_time()  # a tenant has as many as its people have devices, and is to be suspended all the same
         until, now = self._feed.live_until(tx), int(self._clock())
-        ended = store.end_all_own(tx, now=now, reason=reason)
-        acted = store.end_acted_around(tx, None, now=now, reason=reason)
+        ended = ending_rows.end_all_own(tx, now=now, reason=reason)
+        acted = ending_rows.end_acted_around(tx, None, now=now, reason=reason)
         self._note_acted(tx, acted, reason, BY_ITSELF)
         ended += len(acted)
         if tx.tenant_id is not None:
@@ -118,7 +118,7 @@ class Revocations:
         Small batches keep each lock short, so that logins and refreshes don't wait for the cleaner.
         """
         with self._work.platform() as tx:
-            pruned = store.prune_sessions(tx, now=int(self._clock()), count=batch)
+            pruned = ending_rows.prune(tx, now=int(self._clock()), count=batch)
             for one in pruned:
                 if one.session.actor_user_id is not None and not one.had_ended:
                     with tx.within(one.tenant_id) as own:
