@@ -3,6 +3,7 @@
 import json
 import random  # noqa: TID251 - tests may roll dice
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from payymo.cli import payymo
 from payymo.cli.prove import Trial
+from payymo.cli.timing_file import FORMAT, Head, SampleFile, kept
 from payymo.cli.timing_lines import Answer, Inside
 from payymo.cli.timing_pairs import PAIRS, Pair
 from payymo.cli.timing_world import IMPORTED, Ask, World
@@ -22,6 +24,8 @@ from payymo.web.pacing import HOLD
 from tests.support.house import Database, House
 
 BOUND = 250_000
+HEAD = Head(FORMAT, "http", 250)
+HEAD_LINE = b'{"format":"payymo-timing-1","over":"http","bound_us":250}\n'
 SAME = Pair("the same twice", lambda _world: Ask("/a", b"", {}), lambda _world: Ask("/b", b"", {}))
 
 
@@ -34,17 +38,23 @@ class FakeLine:
         self._late = late_ns
         self._status = status
         self._other = other
+        self.sent = 0
 
     def send(self, ask: Ask) -> tuple[int, Answer]:
+        self.sent += 1
         is_second = ask.path == "/b"
         took = 20_000_000 + self._dice.randrange(self._noise) + is_second * self._late
         return took, Answer(self._status, frozenset(), self._other if is_second else b"no")
 
 
-def verdicts(line: FakeLine, *, count: int = 200) -> dict[str, str]:
+def rows_of(line: FakeLine, file: SampleFile | None = None, *, count: int = 200) -> list[dict[str, Any]]:
     nowhere: Any = None
-    trial = Trial(line, nowhere, Entropy(), count=count, bound_ns=BOUND, as_json=True)
-    return {row["pair"]: row["verdict"] for row in trial.run({"pair": SAME})}
+    trial = Trial(line, nowhere, Entropy(), file or SampleFile(), count=count, bound_ns=BOUND, as_json=True)
+    return trial.run({"pair": SAME})
+
+
+def verdicts(line: FakeLine) -> dict[str, str]:
+    return {row["pair"]: row["verdict"] for row in rows_of(line)}
 
 
 def test_each_verdict_is_told() -> None:
@@ -68,11 +78,84 @@ def test_a_service_with_limits_is_not_measured(status: int) -> None:
         verdicts(FakeLine(status=status))
 
 
-def test_the_command_measures_a_service_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def resumed(path: Path, line: FakeLine, *, count: int) -> dict[str, Any]:
+    with kept(path, HEAD, resume=True) as file:
+        [row] = rows_of(line, file, count=count)
+    return row
+
+
+def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
+    """Hours are not lost to a reboot: what is in the file counts, and only the rest is asked for."""
+    path, line = tmp_path / "samples", FakeLine()
+    assert resumed(path, line, count=100)["samples"] == 100
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])  # killed in the middle of a line
+
+    line.sent = 0
+    row = resumed(path, line, count=150)
+    assert (row["samples"], row["verdict"]) == (150, "no leak within the bound")
+    assert line.sent == 2 * (20 + 50) + 2 * (20 + 51)  # a warm-up, and the rest, of what is planted and of the pair
+    assert path.read_bytes().startswith(whole[:-200])
+    assert len(path.read_bytes().splitlines()) == 1 + 2 * 150
+
+    line.sent = 0
+    assert resumed(path, line, count=150) == row
+    assert line.sent == 0
+
+
+def test_an_answer_that_differed_is_not_forgotten(tmp_path: Path) -> None:
+    """It tells everything, also when the rest is measured on another day."""
+    path = tmp_path / "samples"
+    assert resumed(path, FakeLine(other=b"No"), count=100)["verdict"] == "leak"
+    row = resumed(path, FakeLine(), count=200)
+    assert (row["samples"], row["verdict"], row["same_answer"]) == (200, "leak", False)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"format":"payymo-timing-1","over":"process","bound_us":250}\n', "line 1: measured in another way"),
+        (b'{"format":"payymo-timing-1","over":"http","bound_us":100}\n', "line 1: measured in another way"),
+        (b"pair,first_ns,second_ns\n", "line 1: JSON is malformed"),
+        (HEAD_LINE + b'{"pair":"x","first_ns":"1","second_ns":2,"same_answer":true}\n', "line 2: Expected `int`"),
+    ],
+)
+def test_samples_of_something_else_are_left_alone(tmp_path: Path, content: bytes, why: str) -> None:
+    """Which line, what is wrong with it, what to do; and nothing is written over."""
+    path = tmp_path / "samples"
+    path.write_bytes(content)
+    with pytest.raises(Misconfigured, match=f"{path}, {why}.*name another file"), kept(path, HEAD, resume=True):
+        pass
+    assert path.read_bytes() == content
+
+
+def test_a_file_of_samples_has_one_writer(tmp_path: Path) -> None:
+    """Who begins anew writes over nothing, and two who go on at once are not mixed."""
+    path = tmp_path / "samples"
+    with kept(path, HEAD, resume=True):
+        for resume, why in ((True, "another measurement is writing it"), (False, "--resume goes on with it")):
+            with pytest.raises(Misconfigured, match=why), kept(path, HEAD, resume=resume):
+                pass
+    with pytest.raises(Misconfigured, match="No such file"), kept(tmp_path / "no" / "samples", HEAD, resume=False):
+        pass
+
+
+def test_to_go_on_needs_a_file() -> None:
+    """Else it would begin anew, and nobody would notice."""
+    done = CliRunner().invoke(payymo, ["prove", "timing", "--resume"])
+    assert (done.exit_code, "name it with --output" in done.output) == (2, True)
+
+
+def test_the_command_measures_a_service_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whatever is set around it; too few samples are no verdict, and that is a negative finding."""
     monkeypatch.setenv("PAYYMO_DATABASE__URL", "postgresql://nobody@127.0.0.1:1/nothing")
-    done = CliRunner().invoke(payymo, ["prove", "timing", "--samples", "1", "--pair", "verify-expired", "--json"])
+    file = tmp_path / "samples"
+    words = ["prove", "timing", "--samples", "1", "--pair", "verify-expired", "--json", "--output", str(file)]
+    done = CliRunner().invoke(payymo, words)
     assert done.exit_code == 1, done.output
+    head, *lines = map(json.loads, file.read_text().splitlines())
+    assert head == {"format": "payymo-timing-1", "over": "process", "bound_us": 250}
+    assert [line["pair"] for line in lines] == ["planted", "verify-expired"]
     rows = json.loads(done.stdout)
     assert [(row["pair"], row["verdict"], row["same_answer"]) for row in rows] == [
         ("planted", "undecided", True),

@@ -179,7 +179,14 @@ def test_classes_are_measured_in_turn_and_told_apart() -> None:
         return lambda: order.append(name) or nanoseconds  # type: ignore[func-returns-value]
 
     told: list[int] = []
-    found = gather(class_of("a", 1), class_of("b", 2), count=3, warm_up=2, toss=lambda: next(coins), tell=told.append)
+    found = gather(
+        class_of("a", 1),
+        class_of("b", 2),
+        count=3,
+        warm_up=2,
+        toss=lambda: next(coins),
+        tell=lambda so_far: told.append(len(so_far.first)),
+    )
     assert "".join(order) == "abbabaabba"
     assert (found.first, found.second, found.is_complete) == ([1, 1, 1], [2, 2, 2], True)
     assert told == [1, 2, 3]

@@ -14,6 +14,7 @@ import click
 from payymo.app import create_app
 from payymo.cli.common import as_json, politely, services
 from payymo.cli.output import counted, show_all
+from payymo.cli.timing_file import FORMAT, Head, SampleFile, kept
 from payymo.cli.timing_lines import Answer, Http, Inside, Line
 from payymo.cli.timing_pairs import PAIRS, Pair
 from payymo.cli.timing_world import Ask, World, world
@@ -50,16 +51,37 @@ def prove() -> None:
 @click.option("--samples", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True, help="Per class.")
 @click.option("--bound-us", type=click.IntRange(1, 10_000_000), default=250, show_default=True)
 @click.option("--quick", is_flag=True, help=f"{QUICK_SAMPLES} samples: whether it works, rather than whether it leaks.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Keep every sample in it."
+)
+@click.option("--resume", is_flag=True, help="Go on with the samples in FILE, if there are any.")
 @as_json
 @politely
-def timing(*, url: str | None, names: tuple[str, ...], samples: int, bound_us: int, quick: bool, as_json: bool) -> None:
+def timing(
+    *,
+    url: str | None,
+    names: tuple[str, ...],
+    samples: int,
+    bound_us: int,
+    quick: bool,
+    output: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
     """Measure whether refusals can be told apart by time. Exits with 0 when no pair shows a leak within the bound.
 
-    Ctrl-C ends it with what was measured until then.
+    Ctrl-C ends it with what was measured until then. What was kept in a file goes on with --resume, also when killed.
     """
+    if resume and output is None:
+        raise click.UsageError("--resume goes on with a file: name it with --output")
     count = QUICK_SAMPLES if quick else samples
-    with _inside() if url is None else _outside(url) as (opened, line), world(opened) as found:
-        trial = Trial(line, found, opened.entropy, count=count, bound_ns=bound_us * 1000, as_json=as_json)
+    head = Head(FORMAT, "process" if url is None else "http", bound_us)
+    with (
+        kept(output, head, resume=resume) as file,
+        _inside() if url is None else _outside(url) as (opened, line),
+        world(opened) as found,
+    ):
+        trial = Trial(line, found, opened.entropy, file, count=count, bound_ns=bound_us * 1000, as_json=as_json)
         rows = trial.run({name: PAIRS[name] for name in names or PAIRS})
     show_all(rows, COLUMNS, json_wanted=as_json)
     sys.exit(0 if all(row["verdict"].startswith("no leak") for row in rows) else 1)
@@ -68,8 +90,19 @@ def timing(*, url: str | None, names: tuple[str, ...], samples: int, bound_us: i
 class Trial:
     """One run over some pairs: gathers, judges, and believes nothing where the planted leak was not found."""
 
-    def __init__(self, line: Line, found: World, entropy: Entropy, *, count: int, bound_ns: int, as_json: bool) -> None:
+    def __init__(
+        self,
+        line: Line,
+        found: World,
+        entropy: Entropy,
+        file: SampleFile,
+        *,
+        count: int,
+        bound_ns: int,
+        as_json: bool,
+    ) -> None:
         self._line = line
+        self._file = file
         self._world = found
         self._toss: Callable[[], bool] = lambda: entropy.bytes(1)[0] < 128
         self._count = count
@@ -95,18 +128,27 @@ class Trial:
         self, name: str, first: Callable[[World], Ask], second: Callable[[World], Ask], *, late_ns: int = 0
     ) -> dict[str, Any]:
         one, other = _Class(self._line, first(self._world)), _Class(self._line, second(self._world), late_ns=late_ns)
+
+        def is_same() -> bool:
+            return len(one.answers | other.answers) <= 1 and self._file.is_same(name)
+
         with counted(name, as_json=self._as_json) as tell:
-            samples: Samples = gather(
+
+            def note(so_far: Samples) -> None:
+                self._file.add(name, so_far, same=is_same())
+                tell(len(so_far.first), self._count)
+
+            samples = gather(
                 one.measure,
                 other.measure,
                 count=self._count,
                 warm_up=min(WARM_UP, self._count),
                 toss=self._toss,
-                tell=lambda done: tell(done, self._count),
+                tell=note,
+                found=self._file.samples_of(name),
             )
         finding = judge(samples.first, samples.second, bound=self._bound)
-        same = len(one.answers | other.answers) == 1
-        return _facts(name, finding, same=same) | {"is_complete": samples.is_complete}
+        return _facts(name, finding, same=is_same()) | {"is_complete": samples.is_complete}
 
 
 class _Class:

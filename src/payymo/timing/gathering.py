@@ -26,24 +26,27 @@ def gather(
     count: int,
     warm_up: int,
     toss: Callable[[], bool],
-    tell: Callable[[int], None] = lambda _done: None,
+    tell: Callable[[Samples], None] = lambda _so_far: None,
+    found: Samples | None = None,
 ) -> Samples:
     """`count` samples of each, after `warm_up` of each that are thrown away. `toss`: a fair coin.
 
-    Who interrupts it (Ctrl-C) gets what there is.
+    `found`: samples from before, which count. Who interrupts it (Ctrl-C) gets what there is.
     """
-    found = Samples()
+    found = Samples() if found is None else found
+    before = len(found.first)
     try:
-        for number in range(-warm_up, count):
+        for number in range(before - (warm_up if before < count else 0), count):
             swapped = toss()
             one = (second if swapped else first)()
             other = (first if swapped else second)()
-            if number < 0:
+            if number < before:
                 continue
             found.first.append(other if swapped else one)
             found.second.append(one if swapped else other)
-            tell(number + 1)
+            tell(found)
     except KeyboardInterrupt:
+        del found.first[len(found.second) :]  # it came between the two
         return found
     found.is_complete = True
     return found
