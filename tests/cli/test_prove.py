@@ -3,6 +3,7 @@
 import json
 import random  # noqa: TID251 - tests may roll dice
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,17 @@ def test_a_file_of_samples_has_one_writer(tmp_path: Path) -> None:
                 pass
     with pytest.raises(Misconfigured, match="No such file"), kept(tmp_path / "no" / "samples", HEAD, resume=False):
         pass
+    with (
+        pytest.raises(Misconfigured, match="/dev/zero: is no regular file"),
+        kept(Path("/dev/zero"), HEAD, resume=True),
+    ):
+        pass
+
+
+def test_samples_without_room_are_told_of(tmp_path: Path) -> None:
+    """By the name of the file; it would measure for hours otherwise, and keep nothing."""
+    with FileIO("/dev/full", "w") as full, pytest.raises(Misconfigured, match="samples: No space left on device"):
+        rows_of(FakeLine(), SampleFile(tmp_path / "samples", full))
 
 
 def test_to_go_on_needs_a_file() -> None:

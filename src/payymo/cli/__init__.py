@@ -110,7 +110,7 @@ def main() -> None:
     except OSError as error:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - what is left would fail again
         unnamed = "the current folder" if isinstance(error, FileNotFoundError) else "the output"
-        sys.exit(f"payymo: {error.filename or unnamed}: {error.strerror}")
+        sys.exit(f"payymo: {error.filename or unnamed}: {error.strerror or error}")
 
 
 def _require_standard_streams() -> None:

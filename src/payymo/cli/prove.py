@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,4 +230,5 @@ def _outside(url: str) -> Iterator[tuple[Services, Line]]:
     with services() as opened:
         if opened.settings.is_production:
             raise Misconfigured(["time is measured without limits, and so never in production: use a copy of it"])
-        yield opened, Http(url)
+        with closing(Http(url)) as line:
+            yield opened, line

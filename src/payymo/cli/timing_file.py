@@ -1,15 +1,19 @@
 """The samples of a measurement in a file: what takes hours can be stopped and goes on, and others can judge it anew.
 
 JSON lines. The first says how it was measured; each other one is two samples, of which one was taken right after the
-other. A line that was begun and never ended, because the process was killed, is cut off.
+other. Each is written at once, so that a reboot takes a line at most: one that was begun and never ended is cut off.
 """
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
@@ -17,6 +21,8 @@ from payymo.errors import Misconfigured
 from payymo.timing.gathering import Samples
 
 FORMAT: Final = "payymo-timing-1"
+MAX_LINE: Final = 1024
+"""Octets: more than the longest line."""
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +52,8 @@ _read_line = msgspec.json.Decoder(Line).decode
 class SampleFile:
     """What was gathered before, and where the next samples go. Without a file: nothing, and nowhere."""
 
-    def __init__(self, file: BinaryIO | None = None) -> None:
+    def __init__(self, path: Path | None = None, file: FileIO | None = None) -> None:
+        self._path = path
         self._file = file
         self._found: dict[str, Samples] = {}
         self._differing: set[str] = set()
@@ -60,9 +67,8 @@ class SampleFile:
         return pair not in self._differing
 
     def add(self, pair: str, samples: Samples, *, same: bool) -> None:
-        """Keep the latest two samples of a pair."""
-        if self._file is not None:
-            self._file.write(_write(Line(pair, samples.first[-1], samples.second[-1], same)) + b"\n")
+        """Keep the latest two samples of a pair. Raises Misconfigured: they can't be written."""
+        self.write(Line(pair, samples.first[-1], samples.second[-1], same))
 
     def take(self, line: Line) -> None:
         """Take in what was kept before."""
@@ -72,6 +78,18 @@ class SampleFile:
         if not line.same_answer:
             self._differing.add(line.pair)
 
+    def write(self, line: Head | Line) -> None:
+        """Add a line, whole. Raises Misconfigured."""
+        if self._file is None:
+            return
+        text = _write(line) + b"\n"
+        try:
+            is_whole = self._file.write(text) == len(text)
+        except OSError as error:
+            raise Misconfigured([f"{self._path}: {error.strerror}"]) from None
+        if not is_whole:
+            raise Misconfigured([f"{self._path}: {os.strerror(errno.ENOSPC)}"])
+
 
 @contextmanager
 def kept(path: Path | None, head: Head, *, resume: bool) -> Iterator[SampleFile]:
@@ -80,46 +98,51 @@ def kept(path: Path | None, head: Head, *, resume: bool) -> Iterator[SampleFile]
         yield SampleFile()
         return
     with _open(path, resume=resume) as file:
-        found = SampleFile(file)
-        _take_all(path, file, head, found)
+        found = SampleFile(path, file)
+        end = _take_all(path, head, found)
+        file.truncate(end)
+        file.seek(end)
+        if not end:
+            found.write(head)
         yield found
-        file.flush()
-        os.fsync(file.fileno())
 
 
-def _open(path: Path, *, resume: bool) -> BinaryIO:
+def _open(path: Path, *, resume: bool) -> FileIO:
+    """The file, for this process alone."""
     try:
-        file = path.open("r+b" if resume and path.exists() else "xb+")
+        file = path.open("r+b" if resume and path.exists() else "xb+", buffering=0)
     except FileExistsError:
         raise Misconfigured([f"{path}: is there already: --resume goes on with it, or name another"]) from None
     except OSError as error:
-        raise Misconfigured([f"{path}: {error.strerror}"]) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise Misconfigured([f"{path}: another measurement is writing it"]) from None
+        raise Misconfigured([f"{path}: {error.strerror or error}"]) from None
+    with ExitStack() as closing:
+        closing.enter_context(file)
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Misconfigured([f"{path}: is no regular file"])
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misconfigured([f"{path}: another measurement is writing it"]) from None
+        closing.pop_all()
     return file
 
 
-def _take_all(path: Path, file: BinaryIO, head: Head, found: SampleFile) -> None:
-    """Take in all whole lines, and stand behind the last one. An empty file gets its first line."""
-    end, number = 0, 0
-    for number, text in enumerate(iter(file.readline, b""), 1):
-        if not text.endswith(b"\n"):
-            break
-        try:
-            if number > 1:
-                found.take(_read_line(text))
-            else:
-                _require_head(text, head)
-        except ValueError as error:  # msgspec's are such, too
-            raise Misconfigured([f"{path}, line {number}: {error}: name another file"]) from None
-        end += len(text)
-    file.seek(end)
-    file.truncate()
-    if not end:
-        file.write(_write(head) + b"\n")
+def _take_all(path: Path, head: Head, found: SampleFile) -> int:
+    """Take in all whole lines. Answers where the last one ends."""
+    end = 0
+    with path.open("rb") as file:
+        for number, text in enumerate(iter(partial(file.readline, MAX_LINE), b""), 1):
+            if not text.endswith(b"\n") and len(text) < MAX_LINE:
+                break
+            try:
+                if number > 1:
+                    found.take(_read_line(text))
+                else:
+                    _require_head(text, head)
+            except ValueError as error:  # msgspec's are such, too
+                raise Misconfigured([f"{path}, line {number}: {error}: name another file"]) from None
+            end += len(text)
+    return end
 
 
 def _require_head(text: bytes, head: Head) -> None:

@@ -78,14 +78,20 @@ class Http:
 
         Raises Misconfigured when nobody answers.
         """
-        with suppress(http.client.HTTPException, ConnectionError):
-            return self._send(ask)
-        self._connection.close()
         try:
+            with suppress(http.client.HTTPException, ConnectionError):
+                return self._send(ask)
+            self._connection.close()
             self._connection.connect()
             return self._send(ask)
+        except TimeoutError:
+            raise Misconfigured([f"--url: no answer within {PATIENCE_SECONDS} seconds"]) from None
         except (OSError, http.client.HTTPException) as error:
-            raise Misconfigured([f"--url: {type(error).__name__}: nobody answers there"]) from None
+            raise Misconfigured([f"--url: nobody answers there: {str(error) or type(error).__name__}"]) from None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
 
     def _send(self, ask: Ask) -> tuple[int, Answer]:
         if self._connection.sock is None:
