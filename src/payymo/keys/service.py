@@ -14,14 +14,13 @@ import msgspec
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
 from payymo.db.permit import Permit, permit_operator
-from payymo.db.work import Transaction, Work
+from payymo.db.work import Work
 from payymo.errors import Conflict, Misconfigured, NotFound, Unavailable
 from payymo.feed.service import Feed
 from payymo.keys import signer, store
-from payymo.keys.keeper import KeyGone, KeyKeeper
+from payymo.keys.keeper import KeyKeeper
 from payymo.keys.known import KnownKeys
 from payymo.keys.model import (
-    DATABASE,
     PURPOSES,
     Calendar,
     KeyPolicy,
@@ -29,18 +28,15 @@ from payymo.keys.model import (
     Report,
     SigningKey,
     SigningPlan,
-    State,
     find_one,
     is_due,
     published,
     seconds_until_known,
 )
+from payymo.keys.succession import Succession
 from payymo.logs import BY_ITSELF, Event, Trace
 from payymo.phrases import Phrase
 from payymo_guard import VerificationKey
-
-MARGIN_SECONDS = 60
-"""How much longer than the last token a key verifies: other processes sign with it until they have looked again."""
 
 
 class KeyRing:
@@ -65,6 +61,7 @@ class KeyRing:
         self._reports = reports
         self._audit = audit
         self._known = KnownKeys(work, keeper, clock)
+        self._steps = Succession(work, keeper, clock, policy, known=self._known, audit=audit)
 
     def sign(self, purpose: Purpose, message: bytes, *, kid: str) -> bytes:
         """The signature over `message` by a key that still verifies.
@@ -128,43 +125,18 @@ class KeyRing:
         What signs goes on signing: verifiers have to be given the new key first. Raises Misconfigured, Unavailable:
         what signs, or what is to be made, is not there.
         """
-        keys = self._list()
+        keys = self._steps.list_keys()
         for purpose in PURPOSES:
-            self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
+            self._steps.ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
         self._known.load_active()
 
     def try_to_ensure(self) -> None:
         """The same for who manages keys and signs nothing: where they were may be gone, and that is to be mended."""
-        keys = self._list()
+        keys = self._steps.list_keys()
         for purpose in PURPOSES:
             with suppress(Misconfigured, Unavailable):
-                self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
+                self._steps.ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
         self._known.read()
-
-    def _ensure(self, purpose: Purpose, keys: tuple[SigningKey, ...]) -> None:
-        wanted = self._policy.algorithm_of(purpose), self._policy.place_of(purpose)
-
-        def is_begun(now: tuple[SigningKey, ...]) -> bool:
-            return find_one(now, purpose, "active") is not None
-
-        def is_prepared(now: tuple[SigningKey, ...]) -> bool:
-            following = find_one(now, purpose, "next")
-            return following is not None and (following.algorithm, following.place) == wanted
-
-        if not is_begun(keys):
-            self._advance(purpose, lambda now: not is_begun(now), BY_ITSELF, reason="start")
-        elif not is_prepared(keys):
-            with self._keeper.made(purpose, "next") as [fresh], self._work.platform() as tx:
-                store.lock(tx)
-                if not is_prepared(store.list_keys(tx)):
-                    store.drop_next(tx, purpose, int(self._clock()))
-                    self._keeper.add(tx, fresh, trace=BY_ITSELF)
-        ttl = self._policy.token_ttl_of(purpose)
-        if any(key.token_ttl_seconds < ttl for key in keys):
-            with self._work.platform() as tx:
-                store.lengthen(tx, purpose, ttl)
-                new = {"purpose": purpose, "token_ttl_seconds": ttl}
-                self._audit.record(tx, Event("keys.lengthened", trace=BY_ITSELF, new=new))
 
     def rotate(
         self,
@@ -193,7 +165,7 @@ class KeyRing:
                 )
             return True
 
-        if not self._advance(purpose, is_known, trace, reason="command", permit=permit):
+        if not self._steps.advance(purpose, is_known, trace, reason="command", permit=permit):
             raise Conflict("The next key can't be used: another one has been made. Try again when verifiers know it.")
         return self._known.read().active_kid(purpose)
 
@@ -202,7 +174,7 @@ class KeyRing:
 
         Raises Misconfigured, Unavailable: what keeps the keys does not answer.
         """
-        self._prepare()
+        self._steps.prepare()
         reports = self._reports()
 
         def is_time(purpose: Purpose, keys: tuple[SigningKey, ...]) -> bool:
@@ -215,7 +187,7 @@ class KeyRing:
             purpose
             for purpose in PURPOSES
             if is_time(purpose, self._known.read().keys)
-            and self._advance(purpose, partial(is_time, purpose), BY_ITSELF, reason="calendar")
+            and self._steps.advance(purpose, partial(is_time, purpose), BY_ITSELF, reason="calendar")
         ]
         return tuple(self._known.read().active_kid(purpose) for purpose in turned)
 
@@ -229,7 +201,7 @@ class KeyRing:
         found = next((key for key in self._known.read().keys if key.kid == kid and key.state != "retiring"), None)
         with ExitStack() as stack:
             heirs: list[signer.NewKey] = []
-            if found is not None and self._needs_heir(found.purpose):
+            if found is not None and self._steps.needs_heir(found.purpose):
                 with suppress(Unavailable, Misconfigured):
                     heirs = stack.enter_context(self._keeper.made(found.purpose, "next"))
             tx = stack.enter_context(self._work.platform())
@@ -243,100 +215,14 @@ class KeyRing:
                 return False
             self._audit.record(tx, Event("key.revoked", trace=trace, kid=kid))
             if found is not None:
-                self._succeed(tx, found.purpose, heirs, trace)
+                self._steps.succeed(tx, found.purpose, heirs, trace)
             if revoked.purpose == "access":  # what refresh keys sign is verified by us alone
                 # Whoever has the key signs tokens that live as long as they like, and caches show it for a while yet.
                 shown = max(revoked.token_ttl_seconds, self._policy.calendar.jwks_max_age)
                 self._feed.key_revoked(tx, kid, live_until=now + shown)
         self._known.read()
         with suppress(Unavailable, Misconfigured):
-            self._prepare()
+            self._steps.prepare()
         with suppress(Unavailable, Misconfigured):
             list(self._keeper.destroy_leftovers())
         return True
-
-    def _succeed(self, tx: Transaction, purpose: Purpose, heirs: list[signer.NewKey], trace: Trace) -> None:
-        """Fill the place that a revoked key has left: the next key signs, and an heir is the next.
-
-        Without a next key the heir signs, though nobody could fetch it yet: nothing at all is worse.
-        """
-        self._promote(tx, purpose, trace)
-        if find_one(store.list_keys(tx), purpose, "next") is None:
-            for heir in heirs:
-                self._keeper.add(tx, heir, trace=trace)
-            self._promote(tx, purpose, trace)
-
-    def _promote(self, tx: Transaction, purpose: Purpose, trace: Trace) -> None:
-        keys = store.list_keys(tx)
-        following = find_one(keys, purpose, "next")
-        if find_one(keys, purpose, "active") is None and following is not None:
-            store.activate_next(tx, purpose, int(self._clock()))
-            self._audit.record(tx, Event("key.rotated", trace=trace, kid=following.kid, reason="revocation"))
-
-    def _needs_heir(self, purpose: Purpose) -> bool:
-        """Whether a key is made before one is revoked: where that is quick, or nothing is there to follow it."""
-        is_local = self._policy.place_of(purpose) == DATABASE
-        return is_local or find_one(self._list(), purpose, "next") is None
-
-    def _prepare(self) -> None:
-        """Make the active and next keys that are missing. Raises Misconfigured, Unavailable."""
-        keys = self._list()
-        for purpose in PURPOSES:
-            if None in (find_one(keys, purpose, "active"), find_one(keys, purpose, "next")):
-                self._ensure(purpose, tuple(key for key in keys if key.purpose == purpose))
-        self._known.read()
-
-    def _advance(
-        self,
-        purpose: Purpose,
-        is_wanted: Callable[[tuple[SigningKey, ...]], bool],
-        trace: Trace,
-        *,
-        reason: str,
-        permit: Permit = permit_operator,
-    ) -> bool:
-        """One step of the life cycle, in one transaction: there is one active key before it and after it.
-
-        Keys are made beforehand, because making an RSA key takes longer than a transaction should. Whether the step is
-        wanted is asked under the lock: another process may have made it meanwhile. Answers whether it was. A next key
-        that can't be used gives way to another one, and nothing else happens.
-        """
-        now = int(self._clock())
-        candidate = find_one(self._list(), purpose, "next")
-        if candidate is not None and not self._is_usable(candidate):
-            return False
-        states: tuple[State, ...] = ("next",) if candidate else ("next", "active")
-        with self._keeper.made(purpose, *states) as [fresh, *spare], self._work.platform() as tx:
-            permit(tx)
-            store.lock(tx)
-            keys = store.list_keys(tx)
-            if not is_wanted(keys):
-                return False
-            active, following = find_one(keys, purpose, "active"), find_one(keys, purpose, "next")
-            ttl = max(self._policy.token_ttl_of(purpose), active.token_ttl_seconds if active else 0)
-            store.retire_active(tx, purpose, now + ttl + MARGIN_SECONDS)
-            if following is not None:
-                store.activate_next(tx, purpose, now)
-                old = None if active is None else {"kid": active.kid}
-                self._audit.record(tx, Event("key.rotated", trace=trace, kid=following.kid, reason=reason, old=old))
-            for new in [fresh] if following is not None else [fresh, *spare]:
-                self._keeper.add(tx, new, trace=trace)
-        return True
-
-    def _is_usable(self, candidate: SigningKey) -> bool:
-        """Whether a next key signs. If not, another one has taken its place. Raises Unavailable."""
-        try:
-            self._known.load(candidate)
-        except (Misconfigured, KeyGone):
-            with self._keeper.made(candidate.purpose, "next") as [fresh], self._work.platform() as tx:
-                store.lock(tx)
-                following = find_one(store.list_keys(tx), candidate.purpose, "next")
-                if following is not None and following.kid == candidate.kid:
-                    store.drop_next(tx, candidate.purpose, int(self._clock()))
-                    self._keeper.add(tx, fresh, trace=BY_ITSELF)
-            return False
-        return True
-
-    def _list(self) -> tuple[SigningKey, ...]:
-        with self._work.platform(writes=False) as tx:
-            return store.list_keys(tx)
