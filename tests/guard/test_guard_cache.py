@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from payymo_guard import KeySet, VerificationKey, Verifier
+from payymo_guard import Claims, KeySet, VerificationKey, Verifier
 from payymo_guard.testing import FakeIssuer
 from payymo_guard.verify import AHEAD_SECONDS
 from tests.guard.forge import NOW, Clock, issuer, private_key, refusal
@@ -21,6 +21,11 @@ class Watched:
     def __call__(self, kid: str) -> VerificationKey | None:
         self.asked += 1
         return self.keys(kid)
+
+
+def held(verifier: Verifier[Claims]) -> int:
+    """How many tokens are remembered."""
+    return len(verifier._fresh) + len(verifier._faded)
 
 
 def test_remembered_token_gives_the_same_claims() -> None:
@@ -39,7 +44,7 @@ def test_without_a_cache_nothing_is_remembered() -> None:
     verifier = fake.verifier()
     token = fake.mint()
     assert verifier.verify(token) is not verifier.verify(token)
-    assert len(verifier._cache) == 0
+    assert held(verifier) == 0
 
 
 def test_remembered_token_still_expires() -> None:
@@ -111,16 +116,31 @@ def test_key_is_asked_for_on_every_call() -> None:
         assert watched.asked == calls
 
 
-@pytest.mark.parametrize("size", [1, 2, 7])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
 def test_memory_is_bounded_and_the_oldest_goes_first(size: int) -> None:
-    """Never more tokens are remembered than asked for; the last ones are."""
+    """Never more tokens are remembered than asked for; the last half of them are."""
     fake = issuer()
     verifier = fake.verifier(cache_size=size)
     tokens = [fake.mint() for _ in range(20)]
     for token in tokens:
         verifier.verify(token)
-        assert len(verifier._cache) <= size
-    assert list(verifier._cache) == tokens[-size:]
+        assert held(verifier) <= size
+    half = max(1, size // 2)
+    assert all(verifier.recall(token) for token in tokens[-half:])
+    assert not any(verifier.recall(token) for token in tokens[:-size])
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_a_token_that_is_in_use_is_not_forgotten(size: int) -> None:
+    """However many others come by: who calls all the time pays for one signature."""
+    fake = issuer()
+    verifier = fake.verifier(cache_size=size)
+    token = fake.mint()
+    claims = verifier.verify(token)
+    for _ in range(5 * size):
+        verifier.verify(fake.mint())
+        assert verifier.verify(token) is claims
+        assert held(verifier) <= size
 
 
 def test_refused_tokens_are_never_remembered() -> None:
@@ -131,7 +151,7 @@ def test_refused_tokens_are_never_remembered() -> None:
     refusal(verifier, fake.sign(fake.claims() | {"iss": "https://other.test"}))
     refusal(verifier, fake.sign(fake.claims() | {"aud": "https://other.test"}))
     refusal(verifier, fake.sign(fake.claims() | {"sub": None}))
-    assert len(verifier._cache) == 0
+    assert held(verifier) == 0
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, True, None, "10"])
@@ -176,7 +196,7 @@ def test_threads_get_their_own_answers() -> None:
             assert refusal(verifier, token[:-8] + "AAAAAAAA") == "signature_invalid"
 
     in_threads(8, work)
-    assert len(verifier._cache) <= 5
+    assert held(verifier) <= 5
 
 
 def test_no_thread_sees_a_stale_yes() -> None:

@@ -118,7 +118,7 @@ def test_a_child_is_not_stopped_by_a_lock_of_the_parent(server: FeedServer) -> N
     program = """
 assert verdict(tokens[0]) == "accepted"
 guard._keys.due_at = 0
-for lock in (guard._verifier._cache_lock, guard._keys._lock, guard._source._here.lock):
+for lock in (guard._verifier._turning, guard._keys._lock, guard._source._here.lock):
     assert lock.acquire(timeout=10)
 print(child(lambda: verdict(tokens[1])))
 """
@@ -134,7 +134,8 @@ done = threading.Event()
 def busy():
     while not done.is_set():
         verdict(tokens[1])
-        guard._verifier._cache.clear()
+        guard._verifier._fresh.clear()
+        guard._verifier._faded.clear()
 
 assert verdict(tokens[0]) == "accepted"
 threads = [threading.Thread(target=busy) for _ in range(3)]

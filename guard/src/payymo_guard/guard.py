@@ -20,7 +20,7 @@ from payymo_guard.keyset import VerificationKey
 from payymo_guard.revocations import Revocations
 from payymo_guard.source import Source
 from payymo_guard.staleness import Staleness, WhenStale
-from payymo_guard.verify import AHEAD_SECONDS, Proven, Verifier
+from payymo_guard.verify import AHEAD_SECONDS, Verifier
 
 _system_clock: Final = time.time  # noqa: TID251 - the default of the one parameter by which time is handed in
 
@@ -122,7 +122,7 @@ class Guard:
                 or staleness is not None
                 or keys.find(known.key.kid) is not known.key
             ):
-                return self._verify_anew(token, known, tenant_id, staleness or self.staleness, passed)
+                return self._verify_anew(token, tenant_id, staleness or self.staleness, passed)
             claims, now = known.claims, self._clock()
             latest = now + self._ahead
             if not (now < claims.exp + self._leeway and claims.nbf <= latest and claims.iat <= latest):
@@ -165,17 +165,14 @@ class Guard:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _verify_anew(
-        self, token: str, known: Proven[Claims] | None, tenant_id: str | None, staleness: Staleness, passed: float
-    ) -> Claims:
+    def _verify_anew(self, token: str, tenant_id: str | None, staleness: Staleness, passed: float) -> Claims:
         """The same, with everything that may have to be done first: begin, wait, prove, look up, ask."""
         revocations, limit = self.revocations, staleness.max_stale_seconds
         if not passed - revocations.as_of <= limit:
             self._source.start()
             self._source.wait()
-        if known is not None:
-            known = self._verifier.recall(token)
-        proven = known or self._verifier.prove(token)  # may take seconds: it looks for keys that are not known
+        # May take seconds: it looks for keys that are not known.
+        proven = self._verifier.recall(token) or self._verifier.prove(token)
         as_of, revision, passed = revocations.as_of, revocations.revision, self._elapsed()
         self._verifier.check_now(proven.claims, None)
         if tenant_id is not None or self.tenant_id is not None:

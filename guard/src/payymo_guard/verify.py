@@ -7,7 +7,6 @@ keys and knowing revocations is other modules' business.
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
@@ -45,7 +44,8 @@ class Verifier(Generic[C]):
     """Verifies tokens of one type, from one issuer, for one audience. May be shared by threads.
 
     `keys` finds a key by `kid` and is asked for every token, so that a key that was removed is refused at once.
-    `claims_type` is a frozen msgspec.Struct. With a `cache_size`, as many verified tokens are remembered.
+    `claims_type` is a frozen msgspec.Struct. With a `cache_size`, as many verified tokens are remembered at most: those
+    that were asked for of late.
     """
 
     @overload
@@ -100,14 +100,21 @@ class Verifier(Generic[C]):
         self._ahead = max(leeway_seconds, AHEAD_SECONDS)
         self._clock = clock
         self._headers: dict[bytes, _Header] = {}
-        self._cache_size = cache_size
-        self._cache: OrderedDict[str, Proven[C]] = OrderedDict()
-        self._cache_lock = threading.Lock()
+        # Two halves instead of one order: once the first is full, the second is forgotten, and the first becomes it. A
+        # token that is asked for moves to the first half, so that none in use is forgotten.
+        self._half = cache_size // 2 or cache_size
+        self._has_second = cache_size > 1
+        self._fresh: dict[str, Proven[C]] = {}
+        self._faded: dict[str, Proven[C]] = {}
+        self._turning = threading.Lock()
 
     @property
     def remembered(self) -> Mapping[str, "Proven[C]"]:
-        """What is remembered now, by token: not whether its key is still there, nor whether its time has come."""
-        return self._cache
+        """What was asked for of late, by token: not whether its key is still there, nor whether its time has come.
+
+        Always the same mapping. What is not in it may be remembered still: `recall`.
+        """
+        return self._fresh
 
     def verify(self, token: str, *, tenant_id: str | None = None) -> C:
         """Return the claims of a token that is valid here and now, and for `tenant_id` if given. Raises Refused."""
@@ -123,16 +130,20 @@ class Verifier(Generic[C]):
 
     def renew_locks(self) -> None:
         """After a fork, in the child: whoever held the lock is not here to let go of it."""
-        self._cache_lock = threading.Lock()
+        self._turning = threading.Lock()
 
     def recall(self, token: str) -> "Proven[C] | None":
         """Return what was proved before of this token, if its key is still the very same object.
 
-        Reading takes no lock: one `get` of an exact str is atomic.
+        Reading takes no lock: one `get` of an exact str is atomic. What has faded is fresh again then.
         """
         if type(token) is not str:
             raise Refused("token_malformed")
-        entry = self._cache.get(token)
+        entry = self._fresh.get(token)
+        if entry is None:
+            entry = self._faded.get(token)
+            if entry is not None:
+                self._remember(token, entry)
         return None if entry is None or self._look_up(entry.key.kid) is not entry.key else entry
 
     def prove(self, token: str) -> "Proven[C]":
@@ -156,11 +167,8 @@ class Verifier(Generic[C]):
             if key is not header.key and (encoded in self._headers or len(self._headers) < MAX_HEADERS):
                 self._headers[encoded] = _Header(header.algorithm, header.kid, key)  # it was signed: no stranger's
             proven = Proven(self._read_claims(payload), key)
-            if self._cache_size:  # only what is proved gets here: no stranger can push out what is remembered
-                with self._cache_lock:
-                    if len(self._cache) >= self._cache_size:
-                        self._cache.popitem(last=False)
-                    self._cache[token] = proven
+            if self._half:  # only what is proved gets here: no stranger can push out what is remembered
+                self._remember(token, proven)
         except Refused:
             raise
         except ValueError as error:
@@ -169,6 +177,13 @@ class Verifier(Generic[C]):
             # Whatever this was, the token has not passed every check.
             raise Refused("token_malformed", "The token could not be checked.") from error
         return proven
+
+    def _remember(self, token: str, entry: "Proven[C]") -> None:
+        with self._turning:
+            if len(self._fresh) >= self._half:
+                self._faded = self._fresh.copy() if self._has_second else {}
+                self._fresh.clear()
+            self._fresh[token] = entry
 
     def _look_up(self, kid: str) -> VerificationKey | None:
         try:
