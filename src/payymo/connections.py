@@ -8,9 +8,10 @@ from sqlalchemy.pool import QueuePool
 
 from payymo.clock import Clock
 from payymo.config import Settings, reveal
+from payymo.db.counters import counters_engine
 from payymo.db.work import connect
 from payymo.errors import Misconfigured
-from payymo.limits.storage import SqlStorage, counters_engine
+from payymo.limits.storage import SqlStorage
 
 REDIS_PATIENCE_SECONDS = 0.25
 

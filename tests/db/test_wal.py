@@ -22,7 +22,7 @@ for path in sys.argv[1:]:
 OPENERS = {
     "the database": ("from payymo.db.work import connect", "connect('sqlite:///' + path).connect().close()"),
     "the counters": (
-        "from payymo.limits.storage import counters_engine",
+        "from payymo.db.counters import counters_engine",
         "counters_engine('sqlite:///' + path)",
     ),
     "the receiver's memory": (

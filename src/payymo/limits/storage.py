@@ -18,7 +18,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from payymo.clock import Clock
 from payymo.db.schema import PLATFORM_ROLE
 from payymo.db.schema import rate_limits as t
-from payymo.db.wal import use_write_ahead_log
 
 _KEY = t.c.key == sa.bindparam("of_key")
 _GET = sa.select(t.c.hits).where(_KEY, t.c.expires_at > sa.bindparam("moment"))
@@ -133,22 +132,3 @@ class SqlStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWindow)
             if self._engine.dialect.name == "postgresql":
                 connection.execute(_ENTER)
             yield connection
-
-
-def counters_engine(url: str) -> sa.Engine:
-    """SQLite counters in a file of their own, made on the spot."""
-    engine = sa.create_engine(url, connect_args={"timeout": 5})
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        use_write_ahead_log(connection)
-        connection.execute("PRAGMA synchronous=OFF")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    with engine.begin() as connection:
-        connection.execute(sa.schema.CreateTable(t, if_not_exists=True))
-    return engine
