@@ -126,8 +126,9 @@ def reencrypt(*, dry_run: bool, whatever_age: bool, yes: bool, as_json: bool) ->
     """Make new data keys, seal everything under them, destroy the old ones. A run that was killed can be run again.
 
     What is personal in an audit log that was changed, and what lies with a value that does not open, is left as it is,
-    and named; everything else is done, and it exits with 1. Data keys that are less than an hour old are taken for
-    those of a run that was killed, and kept, unless --all.
+    and named; everything else is done, and it exits with 1. So it does while a transaction in the database does not
+    end: then the old data keys stay. Data keys that are less than an hour old are taken for those of a run that was
+    killed, and kept, unless --all.
     """
     with services() as opened:
         count = opened.reencryption.count(whatever_age=whatever_age)
@@ -152,7 +153,12 @@ def reencrypt(*, dry_run: bool, whatever_age: bool, yes: bool, as_json: bool) ->
     for one in broken:
         what = "put it back from a backup, or put another in its place, and run this once more: until then"
         click.echo(f"payymo: {one['value']}: {what} the old data keys of {one['tenant']} stay", err=True)
-    if left or broken:
+    if done.is_awaited:
+        why = (
+            "the database has a transaction that is older than the new data keys, and may yet write under the old ones"
+        )
+        click.echo(f"payymo: {why}: they stay until this is run once more", err=True)
+    if left or broken or done.is_awaited:
         sys.exit(1)
 
 

@@ -101,8 +101,8 @@ class Envelope:
         return self._master(master_id).seal(self._unwrap(key, tenant_id), *_wrap_place(key, tenant_id))
 
     def _sealer_now(self, tx: Transaction, purpose: str) -> tuple[uuid.UUID, Sealer]:
-        known = self._newest.get((tx.tenant_id, purpose))
-        if known is not None and 0 <= self._clock() - known[0] < FRESH_SECONDS:
+        known, now = self._newest.get((tx.tenant_id, purpose)), self._clock()  # as it was before the question
+        if known is not None and 0 <= now - known[0] < FRESH_SECONDS:
             sealer = self._opened.get((tx.tenant_id, known[1]))
             if sealer is not None:
                 return known[1], sealer
@@ -114,7 +114,7 @@ class Envelope:
             return made
         if not key.wrapped:  # shredded
             self.require_tenant(tx)
-        self._newest[tx.tenant_id, purpose] = (self._clock(), key.id)
+        self._newest[tx.tenant_id, purpose] = (now, key.id)
         return key.id, self._remember(tx, key)
 
     def _add(self, tx: Transaction, purpose: str, generation: int) -> tuple[uuid.UUID, Sealer]:

@@ -12,6 +12,7 @@ from operator import attrgetter
 
 from payymo.audit.log import AuditLog
 from payymo.clock import Clock
+from payymo.db.under_way import list_under_way
 from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, Misconfigured
 from payymo.logs import Event, Trace
@@ -24,7 +25,9 @@ BATCH = 200
 ONE_RUN_SECONDS = 3600
 """Data keys that are younger belong to the present run, also when it was killed and started again."""
 SETTLE_SECONDS = 3 * FRESH_SECONDS
-"""How long other processes may still seal under a data key that has a successor."""
+"""How long transactions may still begin that seal under a data key which has a successor."""
+PATIENCE_SECONDS = 60
+"""How long those are waited for that have begun by then. A statement ends after five seconds, and silence after ten."""
 
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
@@ -50,6 +53,8 @@ class Sealing:
     """Whose values are sealed as they were, and their old data keys still there: not all of them can be found."""
     broken: Mapping[Domain, str] = field(default_factory=dict)
     """The same, since one of them does not open; and which one that is."""
+    is_awaited: bool = False
+    """All old data keys are still there: a transaction that began before the new ones were known has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ class Reencryption:
         done, total = 0, sum(self._count(domain, None) for domain in domains)
         left: frozenset[Domain] = frozenset()
         broken: dict[Domain, str] = {}
+        has_waited = True
         progress(done, total)
         for settled in (False, True):
             left |= self._before()
@@ -200,11 +206,25 @@ class Reencryption:
                     broken[domain] = error.private or "a value does not open"
             if not settled and domains:
                 pause(SETTLE_SECONDS)
+                has_waited = self._await_older(pause)
         for domain in domains:
-            if domain not in left and domain not in broken:
+            if has_waited and domain not in left and domain not in broken:
                 self._drop_older(domain)
         self._audit.record_apart(Event("data-keys.rotated", trace=trace, count=done))
-        return Sealing(done, renewed, len(domains) - renewed, left, broken)
+        return Sealing(done, renewed, len(domains) - renewed, left, broken, is_awaited=not has_waited)
+
+    def _await_older(self, pause: Pause) -> bool:
+        """Wait until every transaction has ended that may have sealed something under an old data key.
+
+        It is in no table yet, and where no foreign key leads to the data key, as from events, nothing opens it later.
+        """
+        older = list_under_way(self._work)
+        for _ in range(PATIENCE_SECONDS):
+            if not older:
+                return True
+            pause(1)
+            older &= list_under_way(self._work)
+        return not older
 
     def _renew(self, domain: Domain, *, whatever_age: bool) -> bool:
         if not self._is_due(domain, whatever_age=whatever_age):
