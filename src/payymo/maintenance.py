@@ -69,11 +69,11 @@ class Maintenance:
         except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
             has_failed = True
             for failure in error.exceptions if isinstance(error, ExceptionGroup) else (error,):
-                self._services.log.failure(failure, trace=TRACE, private=_reason_of(failure))
+                self._services.log.failure(failure, trace=TRACE, private=reason_of(failure))
         return Round(began is not None, has_failed, None if began is None else time.monotonic() - began)
 
 
-def _reason_of(error: Exception) -> str | None:
+def reason_of(error: Exception) -> str | None:
     """What an error of ours says; the text of foreign ones stays out of the log."""
     if isinstance(error, Misconfigured):
         return "; ".join(error.reasons)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from granian import Granian
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 
+from payymo.cli.beginning import SHUTDOWN_SECONDS, STEADY_SECONDS, Respite
 from payymo.cli.leaving import LEAVE
 from payymo.cli.tls import TRACE, CheckedPair, ListenerTls
 from payymo.errors import PayymoError
@@ -26,7 +27,6 @@ OPEN_FILES: Final = 2 * CONNECTIONS
 """Connections are open files. Many systems allow 1,024 unless a program asks for more: too few for a server."""
 UNREAD_SECONDS: Final = 15
 """How long an answer may lie unread. A thousand clients that read nothing would hold every connection there is."""
-SHUTDOWN_SECONDS: Final = 10
 READY_SECONDS: Final = 30
 """How long new workers have to begin, all of them."""
 SETTLE_SECONDS: Final = 1
@@ -44,15 +44,19 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
 
     _tls: ListenerTls | None = None
     _log: SecurityLog
+    _has_begun = False
 
     def use(self, tls: ListenerTls | None, log: SecurityLog) -> None:
         """Speak TLS with this certificate, and its successors."""
-        self._tls, self._log = tls, log
-        self.main_loop_interrupt = Attention(
-            lambda: bool(self.interrupt_signal or self.reload_signal or self.interrupt_children)
-        )
+        self._tls, self._log, self._respite = tls, log, Respite()
+        self.main_loop_interrupt = Attention(self._is_wanted)
         if tls is not None:
             self.ssl_ctx = tls.context
+
+    def _is_wanted(self) -> bool:
+        """Whether there is something to do, as when the time has come to try again whether a dead worker begins."""
+        self.interrupt_children.extend(self._respite.due(time.monotonic()))
+        return bool(self.interrupt_signal or self.reload_signal or self.interrupt_children)
 
     def _init_shared_socket(self) -> None:
         listener = listen(self.bind_addr, self.bind_port, backlog=self.backlog)
@@ -143,7 +147,7 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         return ready == len(new) and not self.interrupt_signal and all(worker.is_alive() for worker in new)
 
     def _accept(self, new: list[Any]) -> None:
-        old, self.wrks[:] = list(self.wrks), new
+        old, self.wrks[:], self._has_begun = list(self.wrks), new, True
         for worker in old:
             worker.interrupt_by_parent = True  # its death would be taken for that of its successor
         for worker in new:
@@ -165,9 +169,31 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         self.interrupt_children.extend(worker.idx for worker in list(self.wrks) if not worker.is_alive())
 
     def _respawn_workers(self, workers: Iterable[int], spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
-        """Start those again that are dead: it may have been said twice of one, or of its predecessor."""
-        dead = [index for index in dict.fromkeys(workers) if not self.wrks[index].is_alive()]
-        super()._respawn_workers(dead, spawn_target, target_loader, delay)
+        """Start those again that are dead: it may have been said twice of one, or of its predecessor.
+
+        Granian ends everything when one can't begin twice. Here the others go on, unless none has ever begun.
+        """
+        now = time.monotonic()
+        for index in dict.fromkeys(workers):
+            if not self.wrks[index].is_alive():
+                self._note_end(index, lived=now - self.wrks[index].birth, now=now)
+        if self.interrupt_signal:
+            return
+        due = [index for index in self._respite.due(now) if not self.wrks[index].is_alive()]
+        for index in self._respite.due(now):
+            self._respite.begin(index)
+        super()._respawn_workers(due, spawn_target, target_loader, delay)
+        self.respawned_wrks.clear()
+
+    def _note_end(self, index: int, *, lived: float, now: float) -> None:
+        self._has_begun |= lived >= STEADY_SECONDS
+        wait = self._respite.ended(index, lived=lived, now=now)
+        if wait and not self._has_begun and not any(worker.is_alive() for worker in self.wrks):
+            self.interrupt_signal = True
+            self.interrupt_children.append(index)  # then the exit status is 1
+            self._log.advise("workers", "they end while they begin: the lines before this one say why")
+        elif wait:
+            self._log.advise("workers", f"number {index + 1} has not begun: it is tried again in {wait:.0f} s")
 
     def _end(self, workers: Sequence[Any]) -> None:
         """End them. When the service is told to end meanwhile, they end with all the others."""

@@ -6,8 +6,6 @@ import shlex
 import signal
 import socket
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -24,12 +22,12 @@ from payymo.app import TRACING, create_app
 from payymo.background import Background
 from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, find_hashing
+from payymo.cli.beginning import SHUTDOWN_SECONDS, end_with_parent, told
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
 from payymo.cli.leaving import Leaving
 from payymo.cli.listener import (
     CONNECTIONS,
-    SHUTDOWN_SECONDS,
     Listener,
     allow_open_files,
     forget_signals,
@@ -51,7 +49,6 @@ from payymo.secrets.model import is_secret_name
 from payymo.services import Services
 from payymo.start import require_production
 
-PARENT_SECONDS = 0.5
 HEAD_BYTES = 64 * 1024
 """Of a request. What proxies pass on is smaller; a list of 400 KB in one header takes half a second of a processor."""
 STORED = "certificate:"
@@ -119,17 +116,18 @@ class _Loader:
     node: Node | None
 
     def __call__(self, _target: str) -> Bridge:
-        built = self._build()
+        log = _log(self.settings, as_json=self.as_json)
+        with told(log):
+            built = self._build(log)
         gc.collect()
         gc.freeze()  # it stays; and to look through it again would hold every request for a quarter of a second
         return built
 
-    def _build(self) -> Bridge:
+    def _build(self, log: SecurityLog) -> Bridge:
         forget_signals()
         leaving = Leaving()
         leaving.await_it()
-        _end_with_parent()
-        log = _log(self.settings, as_json=self.as_json)
+        end_with_parent()
         meter = _count_in(self.node, log)
         services = compose(self.settings, log=log)
         source = _tls_source(self.settings, lambda: nullcontext(services.certificates))
@@ -222,20 +220,6 @@ def _certificates(settings: Settings, log: SecurityLog) -> Iterator[Certificates
         yield services.certificates
     finally:
         services.close()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would go on for ever, and hold the port against the next server."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)  # requests in flight finish
-        time.sleep(SHUTDOWN_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="payymo-parent", daemon=True).start()
 
 
 def _log(settings: Settings, *, as_json: bool) -> SecurityLog:
