@@ -61,6 +61,15 @@ def test_a_name_that_is_too_long_for_a_subject(sqlite_house: House) -> None:
     assert request.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical
 
 
+def test_a_server_that_nobody_could_call_gets_no_certificate(sqlite_house: House) -> None:
+    """Neither from here nor from an authority that is asked: clients look for a DNS name or an address."""
+    names, services = parse_names([], [], ["spiffe://example.com/payymo"]), sqlite_house.services
+    for ask in (services.development_authority.issue, services.certificates.request):
+        with pytest.raises(InvalidInput):
+            ask(NAME, names, trace=TRACE)
+        ask(NAME, names, usage="client", trace=TRACE)
+
+
 def test_two_at_once_get_one_authority(house: House) -> None:
     """The lock is held before it is looked for."""
     with Crew(6) as pool:

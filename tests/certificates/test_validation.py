@@ -207,6 +207,7 @@ def test_names_are_told_apart_by_kind() -> None:
     assert found == ("dns:auth.example.com", "dns:*.example.com", "ip:::1", "ip:127.0.0.1", "uri:spiffe://x/Y")
     for dns, ip, uri in (
         ([], ["1.2.3"], []),
+        ([], ["fe80::1%eth0"], []),
         ([], [], ["no uri"]),
         ([], [], ["//x"]),
         ([], [], []),

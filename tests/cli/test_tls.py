@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from payymo.cli import payymo
-from payymo.cli.tls import MAX_FILE, ListenerTls, Pair, PairFiles, PrivateKey, check_pair
+from payymo.cli.tls import ListenerTls
+from payymo.cli.tls_pair import MAX_FILE, Pair, PairFiles, PrivateKey, check_pair
 from payymo.clock import system_clock
 from payymo.errors import Misconfigured
 from payymo.logs import Trace
-from payymo_guard.fake_authority import SERVER, FakeAuthority, FakeCertificate
+from payymo_guard.fake_authority import CLIENT, SERVER, FakeAuthority, FakeCertificate
 from tests.support.certificates import NAME, Issuer, add
 from tests.support.house import Database, House
 from tests.support.processes import Server, environment, log_in, servers
@@ -342,6 +343,23 @@ def test_what_does_not_fit_is_refused(listener: Listener) -> None:
     ):
         with pytest.raises(Misconfigured, match=reason):
             check_pair(wrong, now)
+
+
+def test_what_is_made_out_for_something_else_is_refused(listener: Listener) -> None:
+    """A client's certificate in the place of the server's: everybody would be cut off, and the one before was good."""
+    issued = listener.between.issue("localhost", dns_names=["localhost"], usages=[CLIENT])
+    with pytest.raises(Misconfigured, match="not made out for a server"):
+        check_pair(pair(issued), system_clock())
+    for usages in ([], [CLIENT, SERVER]):
+        check_pair(pair(listener.between.issue("localhost", dns_names=["localhost"], usages=usages)), system_clock())
+
+
+def test_a_successor_for_other_names_is_told_of(server: Server, listener: Listener) -> None:
+    """It is shown, for it may be meant: but who goes to the names that are gone refuses it."""
+    both = listener.between.issue("localhost", dns_names=["localhost", "auth.example.com"], usages=[SERVER])
+    await_all(server, listener, listener.put(both))
+    await_all(server, listener, listener.put(listener.issue()))
+    await_that(lambda: "lacks dns:auth.example.com, which the one before bore" in server.log_path.read_text())
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class DevelopmentAuthority:
         if self._lifecycle.policy.is_production:
             raise Conflict("Development certificates are refused in production: use payymo certificate request.")
         require_name(name)
+        making.require_reachable(names, usage)
         now = int(self._clock())
         key, end = making.generate("p-256"), now + days * DAY_SECONDS
         with self._work.platform() as tx:

@@ -20,7 +20,15 @@ from payymo.certificates.model import (
     refusal,
 )
 from payymo.certificates.reading import PrivateKey
-from payymo.certificates.validation import dump_chain, is_for_development, load_chain, names_of, validity_of, when
+from payymo.certificates.validation import (
+    dump_chain,
+    is_for_development,
+    lacking,
+    load_chain,
+    names_of,
+    validity_of,
+    when,
+)
 from payymo.db.work import Transaction
 from payymo.errors import Conflict, Misconfigured, NotFound
 from payymo.secrets.encryption import SealBroken
@@ -204,15 +212,9 @@ def _require_names(
         wanted.update(names_of(load_chain(active.chain_pem)[0]))
     if requested is not None and requested.pin == pin and requested.request_pem is not None:
         wanted.update(names_of(x509.load_pem_x509_csr(requested.request_pem.encode())))
-    borne = set(names_of(leaf))
-    missing = sorted(name for name in wanted if name not in borne and _wildcard_of(name) not in borne)
-    if missing:
+    if missing := lacking(wanted, names_of(leaf)):
         told = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         raise refusal("certificate", f"it lacks {told}, which the one before bears or the request names; --other-names")
-
-
-def _wildcard_of(name: str) -> str | None:
-    return f"dns:*.{name.partition('.')[2]}" if name.startswith("dns:") else None
 
 
 def _require_calendar(new: CertificateVersion, active: CertificateVersion | None, now: int) -> None:

@@ -82,10 +82,25 @@ def parse_names(dns: Sequence[str], ips: Sequence[str], uris: Sequence[str]) -> 
         if len(uri) > MAX_URI_LENGTH or not _is_uri(uri):
             raise refusal("uri", f"{uri[:80]!r} is no absolute URI in ASCII, such as spiffe://example.com/payymo")
     try:
-        addresses = [x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips]
+        addresses = [x509.IPAddress(_address(ip)) for ip in ips]
     except ValueError:
         raise refusal("ip", "write an IPv4 or IPv6 address, such as 127.0.0.1 or ::1") from None
     return [*map(x509.DNSName, map(str.lower, dns)), *addresses, *map(x509.UniformResourceIdentifier, uris)]
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Raises ValueError, also for one with a zone (RFC 4007 §11): that means something on one machine alone."""
+    if "%" in text:
+        raise ValueError
+    return ipaddress.ip_address(text)
+
+
+def require_reachable(names: Sequence[x509.GeneralName], usage: Usage) -> None:
+    """Raise InvalidInput when clients could call a server by none of its names: they know no others."""
+    if usage == "server" and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in names):
+        raise refusal(
+            "names", "a server needs a DNS name or an address (--dns, --ip): clients look at nothing else"
+        )
 
 
 def _is_uri(text: str) -> bool:

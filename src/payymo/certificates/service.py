@@ -131,6 +131,7 @@ class Certificates:
     ) -> CertificateVersion:
         """Make a key, which stays here, and a signing request for it. Raises InvalidInput, Conflict."""
         require_name(name)
+        making.require_reachable(names, usage)
         key = making.generate(algorithm)
         pem = making.request(key, names, usage)
         now = int(self._clock())

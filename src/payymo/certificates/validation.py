@@ -4,7 +4,7 @@ The path is checked by `cryptography.x509.verification`, up to the last certific
 others trust, only they know. Around it stand reasons in words, which that verifier does not give.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -80,6 +80,15 @@ def names_of(found: x509.Certificate | x509.CertificateSigningRequest) -> tuple[
         *(f"ip:{name}" for name in names.get_values_for_type(x509.IPAddress)),
         *(f"uri:{name}" for name in names.get_values_for_type(x509.UniformResourceIdentifier)),
     )
+
+
+def lacking(wanted: Iterable[str], borne: Collection[str]) -> list[str]:
+    """The wanted names, as `names_of` writes them, that are neither among the borne ones nor under a wildcard there."""
+    return sorted(name for name in wanted if name not in borne and _wildcard_of(name) not in borne)
+
+
+def _wildcard_of(name: str) -> str | None:
+    return f"dns:*.{name.partition('.')[2]}" if name.startswith("dns:") else None
 
 
 def is_for_development(chain: Sequence[x509.Certificate]) -> bool:

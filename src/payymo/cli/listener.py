@@ -17,7 +17,8 @@ from granian.net import SocketHolder  # type: ignore[attr-defined]
 
 from payymo.cli.beginning import SHUTDOWN_SECONDS, STEADY_SECONDS, Respite
 from payymo.cli.leaving import LEAVE
-from payymo.cli.tls import TRACE, CheckedPair, ListenerTls
+from payymo.cli.tls import CheckedPair, ListenerTls
+from payymo.cli.tls_pair import TRACE
 from payymo.errors import PayymoError
 from payymo.logs import Event, SecurityLog
 
@@ -94,6 +95,9 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         finally:
             if not has_begun:
                 self._show(self._tls, was)
+        if has_begun and (lost := found.lacks(was)):
+            told = ", ".join(lost[:5]) + (" …" if len(lost) > 5 else "")
+            self._log.advise("tls", f"the certificate that is shown now lacks {told}, which the one before bore")
 
     def _show(self, tls: ListenerTls, pair: CheckedPair) -> CheckedPair:
         """Let workers that begin from now on show this one. Answers the one that they showed until now."""

@@ -33,7 +33,8 @@ from payymo.cli.listener import (
     forget_signals,
     listen,
 )
-from payymo.cli.tls import ListenerTls, PairFiles, PairSource, StoredPair, watch
+from payymo.cli.tls import ListenerTls, watch
+from payymo.cli.tls_pair import PairFiles, PairSource, StoredPair
 from payymo.clock import system_clock
 from payymo.compose import compose
 from payymo.config import PREFIX, Settings, is_ours, read_settings
