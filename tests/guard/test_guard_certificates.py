@@ -134,6 +134,14 @@ def test_a_name_counts_as_what_it_is() -> None:
     assert refusal(trust(names="pay.bank.test"), ROOT.issue(dns_names=("t",))) == "certificate_name_wrong"
 
 
+def test_capitals_of_a_dns_name_mean_nothing() -> None:
+    """RFC 5280 §7.2: a sender whose authority writes them is no stranger. Of a URI they may mean something."""
+    for expected, borne in (("pay.bank.test", "Pay.Bank.test"), ("PAY.bank.test", "pay.bank.test")):
+        assert trust(names=expected).verify(ROOT.issue(dns_names=(borne,)).der, at=NOW)
+    uris = ROOT.issue(dns_names=(), uris=("spiffe://bank/Pay",))
+    assert refusal(trust(names="spiffe://bank/pay"), uris) == "certificate_name_wrong"
+
+
 def test_a_root_is_nobodys_client() -> None:
     """A certificate that stands among the roots would come in unasked: nobody could revoke it."""
     own = FakeAuthority("own", now=NOW).issue()

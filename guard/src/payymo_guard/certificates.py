@@ -161,10 +161,14 @@ class TrustSet:
         return found
 
     def _is_named(self, found: ClientCertificate) -> bool:
-        """Whether a name is expected, as one of its kind: an authority may be bound to names of one kind alone."""
+        """Whether a name is expected, as one of its kind: an authority may be bound to names of one kind alone.
+
+        Of DNS names, capitals are as good as small letters (RFC 5280 §7.2).
+        """
         names = self.names or frozenset()
         uris = {name for name in names if ":" in name}
-        return not (uris.isdisjoint(found.uris) and (names - uris).isdisjoint(found.dns_names))
+        hosts = {name.lower() for name in names - uris}
+        return not (uris.isdisjoint(found.uris) and hosts.isdisjoint(map(str.lower, found.dns_names)))
 
     def _path(
         self, leaf: x509.Certificate, others: list[x509.Certificate], now: datetime

@@ -98,9 +98,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def require_reachable(names: Sequence[x509.GeneralName], usage: Usage) -> None:
     """Raise InvalidInput when clients could call a server by none of its names: they know no others."""
     if usage == "server" and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in names):
-        raise refusal(
-            "names", "a server needs a DNS name or an address (--dns, --ip): clients look at nothing else"
-        )
+        raise refusal("names", "a server needs a DNS name or an address (--dns, --ip): clients look at nothing else")
 
 
 def _is_uri(text: str) -> bool:
