@@ -2,21 +2,25 @@
 
 import threading
 import time
+from queue import SimpleQueue
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
 from payymo.audit.damage import LogsDamaged
+from payymo.clock import system_clock
 from payymo.db.schema import token_revocations
+from payymo.errors import Misconfigured
 from payymo.logs import Trace
-from payymo.maintenance import Maintenance
+from payymo.maintenance import Maintenance, Round
 from tests.support.house import Database, House
 from tests.support.tampering import damaged_tree
 
 
 def test_expired_revocations_go_away_even_after_a_failed_round(house: House) -> None:
     """Invariant 25: a database error in one round does not end the cleaning for good."""
+    house.clock.now = system_clock() - 1000
     house.user("alice")
     house.logged_in().post("/api/auth/logout")
     house.clock.advance(1000)
@@ -72,3 +76,25 @@ def test_each_duty_that_has_failed_is_heard_of(sqlite_house: House, monkeypatch:
     failures = [found for found in sqlite_house.events() if found["event"] == "failure"]
     assert len(failures) >= 2
     assert {found["error"] for found in failures} == {"LogsDamaged"}
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+def test_a_node_whose_clock_is_wrong_forgets_nothing_for_the_others(postgres_database: Database, ahead: float) -> None:
+    """It is out of rotation, and does no harm behind: what it took for expired is refused, or alive, elsewhere."""
+    right = House(postgres_database, clock=system_clock)
+    right.user("alice")
+    kept, ended = right.logged_in(), right.logged_in()
+    assert ended.post("/api/auth/logout").status_code == 200
+    wrong = House(postgres_database, clock=lambda: system_clock() + ahead)
+    rounds: SimpleQueue[Round] = SimpleQueue()
+    maintenance = Maintenance(wrong.services, every_seconds=0.01, observe=rounds.put)
+    maintenance.start()
+    assert [rounds.get(timeout=20).is_leader for _ in range(3)] == [False] * 3
+    maintenance.stop()
+    assert [client.get("/api/auth/me").status_code for client in (kept, ended)] == [200, 401]
+    [said] = [event["detail"] for event in wrong.events() if event["event"] == "duties"]
+    assert said.startswith("left to others: this machine is 3600 s ")
+    with pytest.raises(Misconfigured, match="can't say what has expired"):
+        wrong.services.require_clock()
+    for house in (right, wrong):
+        house.close()

@@ -38,6 +38,8 @@ class Maintenance:
         self._observe = observe
         self._every = every_seconds
         self._lease = services.lease(DUTIES, seconds=math.ceil(every_seconds * ROUNDS_PER_LEASE))
+        self._is_on_time = True
+        """What was said last of the clock."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="payymo-maintenance", daemon=True)
 
@@ -62,7 +64,7 @@ class Maintenance:
         has_failed = False
         try:
             self._services.limit_usage.flush()
-            if self._lease.take():
+            if self._has_the_time() and self._lease.take():
                 began = time.monotonic()
                 self._services.do_duties(TRACE)
                 self._lease.note_done()
@@ -71,6 +73,18 @@ class Maintenance:
             for failure in error.exceptions if isinstance(error, ExceptionGroup) else (error,):
                 self._services.log.failure(failure, trace=TRACE, private=reason_of(failure))
         return Round(began is not None, has_failed, None if began is None else time.monotonic() - began)
+
+    def _has_the_time(self) -> bool:
+        """Whether the clock can be gone by. One that can't takes no lease either: each would seem to have run out."""
+        try:
+            self._services.require_clock()
+        except Misconfigured as error:
+            if self._is_on_time:
+                self._services.log.advise("duties", f"left to others: {reason_of(error)}")
+            self._is_on_time = False
+        else:
+            self._is_on_time = True
+        return self._is_on_time
 
 
 def reason_of(error: Exception) -> str | None:

@@ -29,10 +29,11 @@ from payymo.connections import Connections, connections_of
 from payymo.db.lease import Lease
 from payymo.db.work import Work
 from payymo.entropy import Entropy
-from payymo.errors import PayymoError
+from payymo.errors import Misconfigured, PayymoError
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.service import Guards
+from payymo.health.checks import ask_clock
 from payymo.health.service import Monitor
 from payymo.keys.keeper import KeyKeeper
 from payymo.keys.service import KeyRing
@@ -139,6 +140,15 @@ class Services:
     api_keys: ApiKeys
     verifier: Verifier[Claims]
     health: Monitor
+
+    def require_clock(self) -> None:
+        """Raise Misconfigured when this machine's clock is too far from the database's to say what has expired.
+
+        What it took for expired would be gone for all nodes: sessions, and that others have ended.
+        """
+        found = ask_clock(self.work, self.clock)
+        if found.standing == "failing":
+            raise Misconfigured([f"{found.reason}: it can't say what has expired ({found.remedy})"])
 
     def prune(self) -> int:
         """Forget everything that expired, in small batches. Answers how many rows went."""

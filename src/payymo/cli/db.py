@@ -60,4 +60,5 @@ def downgrade(*, revision: str, yes: bool, as_json: bool) -> None:
 def prune(*, as_json: bool) -> None:
     """Forget what has expired: revocations, sessions, rate-limit counts, keys. A running server does this by itself."""
     with services() as opened:
+        opened.require_clock()
         show({"forgotten": opened.prune()}, json_wanted=as_json)

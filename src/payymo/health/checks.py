@@ -42,6 +42,15 @@ def schema_checks(engine: Engine) -> tuple[Check, Check]:
     )
 
 
+def ask_clock(work: Work, clock: Clock) -> Finding:
+    """How far this machine's clock is from the database's, which all nodes have in common. Raises Unavailable."""
+    before = clock()
+    theirs = database_time(work)
+    if theirs is None:
+        return Finding("ok", "SQLite has this machine's")
+    return clock_finding((before + clock()) / 2 - theirs)
+
+
 def checks_of(
     engine: Engine,
     work: Work,
@@ -58,13 +67,6 @@ def checks_of(
 
     def ask_keys() -> Finding:
         return Finding("ok", f"{ring.require_signers()} keys sign")
-
-    def ask_clock() -> Finding:
-        before = clock()
-        theirs = database_time(work)
-        if theirs is None:
-            return Finding("ok", "SQLite has this machine's")
-        return clock_finding((before + clock()) / 2 - theirs)
 
     def ask_feed() -> Finding:
         return Finding("ok", f"position {feed.head().seq}")
@@ -87,7 +89,7 @@ def checks_of(
     return (
         *schema_checks(engine),
         Check("keys", ask_keys, remedy="payymo key list; the log says which key could not be used"),
-        Check("clock", ask_clock, needs=SCHEMA),
+        Check("clock", lambda: ask_clock(work, clock), needs=SCHEMA),
         Check("feed", ask_feed, needs=SCHEMA),
         Check("outbox", ask_outbox, worst="degraded", needs=SCHEMA),
         Check("audit", ask_audit, worst="degraded", needs=SCHEMA),
