@@ -21,6 +21,7 @@ from payymo.db import schema
 from payymo.db.closing import Closing, Value
 from payymo.db.columns import read_columns
 from payymo.db.file import follow_file
+from payymo.db.patience import arguments_for
 from payymo.db.question import Question
 from payymo.db.standby import leave_standby
 from payymo.db.tenancy import TenantWallBreached, require_tenant
@@ -263,10 +264,7 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
         follow_file(engine)
         event.listen(engine, "begin", _say_begin)
         return engine
-    arguments = {
-        "connect_timeout": timeout_seconds,
-        "options": f"-c statement_timeout={timeout_seconds * 1000} -c idle_in_transaction_session_timeout=10000",
-    }
+    arguments = arguments_for(sa.make_url(url), timeout_seconds=timeout_seconds)
     engine = sa.create_engine(
         url,
         pool_size=pool_size,
