@@ -79,10 +79,15 @@ class Server:
             self._process.terminate()
             self._process.wait(20)
 
+    def wait(self) -> int | None:
+        """With what it has ended, once it has."""
+        return None if self._process is None else self._process.wait(20)
+
     def kill(self) -> None:
         """SIGKILL to the server and its workers: no last words."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # all of them have ended
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(20)
 
     def kill_parent(self) -> None:

@@ -213,6 +213,18 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
                 worker.kill()
             worker.join()
 
+    def signal_handler_interrupt(self, *_: Any) -> None:
+        """A terminal's Ctrl-C, and systemd, tell the workers, too: those that end now have not crashed."""
+        for worker in self.wrks:
+            worker.interrupt_by_parent = True
+        super().signal_handler_interrupt()
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        """Who ended before this process had heard of it was told to, as well."""
+        if self.interrupt_signal:
+            self.interrupt_children.clear()
+        super().shutdown(exit_code)
+
     def _stop_workers(self) -> None:
         """Those who wait for news inside a worker hear first that it ends: it would wait for them."""
         _ask_to_leave(self.wrks)
