@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtensionOID
 
 from payymo.certificates.making import certify, parse_names, self_certified
 from payymo.certificates.model import DAY_SECONDS
@@ -106,6 +108,29 @@ def test_who_was_meant_is_said() -> None:
         (refusal(leaf, other), "is not the issuer of the one before it"),
     ):
         assert words in said
+
+
+@pytest.mark.parametrize("name", ["KEY_USAGE", "BASIC_CONSTRAINTS", "AUTHORITY_KEY_IDENTIFIER"])
+def test_an_extension_that_is_missing_is_named_with_its_certificate(name: str) -> None:
+    """OpenSSL's own defaults leave out what RFC 5280 asks for: a number, and of nobody, says not what to mend."""
+    oid, leaf = getattr(ExtensionOID, name), issued().certificate
+    if name == "AUTHORITY_KEY_IDENTIFIER":
+        said = refusal(without(leaf, oid, ISSUER.between), BETWEEN)
+        assert "certificate 1 in the file" in said
+    else:
+        said = refusal(leaf, without(BETWEEN, oid, ISSUER.root))
+        assert "certificate 2 in the file (CN=Test authority) lacks" in said
+    assert f"lacks {oid._name} " in said
+
+
+def without(found: x509.Certificate, extension: x509.ObjectIdentifier, issuer: FakeAuthority) -> x509.Certificate:
+    """The same certificate, but for that extension."""
+    kept = [one for one in found.extensions if one.oid != extension]
+    begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
+    builder = x509.CertificateBuilder(
+        found.issuer, found.subject, found.public_key(), found.serial_number, begins, ends, kept
+    )
+    return builder.sign(issuer._key, hashes.SHA256())
 
 
 def test_what_nothing_needs_is_refused() -> None:

@@ -75,6 +75,8 @@ def test_a_proof_is_checked_where_there_is_nothing_else(
     assert (done.exit_code, json.loads(done.stdout)["reason"]) == (1, "not_included")
     words[2] = str(folder / "growth")
     assert CliRunner().invoke(payymo, words, env=nowhere).exit_code == 0
+    told = CliRunner().invoke(payymo, words[:-1], env=nowhere).stdout
+    assert ("size: 2" in told, "{" in told) == (True, False)  # for people, and not in Python's words
     words[2] = str(folder / "keys")
     assert CliRunner().invoke(payymo, words, env=nowhere).exit_code == 1
 

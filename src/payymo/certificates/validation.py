@@ -4,6 +4,7 @@ The path is checked by `cryptography.x509.verification`, up to the last certific
 others trust, only they know. Around it stand reasons in words, which that verifier does not give.
 """
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from payymo.certificates.model import Usage, refusal
@@ -27,6 +28,15 @@ _USAGES = {
     "server": (ExtendedKeyUsageOID.SERVER_AUTH, "a server (TLS Web Server Authentication)"),
     "client": (ExtendedKeyUsageOID.CLIENT_AUTH, "a client (TLS Web Client Authentication)"),
 }
+_LACKING = re.compile(r"invalid extension: ([0-9.]+):.*missing required extension")
+"""What the verifier says of an extension that has to be there: its number, and not whose it is."""
+_ISSUER = ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string
+_EXTENSIONS = {
+    _ISSUER: "authorityKeyIdentifier",
+    ExtensionOID.KEY_USAGE.dotted_string: "keyUsage",
+    ExtensionOID.BASIC_CONSTRAINTS.dotted_string: "basicConstraints",
+}
+"""What RFC 5280 §4.2.1 asks for, of whoever has an issuer and of issuers. OpenSSL leaves it out unless told not to."""
 
 
 def validate(chain: Sequence[x509.Certificate], *, pin: str, usage: Usage, now: int) -> None:
@@ -186,11 +196,22 @@ def _require_path(chain: Sequence[x509.Certificate], usage: Usage, now: int) -> 
             path = builder.build_server_verifier(_subject_of(chain[0])).verify(chain[0], between)
     except VerificationError as error:
         reason = str(error).removeprefix("validation failed: ")
+        _require_extensions(chain, reason)
         raise refusal("certificate", f"the chain does not hold: {reason}. Ask its issuer for another one") from None
     except ValueError:
         raise refusal("certificate", "the chain can't be read throughout: ask its issuer for another one") from None
     if list(path) != list(chain):
         raise refusal("certificate", "the chain holds certificates that nothing in it needs: leave them out")
+
+
+def _require_extensions(chain: Sequence[x509.Certificate], reason: str) -> None:
+    said = _LACKING.search(reason)
+    oid = "" if said is None else said[1]
+    for number, found in enumerate(chain, 1):
+        is_meant = not is_self_signed(found) if oid == _ISSUER else number > 1
+        if oid in _EXTENSIONS and is_meant and all(has.oid.dotted_string != oid for has in found.extensions):
+            named = f"{_named(found, number)} lacks {_EXTENSIONS[oid]}"
+            raise refusal("certificate", f"{named} (RFC 5280): have it made anew with it")
 
 
 def _subject_of(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress:

@@ -39,7 +39,7 @@ class Given:
 @click.command()
 @of_tenant
 @of_platform
-@click.option("--all", "wants_all", is_flag=True, help="Every log that there is: what is done without --tenant.")
+@click.option("--all", "wants_all", is_flag=True, help="Every log that there is: what is done where none is named.")
 @click.option("--since", type=a_file, metavar="FILE", help="Only what came after the checkpoint in this file.")
 @click.option("--checkpoint", "files", type=a_file, metavar="FILE", multiple=True, help="Checkpoints that you kept.")
 @click.option("--key", "key_files", type=a_file, metavar="FILE", multiple=True, help="The keys that you kept.")

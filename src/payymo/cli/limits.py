@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from payymo.cli.common import CONSOLE, as_json, find_tenant, of_tenant, politely, services
+from payymo.cli.common import CONSOLE, as_json, find_tenant, politely, services
 from payymo.cli.output import show, show_all
 from payymo.errors import FieldError, InvalidInput
 from payymo.limits.model import TIERS, Tally, UsageKey, parse_limits, report, require_limits, would_refuse
@@ -17,6 +17,7 @@ COLUMNS = ("tier", "counted_by", "limit", "clients", "passed", "refused", "p50",
 WOULD_REFUSE = "would_refuse"
 
 of_tier = click.argument("tier", type=click.Choice(TIERS))
+of_tenant = click.option("--tenant", "tenant_slug", metavar="SLUG", help="A tenant: its requests.")
 of_client = click.option("--client", metavar="ADDRESS", help="An address, or a network such as 192.0.2.0/24.")
 of_service = click.option("--service", metavar="NAME", help="The name of a service credential.")
 

@@ -71,6 +71,8 @@ def _print(table: Table) -> None:
 
 def _text(value: Any) -> Text:
     """As it is: what users chose must not be read as markup."""
+    if isinstance(value, Mapping):
+        value = [f"{name}: {_text(inner)}" for name, inner in value.items()]
     if isinstance(value, list | tuple):
         return Text(harmless(", ".join(str(part) for part in value)))
     return Text("-" if value is None else harmless(str(value)))
