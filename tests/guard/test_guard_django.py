@@ -1,6 +1,7 @@
 """Views of Django behind access tokens: sync and async, functions and classes, one by one and as a whole site."""
 
 import asyncio
+import functools
 import inspect
 import threading
 from collections.abc import Iterator
@@ -101,6 +102,21 @@ class AsyncThings(View):
         return HttpResponse(claims(request).tenant_id)
 
 
+def noted(view: Any) -> Any:
+    """A decorator of somebody's own."""
+
+    @functools.wraps(view)
+    def enter(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, **kwargs)
+
+    return enter
+
+
+@method_decorator([require("invoices:read"), noted], name="dispatch")
+class NotedThings(AsyncThings):
+    """The same, with a decorator between the guard and the class."""
+
+
 class Parts(View):
     """A class of views of which some are guarded."""
 
@@ -147,6 +163,7 @@ SITE.urlpatterns = [
     path("by-name", by_name),
     path("things", Things.as_view()),
     path("async-things", AsyncThings.as_view()),
+    path("noted-things", NotedThings.as_view()),
     path("wrapped-things", require("invoices:read")(AsyncThings.as_view())),
     path("parts", Parts.as_view()),
     path("about", about),
@@ -156,7 +173,7 @@ SITE.urlpatterns = [
     path("inner/", include(INNER)),
     path("outer/", include(([path("inner/", include(INNER))], "outer"))),
 ]
-GUARDED = ["sync", "async", "things", "async-things", "wrapped-things"]
+GUARDED = ["sync", "async", "things", "async-things", "noted-things", "wrapped-things"]
 
 
 @pytest.fixture(autouse=True)
@@ -246,6 +263,16 @@ def test_who_brings_a_token_needs_no_csrf_token() -> None:
     assert strict.post("/plain").status_code == 403
 
 
+def test_a_plain_view_is_decided_where_it_is_called() -> None:
+    """Also on a thread that has an event loop: a test that is `async` may use the plain client."""
+
+    async def ask() -> list[int]:
+        client = Client()
+        return [client.get("/sync", headers=headers).status_code for headers in (bearer("invoices:read"), bearer(), {})]
+
+    assert asyncio.run(ask()) == [200, 403, 401]
+
+
 def test_several_headers_are_refused() -> None:
     """As servers hand them on, and as Django joins them itself."""
     good = bearer("invoices:read")["Authorization"]
@@ -258,7 +285,7 @@ def test_several_headers_are_refused() -> None:
     assert asyncio.run(handler.get_response_async(request)).status_code == 401
 
 
-@pytest.mark.parametrize("where", ["async", "async-things", "wrapped-things", "plain-async"])
+@pytest.mark.parametrize("where", ["async", "async-things", "noted-things", "wrapped-things", "plain-async"])
 def test_the_event_loop_goes_on_while_a_guard_waits(where: str) -> None:
     """One that waits for what only the loop does: on the loop it would wait for ever."""
     happened = threading.Event()

@@ -73,7 +73,7 @@ def require(*permissions: str, tenant: str | TenantOf | None = None, impersonate
             return await response if inspect.isawaitable(response) else response
 
         def enter(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            if _is_on_event_loop():  # `dispatch` of a class of async views is no coroutine function, and answers one
+            if _is_on_event_loop() and _is_async_dispatch(view):
                 return enter_async(request, *args, **kwargs)
             sent, pinned = _authorization(request), _pin(tenant, request, kwargs)
             outcome = admit(core(), sent, required, tenant=pinned, impersonated=impersonated)
@@ -215,6 +215,16 @@ class _Refusal(HttpResponse):  # type: ignore[misc] # it is Any to us
     def __await__(self) -> Generator[None, None, HttpResponse]:
         yield from ()
         return self
+
+
+def _is_async_dispatch(view: Any) -> bool:
+    """Whether this is `dispatch` of a class of async views, perhaps decorated: it answers what Django awaits."""
+    while view is not None:
+        owner = getattr(getattr(view, "func", view), "__self__", None)  # method_decorator binds it by a partial
+        if owner is not None:
+            return getattr(type(owner), "view_is_async", False) is True
+        view = getattr(view, "__wrapped__", None)
+    return False
 
 
 def _is_on_event_loop() -> bool:
