@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import time
 from typing import get_args
 
 import pytest
@@ -80,6 +81,17 @@ def test_fake_issuer_mints_expired_tokens() -> None:
     clock.now = NOW + 5
     assert refusal(fake.verifier(), token) == "token_expired"
     assert refusal(fake.verifier(), fake.mint(ttl_seconds=0)) != "accepted"
+
+
+def test_the_fake_issuer_goes_by_the_time_that_a_test_has_put_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries such as freezegun replace `time.time`: a token expires then, however early the issuer was made."""
+    fake = FakeIssuer()
+    guard, token = fake.guard(), fake.mint(ttl_seconds=900)
+    later = guard.verify(token).iat + 900
+    monkeypatch.setattr(time, "time", lambda: float(later))
+    with pytest.raises(Refused, match="token_expired"):
+        guard.verify(token)
+    assert guard.verify(fake.mint()).iat == later
 
 
 def test_inspection_shows_any_token_and_calls_it_untrusted() -> None:

@@ -5,6 +5,7 @@ Part of `payymo_guard.testing`. The guard that listens decides as it always does
 
 import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -21,6 +22,11 @@ from payymo_guard.verify import inspect
 Kind: TypeAlias = Literal["token", "session", "user", "tenant", "permissions", "key"]
 LIFETIME_SECONDS = 86_400
 """No token of a test lives for longer."""
+
+
+def clock_of_test() -> float:
+    """The time of day; looked up each time, for libraries that freeze it in a test put another function there."""
+    return time.time()  # noqa: TID251 - the default of the one parameter by which time is handed in
 
 
 class FakeFeed:

@@ -4,7 +4,6 @@ For tests only. It signs whatever it is told to, which is what makes it useful t
 """
 
 import itertools
-import time
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from payymo_guard.claims import Claims
 from payymo_guard.elapsed import system_elapsed
-from payymo_guard.fake_feed import FakeFeed, FakeSource
+from payymo_guard.fake_feed import FakeFeed, FakeSource, clock_of_test
 from payymo_guard.guard import Guard
 from payymo_guard.keyset import Algorithm, KeySet, PublicKey, VerificationKey
 from payymo_guard.staleness import WhenStale
@@ -25,7 +24,6 @@ from payymo_guard.wire import encode_base64url
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 _SHA256: Final = SHA256()
-_system_clock: Final = time.time  # noqa: TID251 - the default of the one parameter by which time is handed in
 
 
 class FakeIssuer:
@@ -40,7 +38,7 @@ class FakeIssuer:
         issuer: str = "https://issuer.test",
         audience: str = "https://api.test",
         algorithm: Algorithm = "ES256",
-        clock: Callable[[], float] = _system_clock,
+        clock: Callable[[], float] = clock_of_test,
         elapsed: Callable[[], float] = system_elapsed,
     ) -> None:
         self.issuer = issuer
