@@ -4,8 +4,9 @@ import pickle
 import subprocess
 import sys
 import time
-from typing import get_args
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
 import payymo_guard
@@ -92,6 +93,16 @@ def test_the_fake_issuer_goes_by_the_time_that_a_test_has_put_in_its_place(monke
     with pytest.raises(Refused, match="token_expired"):
         guard.verify(token)
     assert guard.verify(fake.mint()).iat == later
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"), [({"permissions": "orders:read"}, "permissions"), ({"ttl_seconds": 0.5}, "exp")]
+)
+def test_what_can_t_be_a_claim_is_an_error_where_it_is_written(wrong: dict[str, Any], where: str) -> None:
+    """A forgotten comma made `permissions` a string, and a token that was refused for no reason to be seen."""
+    for mint in (FakeIssuer().mint, FakeIssuer().mint_service):
+        with pytest.raises(msgspec.ValidationError, match=where):
+            mint(**wrong)
 
 
 def test_inspection_shows_any_token_and_calls_it_untrusted() -> None:

@@ -166,10 +166,10 @@ class FakeIssuer:
         """Return a complete payload, to be changed before `sign`.
 
         `rev`: the last revocation that the token knows of; the last one that there is, if it is not given. `actor`: the
-        administrator who acts as the subject.
+        administrator who acts as the subject. Raises msgspec.ValidationError for what can't be a claim.
         """
         now = int(self.clock())
-        return {
+        payload: dict[str, object] = {
             "iss": self.issuer,
             "aud": self.audience,
             "sub": subject,
@@ -185,6 +185,8 @@ class FakeIssuer:
             "rev": self._feed.rev if rev is None else rev,
             **({} if actor is None else {"act": {"sub": actor}}),
         }
+        msgspec.json.decode(_json(payload), type=Claims)  # says now what a guard would not say later
+        return payload
 
     def mint(
         self,
