@@ -13,7 +13,7 @@ import pytest
 from payymo_guard import Claims, Guard, Refused, VerificationKey
 from payymo_guard.bearer import Answer, admit, admit_async, concrete, read_token
 from payymo_guard.elapsed import system_elapsed
-from payymo_guard.off_loop import answers_at_once
+from payymo_guard.off_loop import MAX_HEADERS, answers_at_once
 from payymo_guard.revocations import Revocations
 from payymo_guard.source import SourceStatus
 from payymo_guard.testing import FakeIssuer
@@ -326,6 +326,24 @@ def test_what_is_in_memory_is_answered_on_the_loop(network: tuple[Guard, Network
     source.revocations.as_of = system_elapsed()
     source.kids = ()
     assert not answers_at_once(guard, TOKEN)
+
+
+def test_keys_that_are_gone_make_room_for_new_ones() -> None:
+    """A process sees any number of them: what knows their names must not be full one day, each token a thread's."""
+    issuer = FakeIssuer()
+
+    class Rotating(Network):
+        def find(self, kid: str) -> VerificationKey | None:
+            return issuer.find(kid)
+
+        def status(self) -> SourceStatus:
+            return SourceStatus(None, (issuer.active_kid,), None, None)
+
+    with Guard(issuer=issuer.issuer, audience=issuer.audience, source=Rotating, max_stale_seconds=60) as guard:
+        for _ in range(MAX_HEADERS + 1):
+            issuer.rotate("EdDSA")
+            asyncio.run(admit_async(guard, [f"Bearer {issuer.mint()}"]))
+        assert answers_at_once(guard, issuer.mint())
 
 
 def test_strangers_headers_are_not_remembered(network: tuple[Guard, Network]) -> None:

@@ -13,7 +13,7 @@ from payymo_guard.guard import Guard
 from payymo_guard.verify import Verifier, inspect
 
 MAX_HEADERS: Final = 64
-"""One per key is what an issuer writes, so this is many."""
+"""One per key is what an issuer writes, so this is many at a time."""
 _SURELY_FRESH: Final = 0.9
 """Of the limit: what is fresh when we look has to be so when the guard does, a moment later."""
 
@@ -35,8 +35,11 @@ async def verify(core: Verifies, token: str, *, tenant_id: str | None) -> Claims
     claims = await asyncio.to_thread(core.verify, token, tenant_id=tenant_id)
     if isinstance(core, Guard):
         known = _headers.setdefault(core, {})
-        if len(known) < MAX_HEADERS:
-            known[_header_of(token)] = str(inspect(token).untrusted_header["kid"])  # it has just been trusted
+        header = _header_of(token)
+        if header not in known:
+            if len(known) >= MAX_HEADERS:
+                known.clear()  # of keys that are gone, most of them
+            known[header] = str(inspect(token).untrusted_header["kid"])  # it has just been trusted
     return claims
 
 
