@@ -1,6 +1,7 @@
 """A Django site in one file: news that the members of a tenant read, and its editors write.
 
-Run it beside the service (`make serve`): `python examples/django_news.py runserver 8000`.
+It needs `.venv/bin/pip install -e './guard[django]'`. Run it beside the service (`make serve`):
+`.venv/bin/python examples/django_news.py runserver 8000`.
 """
 
 import json

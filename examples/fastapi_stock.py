@@ -1,6 +1,7 @@
 """A stock of goods in FastAPI: who may read it, and who may change it. Its documentation is at /docs.
 
-Run it beside the service (`make serve`): `uvicorn --app-dir examples --factory fastapi_stock:create_app --port 8000`.
+It needs `.venv/bin/pip install -e './guard[fastapi]' 'uvicorn[standard]'`. Run it beside the service (`make serve`):
+`.venv/bin/uvicorn --app-dir examples --factory fastapi_stock:create_app --port 8000`.
 """
 
 import os

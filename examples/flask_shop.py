@@ -1,6 +1,6 @@
 """A shop in Flask: each tenant sees its own orders, and nobody else's.
 
-Run it beside the service (`make serve`): `flask --app examples/flask_shop.py run --port 8000`.
+Run it beside the service (`make serve`): `.venv/bin/flask --app examples/flask_shop.py run --port 8000`.
 """
 
 import os
@@ -38,7 +38,7 @@ def list_orders():
 
 @shop.post("/orders")
 @guard.require("orders:write")
-async def add_order():
+def add_order():
     """Add one for the caller's own tenant."""
     own = orders.setdefault(guard.claims.tenant_id, [])
     own.append(request.get_json()["title"])

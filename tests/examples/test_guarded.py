@@ -181,6 +181,16 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def test_the_shop_needs_what_the_service_needs_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make serve` has installed that: whoever tries the example beside it should not have to look for more."""
+    monkeypatch.setitem(sys.modules, "asgiref.sync", None)
+    issuer = FakeIssuer()
+    with issuer.guard() as guard:
+        client = load("flask_shop").create_app(guard).test_client()
+        token = bearer(issuer.mint(permissions=("orders:write",)))
+        assert client.post("/orders", json={"title": "first"}, headers=token).status_code == 201
+
+
 @pytest.mark.parametrize(("name", "path"), [("flask_shop", "/orders"), ("fastapi_stock", "/stock")])
 def test_an_example_can_be_tested_without_a_server(name: str, path: str) -> None:
     """As whoever copies one would test it: minted, let in, revoked, refused."""
