@@ -128,6 +128,75 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"x" * 65_536)
 
 
+def chunks(*sizes: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Chunks of these sizes, as they are written, and then more than anybody wants."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        handler.wfile.write(b"".join(size + b"\r\n" for size in sizes))
+        while True:
+            handler.wfile.write(b"x" * 65_536)
+
+    return answer
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-5", b"-0", b"z", b"1" * 5_000, b"f" * 70_000])
+def test_a_chunk_of_no_size_is_neither_an_error_of_ours_nor_read_to_its_end(
+    there: Receiver, monkeypatch: pytest.MonkeyPatch, size: bytes
+) -> None:
+    """Python takes -1 for everything that comes, and -5 for a mistake of ours. Who has answered has."""
+    read = counted(monkeypatch)
+    there.answer = lambda _got: chunks(size)
+    assert reason(send(there)) is None
+    assert sum(read) <= sending.WIRE_MAX + 65_536
+
+
+def test_what_is_wrapped_around_an_answer_is_bounded_as_it_is(there: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extensions of chunks, and answers that announce another one."""
+    read = counted(monkeypatch)
+    there.answer = lambda _got: chunks(*[b"1;" + b"x" * 60_000 + b"\r\ny"] * 100)
+    assert reason(send(there)) is None
+    there.answer = lambda _got: lambda handler: handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000)
+    assert reason(send(there)) == "answer"
+    assert max(read) <= sending.WIRE_MAX + 65_536
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How much was read of each connection, from now on."""
+    read: list[int] = []
+    usual = sending._Timely.__init__
+
+    def begin(timely: Any, raw: Any, *others: Any) -> None:
+        number = len(read)
+        read.append(0)
+
+        class Counted:
+            def readinto(self, buffer: Any) -> int:
+                found: int = raw.readinto(buffer)
+                read[number] += found
+                return found
+
+            def close(self) -> None:
+                raw.close()
+
+        usual(timely, Counted(), *others)
+
+    monkeypatch.setattr(sending._Timely, "__init__", begin)
+    return read
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_the_answer_is_what_comes_after_what_was_announced(there: Receiver, status: int) -> None:
+    """RFC 9110 §15.2: one or more responses of 1xx may come before the final one, also where nobody asked for any."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        early = b"HTTP/1.1 %d Wait\r\nLink: </style.css>; rel=preload\r\n\r\n" % status
+        handler.wfile.write(early * 2 + b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    there.answer = lambda _got: answer
+    assert reason(send(there)) is None
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [(silent, "timeout"), (trickle, "answer"), (garbage, "answer"), (hang_up, "answer"), (endless, None)],

@@ -32,6 +32,8 @@ CONNECT_SECONDS: Final = 5.0
 TOTAL_SECONDS: Final = 15.0
 """From the first packet to the last one, without the look-up of the name, which the system bounds."""
 ANSWER_MAX: Final = 64 * 1024
+WIRE_MAX: Final = 2 * ANSWER_MAX
+"""Of everything that a receiver sends, also of what is wrapped around its answer: heads, sizes of chunks, trailers."""
 GONE: Final = 410
 IDENTITIES_AT_MOST: Final = 16
 _CHUNK: Final = 8 * 1024
@@ -209,19 +211,23 @@ def _connect(addresses: Sequence[str], port: int, deadline: _Deadline) -> socket
 
 
 class _Timely(io.RawIOBase):
-    """Reads from a socket until the deadline."""
+    """Reads from a socket until the deadline, and no more than `WIRE_MAX`: chunks may have sizes below zero."""
 
     def __init__(self, raw: Any, sock: socket.socket, deadline: _Deadline) -> None:
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
+        self._left = WIRE_MAX
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if self._left <= 0:
+            raise http.client.HTTPException("more than is read of an answer")
         self._sock.settimeout(self._deadline.left())
         found: int | None = self._raw.readinto(buffer)
+        self._left -= found or 0
         return found
 
     def close(self) -> None:
@@ -245,12 +251,15 @@ class _Connection(http.client.HTTPConnection):
         buffered: Any = answer.fp
         answer.fp = io.BufferedReader(_Timely(buffered.detach(), self.sock, self._deadline))
         answer.begin()
+        while 101 < answer.status < 200:  # RFC 9110 §15.2: whatever else comes first, the answer comes after it
+            answer.headers = None  # type: ignore[assignment]
+            answer.begin()
         return answer
 
 
 def _drop(answer: http.client.HTTPResponse) -> None:
     """Read what the receiver has to say, up to a bound, and forget it. It has answered, whatever comes of this."""
     left = ANSWER_MAX
-    with suppress(OSError, http.client.HTTPException):
+    with suppress(OSError, http.client.HTTPException, ValueError):  # the last one: of a size that is none
         while left > 0 and (chunk := answer.read(min(left, _CHUNK))):
             left -= len(chunk)
