@@ -97,6 +97,53 @@ def test_one_of_several_signatures_is_enough_and_ten_are_the_most() -> None:
     assert refusal(verifier(), many) == "signature_malformed"
 
 
+@pytest.mark.parametrize("first", [(0,), (1,), (0, 1), (1, 0)])
+@pytest.mark.parametrize("again", [(0,), (1,), (0, 1), (1, 0)])
+@pytest.mark.parametrize("accepted", [[(SECRET, OTHER)] * 2, [(SECRET, OTHER), (OTHER, SECRET)]])
+def test_a_body_with_two_signatures_is_accepted_once_by_whichever(
+    first: tuple[int, ...], again: tuple[int, ...], accepted: list[tuple[bytes, ...]]
+) -> None:
+    """While a secret is changed, a copy without one of the signatures is the same message."""
+    memory, signatures = Memory(), [sign(secret, "msg_1", NOW, BODY) for secret in (SECRET, OTHER)]
+    tries = [
+        signatures[0] | {"webhook-signature": " ".join(signatures[one]["webhook-signature"] for one in chosen)}
+        for chosen in (first, again)
+    ]
+    assert verifier(*accepted[0], memory=memory).verify(tries[0], BODY)
+    assert refusal(verifier(*accepted[1], memory=memory), tries[1]) == "signature_replayed"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((SECRET,), (OTHER,)), ((OTHER,), (SECRET,)), ((SECRET,), (OTHER, SECRET))]
+)
+def test_what_came_before_the_secret_was_changed_does_not_come_again(
+    before: tuple[bytes, ...], after: tuple[bytes, ...]
+) -> None:
+    """A sender that changes its secret signs with both; the receiver changes at once, or for a while accepts both."""
+    memory, signatures = Memory(), [sign(secret, "msg_1", NOW, BODY) for secret in (SECRET, OTHER)]
+    both = signatures[0] | {"webhook-signature": " ".join(one["webhook-signature"] for one in signatures)}
+    assert verifier(*before, memory=memory).verify(both, BODY)
+    for headers in (both, signatures[(SECRET, OTHER).index(after[0])]):
+        assert refusal(verifier(*after, memory=memory), headers) == "signature_replayed"
+
+
+def test_what_is_no_signature_of_ours_does_not_count() -> None:
+    """A sender may put the same into every message."""
+    found = verifier()
+    for number in range(2):
+        headers = sign(SECRET, f"msg_{number}", NOW, BODY)
+        always = headers | {"webhook-signature": f"v2,always {headers['webhook-signature']}"}
+        assert found.verify(always, BODY)
+
+
+def test_senders_do_not_use_up_each_others(tmp_path: Path) -> None:
+    """The same identifier, time and body from two of them, with one memory."""
+    memory = Memory(tmp_path / "seen.db")
+    for secret in (SECRET, OTHER):
+        assert verifier(secret, memory=memory).verify(sign(secret, "msg_1", NOW, BODY), BODY)
+    memory.close()
+
+
 @given(part=st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature", "body"]), data=st.data())
 def test_whatever_is_changed_is_refused(part: str, data: st.DataObject) -> None:
     """Identifier, time, signature and body are all signed."""

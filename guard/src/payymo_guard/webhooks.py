@@ -13,7 +13,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -75,8 +75,8 @@ class Memory:
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS seen ({columns}) WITHOUT ROWID")
         self._connection.execute("CREATE INDEX IF NOT EXISTS seen_until ON seen (until)")
 
-    def is_first(self, digest: bytes, *, now: int, until: int) -> bool:
-        """Whether nobody, in whichever process, has asked for this before. Remembered `until` then."""
+    def is_first(self, *digests: bytes, now: int, until: int) -> bool:
+        """Whether nobody, in whichever process, has asked for one of these before. Remembered `until` then."""
         with _statements:
             if self._path is not None and self._pid != os.getpid():
                 # SQLite forbids a child to use what the parent has opened, and even to close it.
@@ -84,8 +84,11 @@ class Memory:
                 self._connection, self._pid = self._connect(), os.getpid()
             # A while longer than it is needed, because a clock may go back.
             self._connection.execute("DELETE FROM seen WHERE until < ?", (now - FORGET_SECONDS,))
-            added = self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, until))
-            return added.rowcount == 1
+            # In one statement: of two who ask for some of the same at once, one comes first with all of its own.
+            rows = ", ".join(["(?, ?)"] * len(digests))
+            values = [value for digest in digests for value in (digest, until)]
+            added = self._connection.execute(f"INSERT OR IGNORE INTO seen VALUES {rows}", values)  # noqa: S608
+            return added.rowcount == len(digests)
 
     def close(self) -> None:
         """Close the file."""
@@ -135,15 +138,13 @@ class WebhookVerifier:
             raise SignatureRefused("signature_malformed")
         expected = [_signature(secret, identifier, seconds, body) for secret in self._accepted()]
         # Every pair is compared, and each in constant time: how many were tried tells nothing.
-        pairs = [(one, hmac.compare_digest(one, other)) for one in expected for other in offered]
-        matches = [one for one, is_equal in pairs if is_equal]
-        if not matches:
+        if not sum(hmac.compare_digest(one, other) for one in expected for other in offered):
             raise SignatureRefused("signature_wrong")
         now, signed_at = int(self._clock()), int(seconds)
         if abs(now - signed_at) > self._tolerance:
             raise SignatureRefused("signature_outdated")
-        digest = hashlib.sha256(matches[0]).digest()  # of the secret, too: senders don't use up each other's
-        if not self._memory.is_first(digest, now=now, until=signed_at + self._tolerance):
+        digests = _digests({*expected, *offered}, _content(identifier, seconds, body))
+        if not self._memory.is_first(*digests, now=now, until=signed_at + self._tolerance):
             raise SignatureRefused("signature_replayed")
         return Webhook(identifier, signed_at)
 
@@ -171,6 +172,21 @@ def sign(secret: bytes, identifier: str, signed_at: int, body: bytes) -> dict[st
     return {ID: identifier, TIMESTAMP: str(signed_at), SIGNATURE: signature.decode()}
 
 
+def _digests(signatures: Iterable[bytes], content: bytes) -> list[bytes]:
+    """What is remembered of a message: each signature by which it could come again, with the others left out.
+
+    It is of a secret: senders don't use up each other's. And of the content: what is no signature of ours may be the
+    same with each message.
+    """
+    known = hashlib.sha256(content).digest()
+    return [hashlib.sha256(known + signature).digest() for signature in signatures]
+
+
+def _content(identifier: str, seconds: str, body: bytes) -> bytes:
+    """What is signed."""
+    return f"{identifier}.{seconds}.".encode() + body
+
+
 def _signature(secret: bytes, identifier: str, seconds: str, body: bytes) -> bytes:
-    digest = hmac.digest(secret, f"{identifier}.{seconds}.".encode() + body, "sha256")
+    digest = hmac.digest(secret, _content(identifier, seconds, body), "sha256")
     return b"v1," + base64.b64encode(digest)
