@@ -5,7 +5,7 @@ so whoever reads up to the end misses nothing. What was removed by age is passed
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,10 +52,13 @@ def end_of(tx: Transaction) -> int:
     return _run(tx, _END).scalar() or 0
 
 
-def read_between(tx: Transaction, first: int, end: int, types: Sequence[str], *, count: int) -> list[Followed]:
-    """At most `count` events of these types, from one position on and before another."""
+def read_between(
+    tx: Transaction, first: int, end: int, types: Sequence[str], *, count: int
+) -> tuple[list[Followed], int]:
+    """At most `count` events of these types, from one position on and before another; and where reading ended."""
     values = {"first": first, "end": end, "types": list(types), "count": count}
-    return _followed(_run(tx, _READ, values))
+    rows = _run(tx, _READ, values).all()
+    return _followed(rows), end if len(rows) < count else rows[-1].position + 1
 
 
 def read_at(tx: Transaction, positions: Sequence[int]) -> list[Followed]:
@@ -88,7 +91,7 @@ def _run(
     return tx.execute(statement, {**(values or {}), **whose})
 
 
-def _followed(rows: sa.CursorResult[*tuple[Any, ...]]) -> list[Followed]:
+def _followed(rows: Iterable[sa.Row[Any]]) -> list[Followed]:
     """What is no record of ours is passed over: whoever looks after the log finds it."""
     found = []
     for row in rows:

@@ -6,6 +6,7 @@ answer and our commit sends again.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +49,8 @@ THREADS: Final = 4
 """Receivers that are spoken to at once. One thread alone looks for what is to be sent."""
 AT_ONCE: Final = 50
 """Messages to an endpoint before others have their turn; a failure ends it at once."""
+TURN_SECONDS: Final = 30.0
+"""After so long, it ends with the message under way: four receivers that are slow on purpose have all the places."""
 INTERNAL: Final = Failure("internal")
 
 
@@ -79,8 +82,10 @@ class Courier:
         sender: Sender,
         audit: AuditLog,
         log: SecurityLog,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._work = work
+        self._monotonic = monotonic
         self._envelope = envelope
         self._clock = clock
         self._webhooks = webhooks
@@ -160,17 +165,17 @@ class Courier:
 
     def _serve(self, claim: Claim) -> int:
         """Answers how many attempts were made. Who dies here leaves the endpoint to others when its time is over."""
-        attempts = 0
+        attempts, began = 0, self._monotonic()
         while attempts < AT_ONCE and not self._stopping.is_set():
             work = self._look(claim)
             if work is None:
                 break
             if work.due is not None:
                 attempts += 1
-                if not self._retry(claim, work, *work.due):
+                if not self._retry(claim, work, *work.due) or self._is_over(began):
                     break
                 continue
-            made, goes_on = self._read_on(claim, work)
+            made, goes_on = self._read_on(claim, work, began)
             attempts += made
             if not goes_on:
                 break
@@ -178,13 +183,17 @@ class Courier:
             progress.keep(tx, claim, until=int(self._clock()))
         return attempts
 
+    def _is_over(self, began: float) -> bool:
+        """Whether others have their turn, or this process ends."""
+        return self._stopping.is_set() or self._monotonic() - began > TURN_SECONDS
+
     def _look(self, claim: Claim) -> _Work | None:
         """None: it is disabled or gone, or has everything, or its events can't be read."""
         with self._webhooks.reading(claim.log) as tx:
             endpoint = store.find(tx, claim.endpoint_id)
             if endpoint is None or not endpoint.is_enabled or self._envelope.is_shredded(tx):
                 return None
-            secrets = self._signing.open_secrets(tx, endpoint.id)
+            secrets = self._secrets(tx, endpoint)
             due = progress.find_due(tx, endpoint.id, now=int(self._clock()))
             if due is not None:
                 events = read_at(tx, [due.position])
@@ -194,11 +203,18 @@ class Courier:
             room = min(AT_ONCE, WAITING_AT_MOST - len(held))
             if room <= 0 or end <= endpoint.next_position:
                 return None
-            events = read_between(tx, endpoint.next_position, end, types_of(endpoint.events), count=room)
-            if len(events) == room:
-                end = events[-1].position + 1
+            types = types_of(endpoint.events)
+            events, end = read_between(tx, endpoint.next_position, end, types, count=room)
             fresh = [(event, self._message(tx, endpoint, event)) for event in events]
             return _Work(endpoint, secrets, None, fresh, set(held), end)
+
+    def _secrets(self, tx: Transaction, endpoint: Endpoint) -> list[bytes]:
+        """None, if one does not open: nothing is sent then, and that is told like any other failure."""
+        try:
+            return self._signing.open_secrets(tx, endpoint.id)
+        except SealBroken as error:
+            self._log.failure(error, trace=TRACE, private=error.private)
+            return []
 
     def _message(self, tx: Transaction, endpoint: Endpoint, event: Followed) -> Message | Failure:
         try:
@@ -208,7 +224,7 @@ class Courier:
             return INTERNAL
         return message_of(event.record, personal)
 
-    def _read_on(self, claim: Claim, work: _Work) -> tuple[int, bool]:
+    def _read_on(self, claim: Claim, work: _Work, began: float) -> tuple[int, bool]:
         """Send what is new. Answers how many attempts were made, and whether there may be more to do."""
         attempts = 0
         for event, message in work.fresh:
@@ -228,7 +244,7 @@ class Courier:
                 if failure is not None:
                     progress.add_delivery(tx, claim.endpoint_id, delivery)
                 self._outcomes.settle(tx, work.endpoint, delivery, failure)
-            if failure is not None or self._stopping.is_set():
+            if failure is not None or self._is_over(began):
                 return attempts, False
         with self._webhooks.writing(claim.log) as tx:
             if self._is_ours(tx, claim):
@@ -247,6 +263,8 @@ class Courier:
     def _send(self, work: _Work, message: Message | Failure) -> Failure | None:
         if isinstance(message, Failure):
             return message
+        if not work.secrets:
+            return INTERNAL
         try:
             identity = self._signing.identity_of(work.endpoint)
         except PayymoError as error:

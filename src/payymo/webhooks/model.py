@@ -34,6 +34,9 @@ TRACE: Final = Trace(request_id="webhooks")
 """Where events come from that nobody has asked for: what follows from a delivery."""
 CLAIM_SECONDS: Final = 120
 """For how long one process has an endpoint to itself. An attempt takes fifteen seconds, and what DNS needs."""
+SKEW_SECONDS: Final = 60
+"""What ends later than a claim or a rest of now would by so much is of a clock that was wrong, and counts no more: who
+died with it would keep everybody from an endpoint for as long as it was ahead."""
 WAITING_AT_MOST: Final = 100
 """Events that wait for another attempt. With more, the endpoint reads no further: the log is the queue."""
 WAITS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)

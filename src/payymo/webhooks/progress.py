@@ -17,7 +17,7 @@ from payymo.db.schema import PLATFORM_LOG, TENANT, audit_events, audit_logs, ten
 from payymo.db.schema import webhook_deliveries as d
 from payymo.db.schema import webhook_endpoints as e
 from payymo.db.work import Transaction
-from payymo.webhooks.model import WAITING_AT_MOST, Delivery, Failure
+from payymo.webhooks.model import CLAIM_SECONDS, RESTS_AT_MOST, SKEW_SECONDS, WAITING_AT_MOST, Delivery, Failure
 
 _DELIVERY: Final = [d.c[name] for name in Delivery.__dataclass_fields__]
 _MOMENT: Final = sa.bindparam("moment", type_=sa.BigInteger())
@@ -28,8 +28,10 @@ _ASIDE: Final = {ASIDE: "how far an endpoint has come"}
 # ── one process at a time ────────────────────────────────────────────────────────────────────────────────────────────
 
 _OTHER: Final = e.alias("other")
+_FARTHEST: Final = sa.bindparam("farthest", type_=sa.BigInteger())
+_FARTHEST_REST: Final = sa.bindparam("farthest_rest", type_=sa.BigInteger())
 _TENANT_IS_SERVED: Final = sa.exists().where(
-    _OTHER.c.tenant_id == e.c.tenant_id, _OTHER.c.id != e.c.id, _OTHER.c.claimed_until > _MOMENT
+    _OTHER.c.tenant_id == e.c.tenant_id, _OTHER.c.id != e.c.id, _OTHER.c.claimed_until.between(_MOMENT + 1, _FARTHEST)
 )
 """One endpoint of a tenant at a time: receivers that are slow on purpose hold up nobody else."""
 _IS_GONE: Final = sa.exists().where(tenants.c.id == e.c.tenant_id, tenants.c.status == "deleted")
@@ -68,8 +70,8 @@ _READY: Final = (
     sa.select(e.c.id)
     .where(
         e.c.is_enabled,
-        e.c.rests_until <= _MOMENT,
-        e.c.claimed_until <= _MOMENT,
+        ~e.c.rests_until.between(_MOMENT + 1, _FARTHEST_REST),
+        ~e.c.claimed_until.between(_MOMENT + 1, _FARTHEST),
         ~_TENANT_IS_SERVED,
         ~_IS_GONE,
         sa.or_(_HAS_DUE, sa.and_(_IS_BEHIND, _COUNT_WAITING < WAITING_AT_MOST)),
@@ -184,12 +186,12 @@ class Claim:
 
 def is_any_ready(tx: Transaction, *, now: int) -> bool:
     """Platform step: whether there is an endpoint that has something to get, and is nobody's now."""
-    return tx.execute(_READY, {"moment": now}).scalar() is not None
+    return tx.execute(_READY, _at(now)).scalar() is not None
 
 
 def claim(tx: Transaction, *, now: int, until: int) -> Claim | None:
     """Platform step: an endpoint that has something to get. None: there is none."""
-    picked = tx.execute(_PICK, {"moment": now}).scalar()
+    picked = tx.execute(_PICK, _at(now)).scalar()
     if picked is None:
         return None
     row = tx.execute(_CLAIM, {"of_id": picked, "until": until}).one()
@@ -280,6 +282,14 @@ def _run(
     """In platform work it is about the endpoints of the platform's own log."""
     whose = {TENANT.key: PLATFORM_LOG} if tx.tenant_id is None else {}
     return tx.execute(statement, {**(values or {}), **whose})
+
+
+def _at(now: int) -> dict[str, int]:
+    return {
+        "moment": now,
+        "farthest": now + CLAIM_SECONDS + SKEW_SECONDS,
+        "farthest_rest": now + RESTS_AT_MOST + SKEW_SECONDS,
+    }
 
 
 def _ours(claim: Claim) -> dict[str, Any]:

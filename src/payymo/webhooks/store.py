@@ -27,6 +27,7 @@ _OWN: Final = (e.c.tenant_id == TENANT, e.c.id == _OF_ID)
 _LIST: Final = sa.select(*_ENDPOINT).where(e.c.tenant_id == TENANT).order_by(e.c.created_at, e.c.id)
 _FIND: Final = sa.select(*_ENDPOINT).where(*_OWN)
 _LOCK: Final = _FIND.with_for_update()
+_LOCK_ALL: Final = sa.select(e.c.id).where(e.c.tenant_id == TENANT).order_by(e.c.id).with_for_update()
 _COUNT: Final = sa.select(sa.func.count(e.c.id)).where(e.c.tenant_id == TENANT)
 _NEW: Final = ("id", "url", "events", "description", "wants_personal", "certificate", "created_at", "next_position")
 _ADD: Final = sa.insert(e).values(
@@ -38,15 +39,17 @@ _ADD: Final = sa.insert(e).values(
     **{name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _NEW},
 )
 _SAID: Final = ("url", "events", "description", "wants_personal", "certificate")
-_CHANGE: Final = sa.update(e).where(*_OWN).values(
-    {name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _SAID}
-)  # fmt: skip
-_ENABLE: Final = (
+_ANEW: Final[dict[str, Any]] = {"claimed_until": 0, "claims": e.c.claims + 1}
+"""Who has it now has it no more: they know of nothing that has changed. What is under way is sent again."""
+_CHANGE: Final = (
     sa.update(e)
     .where(*_OWN)
-    .values(is_enabled=True, failing_since=None, reason=None, rests_until=0, claimed_until=0, claims=e.c.claims + 1)
+    .values({name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _SAID} | _ANEW)
 )
-"""Whoever had it when it was disabled has it no more."""
+_ENABLE: Final = (
+    sa.update(e).where(*_OWN).values(is_enabled=True, failing_since=None, reason=None, rests_until=0, **_ANEW)
+)
+_BEGIN_ANEW: Final = sa.update(e).where(*_OWN).values(**_ANEW)
 _DISABLE: Final = (
     sa.update(e)
     .where(*_OWN)
@@ -117,7 +120,8 @@ def find(tx: Transaction, endpoint_id: uuid.UUID, *, to_change: bool = False) ->
 
 
 def count_endpoints(tx: Transaction) -> int:
-    """How many there are."""
+    """How many there are. They are locked, so that of two who add one, the second counts that of the first."""
+    _run(tx, _LOCK_ALL).all()
     return _run(tx, _COUNT).scalar() or 0
 
 
@@ -141,6 +145,11 @@ def enable(tx: Transaction, endpoint_id: uuid.UUID) -> None:
 def disable(tx: Transaction, endpoint_id: uuid.UUID, reason: str, *, failing_since: int | None) -> None:
     """Send nothing any more. `failing_since`: None, if that is how it is meant to be."""
     _run(tx, _DISABLE, {"of_id": endpoint_id, "why": reason, "since": failing_since})
+
+
+def begin_anew(tx: Transaction, endpoint_id: uuid.UUID) -> None:
+    """Whoever delivers looks at it again before the next message."""
+    _run(tx, _BEGIN_ANEW, {"of_id": endpoint_id})
 
 
 def remove(tx: Transaction, endpoint_id: uuid.UUID) -> None:
