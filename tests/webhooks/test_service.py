@@ -212,6 +212,23 @@ def test_a_tenants_administrator_manages_its_endpoints(house: House, there: Rece
     assert boss.get(path).status_code == 404
 
 
+def test_what_is_personal_is_sent_where_who_may_read_it_says(house: House, there: Receiver) -> None:
+    """`webhooks:write` alone has nobody's addresses sent to themselves: nobody gets at what they may not read."""
+    for name, permissions in (("hooks", ("webhooks:*",)), ("reader", ("webhooks:*", "audit:read"))):
+        house.services.roles.create(house.default.id, name, permissions, by=None, trace=Trace())
+        house.user(name, roles=(name,))
+    clerk, reader = house.logged_in("hooks"), house.logged_in("reader")
+    body = {"url": there.url, "events": ["session."]}
+    refused = clerk.post("/api/admin/webhooks", body | {"personal": True})
+    assert (refused.status_code, refused.get_json()["code"]) == (403, "insufficient_scope")
+    own = clerk.post("/api/admin/webhooks", body).get_json()["data"]["webhook"]["id"]
+    assert clerk.call("PATCH", f"/api/admin/webhooks/{own}", {"personal": True}).status_code == 403
+    other = reader.post("/api/admin/webhooks", body | {"personal": True}).get_json()["data"]["webhook"]["id"]
+    moved = {"url": there.url.replace("hooks", "mine")}
+    assert clerk.call("PATCH", f"/api/admin/webhooks/{other}", moved).status_code == 403
+    assert clerk.call("PATCH", f"/api/admin/webhooks/{other}", moved | {"personal": False}).status_code == 200
+
+
 def test_an_operator_manages_endpoints_by_command(sqlite_house: House, there: Receiver) -> None:
     """Of a tenant and of the platform; 1 is a negative finding, and 2 is misuse."""
     house = sqlite_house

@@ -17,7 +17,7 @@ import msgspec
 from payymo.audit.model import PLATFORM, Record
 from payymo.errors import FieldError
 from payymo.events import CATALOGUE
-from payymo.logs import Trace
+from payymo.logs import Fact, Trace
 from payymo.sealed import Sealed
 
 ENDPOINTS_AT_MOST: Final = 20
@@ -142,6 +142,16 @@ REMOVED: Final = Failure("removed")
 def draft_of(endpoint: Endpoint) -> Draft:
     """What is said of an endpoint."""
     return Draft(endpoint.url, endpoint.events, endpoint.description, endpoint.wants_personal, endpoint.certificate)
+
+
+def facts_of(draft: Draft, origin: str) -> dict[str, Fact]:
+    """What goes on record. Of the URL only where it leads: what stands behind it may be a password."""
+    return {
+        "origin": origin,
+        "events": list(draft.events),
+        "personal": draft.wants_personal,
+        "certificate": draft.certificate,
+    }
 
 
 def problems_of(draft: Draft) -> list[FieldError]:

@@ -18,6 +18,7 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Conflict, FieldError, InsufficientScope, InvalidInput, NotFound
 from payymo.logs import Event, Fact, Trace
+from payymo.roles.model import covers
 from payymo.roles.service import Actor, authority_of
 from payymo.webhooks import progress, store
 from payymo.webhooks.model import (
@@ -29,6 +30,7 @@ from payymo.webhooks.model import (
     Endpoint,
     Failure,
     draft_of,
+    facts_of,
     problems_of,
     subject_of,
     trial_of,
@@ -43,6 +45,7 @@ LISTED_AT_MOST: Final = 1_000
 PRUNED_AT_ONCE: Final = 500
 KEPT_SECONDS: Final = 30 * 86_400
 """How long what was given up can be seen, and is sent again on demand without looking for it."""
+READING: Final = "audit:read"
 NO_ENDPOINT: Final = "There is no such endpoint."
 
 
@@ -86,7 +89,7 @@ class Webhooks:
         self._require_sound(draft, by)
         now = int(self._clock())
         with self.writing(log) as tx:
-            authority_of(by, tx)
+            _require_reader(authority_of(by, tx), draft)
             if store.count_endpoints(tx) >= ENDPOINTS_AT_MOST:
                 raise Conflict(f"There are {ENDPOINTS_AT_MOST} endpoints already, which is as many as there may be.")
             endpoint = Endpoint(
@@ -120,7 +123,7 @@ class Webhooks:
             raise Conflict("This endpoint is shown a certificate of the service: its operator changes where it is.")
         self._require_sound(draft, None if draft.certificate == old.certificate else by)
         with self.writing(log) as tx:
-            authority_of(by, tx)
+            _require_reader(authority_of(by, tx), draft)
             if draft_of(_found(store.find(tx, endpoint_id, to_change=True))) != old:
                 raise Conflict("Somebody else has changed this endpoint just now: look at it again.")
             store.change(tx, endpoint_id, draft)
@@ -287,12 +290,11 @@ def _found(endpoint: Endpoint | None) -> Endpoint:
     return endpoint
 
 
+def _require_reader(authority: Sequence[str], draft: Draft) -> None:
+    """Who has no view of what is personal in a log has it sent nowhere, either. Raises InsufficientScope."""
+    if draft.wants_personal and not covers(authority, (READING,)):
+        raise InsufficientScope("What is personal in events goes to who may read the audit log: audit:read.")
+
+
 def _facts(draft: Draft) -> dict[str, Fact]:
-    """What goes on record. Of the URL only where it leads: what stands behind it may be a password."""
-    target = read_target(draft.url)
-    return {
-        "origin": f"{'https' if target.is_https else 'http'}://{target.authority}",
-        "events": list(draft.events),
-        "personal": draft.wants_personal,
-        "certificate": draft.certificate,
-    }
+    return facts_of(draft, read_target(draft.url).origin)

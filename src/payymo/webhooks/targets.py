@@ -71,6 +71,11 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.is_https else 80) else f"{host}:{self.port}"
 
+    @property
+    def origin(self) -> str:
+        """The URL without what may be a password in it."""
+        return f"{'https' if self.is_https else 'http'}://{self.authority}"
+
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
