@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.db import schema
-from payymo.errors import Conflict
+from payymo.errors import Conflict, InvalidInput
 from payymo.logs import Event, Trace
 from payymo.webhooks import courier as delivering
 from payymo.webhooks.model import CLAIM_SECONDS, ENDPOINTS_AT_MOST, Draft
@@ -47,6 +47,19 @@ def test_an_event_that_can_not_be_read_takes_no_others_along(house: House, there
         connection.execute(sa.update(events).where(events.c.id == damaged).values(record=b"\xff"))
     deliver(house)
     assert len({got.id for got in there.got}) == delivering.AT_ONCE + 9
+
+
+def test_less_is_sent_also_where_the_name_leads_nowhere_now(sqlite_house: House, there: Receiver) -> None:
+    """Who wants nothing personal sent any more does not wait for a name server; another URL is looked up."""
+    house = sqlite_house
+    found, _ = endpoint(house, there.url, wants_personal=True)
+    house.services.webhooks._outside._sender.resolve = lambda _host, _port: []
+    less = Draft(found.url, ("user.",))
+    assert not house.services.webhooks.change(house.default.id, found.id, less, by=None, trace=Trace()).wants_personal
+    with pytest.raises(InvalidInput):
+        house.services.webhooks.change(
+            house.default.id, found.id, Draft(f"{found.url}2", ("user.",)), by=None, trace=Trace()
+        )
 
 
 @pytest.mark.parametrize("what", ["url", "events", "personal"])
