@@ -21,8 +21,10 @@ from payymo_guard.fake_authority import CLIENT
 from tests.support.certificates import Issuer, add
 from tests.support.house import Database, House
 from tests.support.processes import environment
-from tests.support.receiver import Receiver, deliver, endpoint, receiver
+from tests.support.receiver import Got, Receiver, deliver, endpoint, receiver
 from tests.webhooks.test_deliveries import ALICE, happen, signed
+
+ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
 def rows(house: House, table: sa.Table) -> list[Any]:
@@ -148,10 +150,30 @@ def test_requests_that_wait_for_somebody_outside_are_few(sqlite_house: House, th
     """Who makes receivers slow on purpose does not hold the threads that others log in with."""
     found, _ = endpoint(sqlite_house, there.url)
     webhooks = sqlite_house.services.webhooks
-    with webhooks._outside.place(), webhooks._outside.place(), pytest.raises(Overloaded):
+    with webhooks._outside.place(ONE), webhooks._outside.place(OTHER), pytest.raises(Overloaded):
         webhooks.test(sqlite_house.default.id, found.id, trace=Trace())
     assert webhooks.test(sqlite_house.default.id, found.id, trace=Trace()) is None
     assert there.got[0].event["type"] == "webhook.test"
+
+
+def test_a_tenant_whose_receivers_are_slow_leaves_others_a_place(sqlite_house: House, there: Receiver) -> None:
+    """One of its requests waits at a time: two would be all places there are in a process, for as long as it likes."""
+    house = sqlite_house
+    found, _ = endpoint(house, there.url)
+    other = house.tenant("other")
+    draft, seen = Draft(there.url, ("session.",)), []
+
+    def slow(_got: Got) -> int:
+        with pytest.raises(Overloaded):
+            house.services.webhooks.test(house.default.id, found.id, trace=Trace())
+        with pytest.raises(Overloaded):
+            endpoint(house, there.url)
+        seen.append(house.services.webhooks.create(other.id, draft, by=None, trace=Trace()))
+        return 204
+
+    there.answer = slow
+    assert house.services.webhooks.test(house.default.id, found.id, trace=Trace()) is None
+    assert len(seen) == 1
 
 
 def test_a_certificate_of_the_service_is_the_operators_to_lend(sqlite_database: Database, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Webhooks:
 
         Raises InvalidInput, Conflict (there are too many), InsufficientScope.
         """
-        self._require_sound(draft, by)
+        self._require_sound(log, draft, by, known=None)
         now = int(self._clock())
         with self.writing(log) as tx:
             _require_reader(authority_of(by, tx), draft)
@@ -121,7 +121,7 @@ class Webhooks:
         old = draft_of(self.get(log, endpoint_id))
         if by is not None and old.certificate is not None and draft.url != old.url:
             raise Conflict("This endpoint is shown a certificate of the service: its operator changes where it is.")
-        self._require_sound(draft, None if draft.certificate == old.certificate else by, known_url=old.url)
+        self._require_sound(log, draft, None if draft.certificate == old.certificate else by, known=old.url)
         with self.writing(log) as tx:
             _require_reader(authority_of(by, tx), draft)
             if draft_of(_found(store.find(tx, endpoint_id, to_change=True))) != old:
@@ -254,14 +254,14 @@ class Webhooks:
         if isinstance(identity, Failure):
             return identity
         message = trial_of(self._entropy.uuid(), log, self._clock())
-        return self._outside.send(endpoint.url, message, secrets, identity=identity)
+        return self._outside.send(log, endpoint.url, message, secrets, identity=identity)
 
-    def _require_sound(self, draft: Draft, by: Actor | None, *, known_url: str | None = None) -> None:
+    def _require_sound(self, log: uuid.UUID | None, draft: Draft, by: Actor | None, *, known: str | None) -> None:
         """Raises InvalidInput; InsufficientScope: certificates are the service's, and a tenant can't lend them out."""
         if draft.certificate is not None and by is not None:
             raise InsufficientScope
         target, problems = read_target(draft.url), problems_of(draft)
-        if not problems and draft.url != known_url and not self._outside.admits(target):
+        if not problems and draft.url != known and not self._outside.admits(log, target):
             problems.append(FieldError("/url", NO_ADDRESS))
         if draft.certificate is not None and self._certificates.get(draft.certificate).usage != "client":
             problems.append(FieldError("/certificate", "it is not for the usage client"))
