@@ -56,15 +56,17 @@ INTERNAL: Final = Failure("internal")
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What an endpoint has to get, as one look has found it."""
+    """What an endpoint gets next, as one look has found it: nothing of it is older than the message before."""
 
     endpoint: Endpoint
     secrets: list[bytes]
-    due: tuple[Delivery, Message | Failure] | None
-    fresh: list[tuple[Followed, Message | Failure]]
-    held: set[str]
-    end: int
-    """Where the log ended, or where reading stopped."""
+    delivery: Delivery | None
+    """None: of what it has not read, nothing is for it."""
+    message: Message | Failure
+    is_held: bool
+    """Whether something about the same waits."""
+    end: int | None
+    """Up to where it has read the log then; None: this was read before, and is tried again."""
 
 
 class Courier:
@@ -170,17 +172,12 @@ class Courier:
             work = self._look(claim)
             if work is None:
                 break
-            if work.due is not None:
-                attempts += 1
-                if not self._retry(claim, work, *work.due) or self._is_over(began):
-                    break
-                continue
-            made, goes_on = self._read_on(claim, work, began)
-            attempts += made
-            if not goes_on:
+            is_sent = work.delivery is not None and not work.is_held
+            attempts += is_sent
+            if not self._do(claim, work) or (is_sent and self._is_over(began)):
                 break
         with self._webhooks.writing(claim.log) as tx:
-            progress.keep(tx, claim, until=int(self._clock()))
+            progress.give_back(tx, claim, now=int(self._clock()))
         return attempts
 
     def _is_over(self, began: float) -> bool:
@@ -198,15 +195,16 @@ class Courier:
             if due is not None:
                 events = read_at(tx, [due.position])
                 message = self._message(tx, endpoint, events[0]) if events else REMOVED
-                return _Work(endpoint, secrets, (due, message), [], set(), 0)
+                return _Work(endpoint, secrets, due, message, is_held=False, end=None)
             held, end = progress.list_subjects(tx, endpoint.id), end_of(tx)
-            room = min(AT_ONCE, WAITING_AT_MOST - len(held))
-            if room <= 0 or end <= endpoint.next_position:
+            if len(held) >= WAITING_AT_MOST or end <= endpoint.next_position:
                 return None
             types = types_of(endpoint.events)
-            events, end = read_between(tx, endpoint.next_position, end, types, count=room)
-            fresh = [(event, self._message(tx, endpoint, event)) for event in events]
-            return _Work(endpoint, secrets, None, fresh, set(held), end)
+            events, end = read_between(tx, endpoint.next_position, end, types, count=1)
+            if not events:
+                return _Work(endpoint, secrets, None, REMOVED, is_held=False, end=end)
+            delivery, message = self._new_delivery(events[0]), self._message(tx, endpoint, events[0])
+            return _Work(endpoint, secrets, delivery, message, is_held=delivery.subject in held, end=end)
 
     def _secrets(self, tx: Transaction, endpoint: Endpoint) -> list[bytes]:
         """None, if one does not open: nothing is sent then, and that is told like any other failure."""
@@ -224,45 +222,24 @@ class Courier:
             return INTERNAL
         return message_of(event.record, personal)
 
-    def _read_on(self, claim: Claim, work: _Work, began: float) -> tuple[int, bool]:
-        """Send what is new. Answers how many attempts were made, and whether there may be more to do."""
-        attempts = 0
-        for event, message in work.fresh:
-            delivery = self._new_delivery(event)
-            if delivery.subject in work.held:
-                with self._webhooks.writing(claim.log) as tx:
-                    if not self._is_ours(tx, claim):
-                        return attempts, False
-                    progress.add_delivery(tx, claim.endpoint_id, delivery)
-                    progress.move(tx, claim, event.position + 1)
-                continue
-            failure, attempts = self._send(work, message), attempts + 1
-            with self._webhooks.writing(claim.log) as tx:
-                if not self._is_ours(tx, claim):
-                    return attempts, False
-                progress.move(tx, claim, event.position + 1)
-                if failure is not None:
-                    progress.add_delivery(tx, claim.endpoint_id, delivery)
-                self._outcomes.settle(tx, work.endpoint, delivery, failure)
-            if failure is not None or self._is_over(began):
-                return attempts, False
-        with self._webhooks.writing(claim.log) as tx:
-            if self._is_ours(tx, claim):
-                progress.move(tx, claim, work.end)
-        return attempts, True
-
-    def _retry(self, claim: Claim, work: _Work, delivery: Delivery, message: Message | Failure) -> bool:
-        """Try again what is due. False: it was not taken."""
-        failure = self._send(work, message)
+    def _do(self, claim: Claim, work: _Work) -> bool:
+        """Send what is to be sent, and write down what came of it. False: it was not taken, or is another's by now."""
+        delivery = work.delivery
+        failure = None if delivery is None or work.is_held else self._send(work)
         with self._webhooks.writing(claim.log) as tx:
             if not self._is_ours(tx, claim):
                 return False
-            self._outcomes.settle(tx, work.endpoint, delivery, failure)
+            if work.end is not None:
+                progress.move(tx, claim, work.end)
+                if delivery is not None and (work.is_held or failure is not None):
+                    progress.add_delivery(tx, claim.endpoint_id, delivery)
+            if delivery is not None and not work.is_held:
+                self._outcomes.settle(tx, work.endpoint, delivery, failure)
         return failure is None or failure is REMOVED
 
-    def _send(self, work: _Work, message: Message | Failure) -> Failure | None:
-        if isinstance(message, Failure):
-            return message
+    def _send(self, work: _Work) -> Failure | None:
+        if isinstance(work.message, Failure):
+            return work.message
         if not work.secrets:
             return INTERNAL
         try:
@@ -272,7 +249,7 @@ class Courier:
             return INTERNAL
         if isinstance(identity, Failure):
             return identity
-        return self._sender.send(work.endpoint.url, message, work.secrets, identity=identity)
+        return self._sender.send(work.endpoint.url, work.message, work.secrets, identity=identity)
 
     def _is_ours(self, tx: Transaction, claim: Claim) -> bool:
         """Step: whether it still is, and have it for longer then. If not, another one does all of this again."""

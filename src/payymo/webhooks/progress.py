@@ -96,6 +96,7 @@ _KEEP: Final = (
     .values(claimed_until=sa.bindparam("until"))
     .execution_options(**_ASIDE)
 )
+_GIVE_BACK: Final = sa.update(e).where(*_STILL_OURS).values(claimed_until=_MOMENT).execution_options(**_ASIDE)
 _MOVE: Final = sa.update(e).where(*_STILL_OURS).values(next_position=sa.bindparam("to")).execution_options(**_ASIDE)
 _SUCCEEDED: Final = (
     sa.update(e)
@@ -199,8 +200,13 @@ def claim(tx: Transaction, *, now: int, until: int) -> Claim | None:
 
 
 def keep(tx: Transaction, claim: Claim, *, until: int) -> bool:
-    """Have it until then; until now: give it back. False: it is another's by now, or was disabled."""
+    """Have it until then. False: it is another's by now, or was disabled."""
     return _run(tx, _KEEP, {**_ours(claim), "until": until}).rowcount == 1
+
+
+def give_back(tx: Transaction, claim: Claim, *, now: int) -> None:
+    """Leave it to others, unless it is another's."""
+    _run(tx, _GIVE_BACK, {**_ours(claim), "moment": now})
 
 
 def move(tx: Transaction, claim: Claim, to: int) -> None:
@@ -285,11 +291,8 @@ def _run(
 
 
 def _at(now: int) -> dict[str, int]:
-    return {
-        "moment": now,
-        "farthest": now + CLAIM_SECONDS + SKEW_SECONDS,
-        "farthest_rest": now + RESTS_AT_MOST + SKEW_SECONDS,
-    }
+    far = now + SKEW_SECONDS
+    return {"moment": now, "farthest": far + CLAIM_SECONDS, "farthest_rest": far + RESTS_AT_MOST}
 
 
 def _ours(claim: Claim) -> dict[str, Any]:

@@ -173,7 +173,6 @@ class Webhooks:
             last = store.list_secrets(tx, endpoint_id)[-1].version
             store.end_secret(tx, endpoint_id, last, until=now + overlap_seconds)
             secret = self._signing.add_secret(tx, endpoint_id, last + 1)
-            store.begin_anew(tx, endpoint_id)
             told: dict[str, Fact] = {"overlap_seconds": overlap_seconds}
             self._record(tx, "secret-rotated", endpoint_id, trace, version=last + 1, new=told)
         return secret

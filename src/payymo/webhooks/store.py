@@ -39,17 +39,11 @@ _ADD: Final = sa.insert(e).values(
     **{name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _NEW},
 )
 _SAID: Final = ("url", "events", "description", "wants_personal", "certificate")
-_ANEW: Final[dict[str, Any]] = {"claimed_until": 0, "claims": e.c.claims + 1}
-"""Who has it now has it no more: they know of nothing that has changed. What is under way is sent again."""
-_CHANGE: Final = (
-    sa.update(e)
-    .where(*_OWN)
-    .values({name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _SAID} | _ANEW)
-)
-_ENABLE: Final = (
-    sa.update(e).where(*_OWN).values(is_enabled=True, failing_since=None, reason=None, rests_until=0, **_ANEW)
-)
-_BEGIN_ANEW: Final = sa.update(e).where(*_OWN).values(**_ANEW)
+_CHANGE: Final = sa.update(e).where(*_OWN).values(
+    {name: sa.bindparam(f"new_{name}", type_=e.c[name].type) for name in _SAID}
+)  # fmt: skip
+_ENABLE: Final = sa.update(e).where(*_OWN).values(is_enabled=True, failing_since=None, reason=None, rests_until=0)
+"""Whoever speaks to it goes on. Were it free at once, who enables it again and again would have every place."""
 _DISABLE: Final = (
     sa.update(e)
     .where(*_OWN)
@@ -145,11 +139,6 @@ def enable(tx: Transaction, endpoint_id: uuid.UUID) -> None:
 def disable(tx: Transaction, endpoint_id: uuid.UUID, reason: str, *, failing_since: int | None) -> None:
     """Send nothing any more. `failing_since`: None, if that is how it is meant to be."""
     _run(tx, _DISABLE, {"of_id": endpoint_id, "why": reason, "since": failing_since})
-
-
-def begin_anew(tx: Transaction, endpoint_id: uuid.UUID) -> None:
-    """Whoever delivers looks at it again before the next message."""
-    _run(tx, _BEGIN_ANEW, {"of_id": endpoint_id})
 
 
 def remove(tx: Transaction, endpoint_id: uuid.UUID) -> None:
