@@ -9,9 +9,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Final
 
 from payymo.logs import SecurityLog, Trace
 from payymo.maintenance import reason_of
@@ -72,3 +74,29 @@ class Respite:
     def begin(self, index: int) -> None:
         """Another one has its place."""
         self._due.pop(index, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A loader that tells the parent when it has loaded. It travels to the worker, pickled where that is not forked."""
+
+    load: Callable[[], Any]
+    writer: Connection
+
+    def __call__(self) -> Any:
+        """What was loaded."""
+        loaded = self.load()
+        with suppress(OSError):  # a parent that has given up waiting ends this worker
+            self.writer.send_bytes(b"+")
+        self.writer.close()
+        return loaded
+
+
+def forget_signals() -> None:
+    """In a worker: while it is built, let it end when it is told to. Where it was forked, it has the parent's handlers.
+
+    They would only write down, in a copy of the parent, that there is something to do.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)

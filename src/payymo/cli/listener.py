@@ -3,19 +3,17 @@
 import multiprocessing
 import os
 import resource
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from granian import Granian
 from granian.net import SocketHolder  # type: ignore[attr-defined]
 
-from payymo.cli.beginning import SHUTDOWN_SECONDS, STEADY_SECONDS, Respite
+from payymo.cli.beginning import SHUTDOWN_SECONDS, STEADY_SECONDS, Announced, Respite
 from payymo.cli.leaving import LEAVE
 from payymo.cli.tls import CheckedPair, ListenerTls
 from payymo.cli.tls_pair import TRACE
@@ -46,6 +44,7 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
     _tls: ListenerTls | None = None
     _log: SecurityLog
     _has_begun = False
+    _is_futile = False
 
     def use(self, tls: ListenerTls | None, log: SecurityLog) -> None:
         """Speak TLS with this certificate, and its successors."""
@@ -193,8 +192,7 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         self._has_begun |= lived >= STEADY_SECONDS
         wait = self._respite.ended(index, lived=lived, now=now)
         if wait and not self._has_begun and not any(worker.is_alive() for worker in self.wrks):
-            self.interrupt_signal = True
-            self.interrupt_children.append(index)  # then the exit status is 1
+            self.interrupt_signal = self._is_futile = True
             self._log.advise("workers", "they end while they begin: the lines before this one say why")
         elif wait:
             self._log.advise("workers", f"number {index + 1} has not begun: it is tried again in {wait:.0f} s")
@@ -220,10 +218,10 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         super().signal_handler_interrupt()
 
     def shutdown(self, exit_code: int = 0) -> None:
-        """Who ended before this process had heard of it was told to, as well."""
+        """Who ended before this process had heard of it was told to, as well: unless none ever began."""
         if self.interrupt_signal:
             self.interrupt_children.clear()
-        super().shutdown(exit_code)
+        super().shutdown(1 if self._is_futile else exit_code)
 
     def _stop_workers(self) -> None:
         """Those who wait for news inside a worker hear first that it ends: it would wait for them."""
@@ -265,32 +263,6 @@ class Attention:
         """Return when there is something to do."""
         while not self._is_wanted():
             time.sleep(LOOK_SECONDS)  # goes on after a signal (PEP 475)
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """A loader that tells the parent when it has loaded. It travels to the worker, pickled where that is not forked."""
-
-    load: Callable[[], Any]
-    writer: Connection
-
-    def __call__(self) -> Any:
-        """What was loaded."""
-        loaded = self.load()
-        with suppress(OSError):  # a parent that has given up waiting ends this worker
-            self.writer.send_bytes(b"+")
-        self.writer.close()
-        return loaded
-
-
-def forget_signals() -> None:
-    """In a worker: while it is built, let it end when it is told to. Where it was forked, it has the parent's handlers.
-
-    They would only write down, in a copy of the parent, that there is something to do.
-    """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def listen(address: str, port: int, *, backlog: int) -> socket.socket:

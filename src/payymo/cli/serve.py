@@ -22,7 +22,7 @@ from payymo.app import TRACING, create_app
 from payymo.background import Background
 from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, find_hashing
-from payymo.cli.beginning import SHUTDOWN_SECONDS, end_with_parent, told
+from payymo.cli.beginning import SHUTDOWN_SECONDS, end_with_parent, forget_signals, told
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
 from payymo.cli.leaving import Leaving
@@ -30,7 +30,6 @@ from payymo.cli.listener import (
     CONNECTIONS,
     Listener,
     allow_open_files,
-    forget_signals,
     listen,
 )
 from payymo.cli.tls import ListenerTls, watch
