@@ -14,7 +14,8 @@ from payymo.certificates.service import Certificates
 from payymo.certificates.validation import load_chain
 from payymo.errors import Conflict, InvalidInput, Misconfigured, NotFound
 from payymo.logs import Trace
-from payymo_guard.certificates import CertificateRefused, TrustSet
+from payymo_guard.certificate_reading import CertificateRefused
+from payymo_guard.certificates import TrustSet
 from tests.support.certificates import NAME, Issuer, add, duties, rows, states
 from tests.support.crew import Crew
 from tests.support.house import START, House

@@ -15,7 +15,7 @@ from payymo.certificates.reading import Material, read
 from payymo.db.schema import certificates, service_data_keys
 from payymo.errors import Conflict, InvalidInput, Misconfigured, NotFound
 from payymo.logs import Trace
-from payymo_guard.certificates import pin_of
+from payymo_guard.certificate_reading import pin_of
 from payymo_guard.fake_authority import CLIENT, SERVER, FakeCertificate
 from tests.support.certificates import HOST, NAME, Issuer, add, duties, never, rows, states, told
 from tests.support.house import MASTER_KEY, START, House

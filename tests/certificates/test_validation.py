@@ -13,7 +13,7 @@ from payymo.certificates.model import DAY_SECONDS
 from payymo.certificates.reading import PrivateKey
 from payymo.certificates.validation import is_for_development, is_self_signed, names_of, validate, validity_of
 from payymo.errors import InvalidInput
-from payymo_guard.certificates import pin_of
+from payymo_guard.certificate_reading import pin_of
 from payymo_guard.fake_authority import CLIENT, SERVER, FakeAuthority, FakeCertificate
 from tests.support.certificates import HOST, Issuer
 from tests.support.house import START

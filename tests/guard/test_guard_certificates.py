@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payymo_guard.certificates import CertificateRefused, ClientCertificate, TrustSet
+from payymo_guard.certificate_reading import CertificateRefused
+from payymo_guard.certificates import ClientCertificate, TrustSet
 from payymo_guard.client_cert import read_certificate, read_chain, write_certificate
 from payymo_guard.fake_authority import CLIENT, SERVER, FakeAuthority, FakeCertificate, pem_of
 from payymo_guard.verify import AHEAD_SECONDS

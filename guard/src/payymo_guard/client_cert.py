@@ -7,7 +7,8 @@ anybody else they say nothing: whoever reads them has to know that they come fro
 import base64
 import re
 
-from payymo_guard.certificates import MAX_CERTIFICATE_BYTES, MAX_INTERMEDIATES, CertificateRefused
+from payymo_guard.certificate_reading import MAX_CERTIFICATE_BYTES, CertificateRefused
+from payymo_guard.certificates import MAX_INTERMEDIATES
 
 _BINARY = r":([A-Za-z0-9+/]*={0,2}):"
 _ITEM = re.compile(rf" *{_BINARY} *")

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from flask import Flask, Response, current_app, g, request
 
-from payymo_guard.certificates import CertificateRefused, ClientCertificate, TrustSet
+from payymo_guard.certificate_reading import CertificateRefused
+from payymo_guard.certificates import ClientCertificate, TrustSet
 from payymo_guard.client_cert import read_certificate, read_chain
 from payymo_guard.flask_views import V, behind, problem
 from payymo_guard.webhooks import SignatureRefused, Webhook, WebhookVerifier

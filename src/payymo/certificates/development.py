@@ -16,7 +16,7 @@ from payymo.db.work import Transaction, Work
 from payymo.entropy import Entropy
 from payymo.errors import Conflict
 from payymo.logs import Event, Trace
-from payymo_guard.certificates import pin_of, thumbprint_of
+from payymo_guard.certificate_reading import pin_of, thumbprint_of
 
 AUTHORITY_DAYS = 3650
 MAX_DAYS = 397

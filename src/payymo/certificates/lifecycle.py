@@ -33,7 +33,7 @@ from payymo.db.work import Transaction
 from payymo.errors import Conflict, Misconfigured, NotFound
 from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Column, Envelope
-from payymo_guard.certificates import pin_of, thumbprint_of
+from payymo_guard.certificate_reading import pin_of, thumbprint_of
 
 PRIVATE_KEYS = Column("certificates", store.list_sealed, store.count_sealed, store.reseal)
 

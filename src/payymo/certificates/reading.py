@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from payymo.certificates.model import refusal
 from payymo.certificates.rounds import asks_too_much, is_whole
-from payymo_guard.certificates import MAX_CERTIFICATE_BYTES, MAX_INTERMEDIATES, CertificateRefused, parse
+from payymo_guard.certificate_reading import MAX_CERTIFICATE_BYTES, CertificateRefused, parse
+from payymo_guard.certificates import MAX_INTERMEDIATES
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 AskPassword = Callable[[], str]

@@ -26,7 +26,7 @@ from payymo.db.work import Transaction, Work
 from payymo.errors import Conflict, InvalidInput, Misconfigured, NotFound, PayymoError
 from payymo.logs import Event, Trace
 from payymo.secrets.model import require_secret_name
-from payymo_guard.certificates import pin_of
+from payymo_guard.certificate_reading import pin_of
 
 MIN_PASSWORD_LENGTH = 20
 """The integrity check of PKCS#12 costs a guess little, whatever the encryption costs: the length has to do it."""

@@ -18,7 +18,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 from payymo.certificates.model import Usage, refusal
 from payymo.certificates.reading import first_break
 from payymo.errors import Misconfigured
-from payymo_guard.certificates import CertificateRefused, pin_of, require_strong
+from payymo_guard.certificate_reading import CertificateRefused, pin_of, require_strong
 
 MAX_RSA_BITS = 8192
 """Larger ones cost every handshake more than they give; verifiers have limits of their own."""
