@@ -14,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 
 from payymo.db import schema
+from payymo.db.patience import be_patient
 from payymo.db.work import reaching
 from payymo.errors import Misconfigured
 
@@ -31,6 +32,7 @@ def upgrade(engine: sa.Engine, revision: str = "head") -> None:
         connection.detach()  # its end releases the lock, whatever happens; a pooled connection would keep it
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SET statement_timeout = 0"))  # the others wait, however long it takes
+            be_patient(connection, None)
             connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
             connection.commit()
         try:

@@ -85,9 +85,11 @@ def _pool_beside(engine: sa.Engine) -> sa.NullPool:
     """Opens connections as the engine does. An engine of its own would ask the server anew what it can do."""
     dialect = engine.dialect
     words, options = dialect.create_connect_args(engine.url)
-    options |= engine.get_execution_options().get("payymo_connect_args", {})
+    given = engine.get_execution_options()
+    options |= given.get("payymo_connect_args", {})
+    connect = given.get("payymo_connect", dialect.connect)
     return sa.NullPool(
-        lambda: dialect.connect(*words, **options),
+        lambda: connect(*words, **options),
         reset_on_return=None,  # there is no transaction to take back
         dialect=dialect,
     )

@@ -21,7 +21,7 @@ from payymo.db import schema
 from payymo.db.closing import Closing, Value
 from payymo.db.columns import read_columns
 from payymo.db.file import follow_file
-from payymo.db.patience import arguments_for
+from payymo.db.patience import arguments_for, open_patiently, take_time
 from payymo.db.question import Question
 from payymo.db.standby import leave_standby
 from payymo.db.tenancy import TenantWallBreached, require_tenant
@@ -93,7 +93,7 @@ class Transaction:
     def take_time(self) -> None:
         """Let statements take minutes from here on: for what concerns as many rows as there are, and is one change."""
         if self.dialect == "postgresql":
-            self._connection.exec_driver_sql("SET LOCAL statement_timeout = '10min'")
+            take_time(self._connection)
 
     def write_last(self, table: sa.Table, row: Mapping[str, Value]) -> None:
         """Have a row inserted when everything else is done, in the round trip of the commit."""
@@ -275,7 +275,7 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
         hide_parameters=True,
         use_native_hstore=False,  # there is none, and the first connection need not look for it
     )
-    event.listen(engine, "connect", _prepare_postgresql)
+    open_patiently(engine, timeout_seconds)
     event.listen(engine, "handle_error", leave_standby)
     event.listen(engine, "begin", _say_begin)
     return engine
@@ -287,10 +287,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     use_write_ahead_log(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _prepare_postgresql(connection: Any, _record: object) -> None:
-    connection.autocommit = True  # we say BEGIN ourselves, together with what else a transaction begins with
 
 
 def _say_begin(connection: sa.Connection) -> None:
