@@ -1,7 +1,11 @@
 """A lease: one process at a time, and another one when it has died."""
 
+import sqlalchemy as sa
+
+from payymo.background import Background
 from tests.support.crew import Crew
-from tests.support.house import House
+from tests.support.house import Database, House
+from tests.support.services import Postgres
 
 
 def test_one_of_many_that_ask_at_once_gets_the_lease(house: House) -> None:
@@ -47,3 +51,22 @@ def test_a_lease_from_a_clock_that_was_ahead_for_a_moment_is_free_when_its_holde
     assert theirs.take()
     house.clock.advance(-3600)
     assert mine.take()
+
+
+def test_who_ends_while_the_database_is_away_ends_in_good_order(
+    postgres_database: Database, postgres_server: Postgres
+) -> None:
+    """What it can't give back runs out; nothing that it has to end besides is left under way because of that."""
+    house = House(postgres_database)
+    background, name = Background(house.services), house.services.engine.url.database
+    background.start()
+    elsewhere = sa.create_engine(postgres_server.url(), isolation_level="AUTOCOMMIT")
+    with elsewhere.connect() as connection:
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        try:
+            background.stop()
+        finally:
+            connection.exec_driver_sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    elsewhere.dispose()
+    house.close()

@@ -4,6 +4,7 @@ A lease saves work; it does not guard anything. Duties are safe when two process
 that was paused may wake up after its time.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from payymo.clock import Clock
 from payymo.db.schema import leases
 from payymo.db.work import Work
+from payymo.errors import Unavailable
 
 _CLAIM: dict[str, Any] = {"holder": sa.bindparam("who"), "expires_at": sa.bindparam("until")}
 _FREE = sa.or_(
@@ -79,8 +81,8 @@ class Lease:
             return tx.execute(_TAKE[tx.dialect], values).scalar() is not None
 
     def give_back(self) -> None:
-        """Let another process take it at once."""
-        with self._work.platform() as tx:
+        """Let another process take it at once, if the database takes that: else when it has run out."""
+        with suppress(Unavailable), self._work.platform() as tx:
             tx.execute(_GIVE_BACK, {"lease": self._name, "who": self._holder})
 
     def note_done(self) -> None:
