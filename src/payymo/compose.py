@@ -243,6 +243,7 @@ def _checks(ground: Ground, owners: Owners, accounts: Accounts, sequencer: Seque
         ground.work,
         ground.clock,
         ring=owners.ring,
+        require_masters=ground.envelope.require_masters,
         feed=owners.feed,
         outbox=accounts.outbox,
         sequencer=sequencer,

@@ -1,5 +1,6 @@
 """What is asked of a process that serves. Another check is one line in `checks_of`, and its name in the model."""
 
+from collections.abc import Callable
 from typing import Final
 
 from payymo.audit.sequencer import Sequencer
@@ -8,7 +9,8 @@ from payymo.db.lease import DUTIES, find_lease
 from payymo.db.revision import current_revision
 from payymo.db.schema import REVISION
 from payymo.db.standby import is_standby
-from payymo.db.work import Engine, Work, database_time
+from payymo.db.work import Engine, Transaction, Work, database_time
+from payymo.errors import Misconfigured
 from payymo.feed.service import Feed
 from payymo.health.model import Check, Finding, Name, audit_finding, clock_finding, duties_finding, outbox_finding
 from payymo.keys.service import KeyRing
@@ -57,16 +59,23 @@ def checks_of(
     clock: Clock,
     *,
     ring: KeyRing,
+    require_masters: Callable[[Transaction], None],
     feed: Feed,
     outbox: Outbox,
     sequencer: Sequencer,
     duties_every: float,
 ) -> tuple[Check, ...]:
-    """Every check, those first that others need. `duties_every`: seconds."""
+    """Every check, those first that others need. `require_masters` raises Misconfigured. `duties_every`: seconds."""
     since = clock()
 
     def ask_keys() -> Finding:
-        return Finding("ok", f"{ring.require_signers()} keys sign")
+        signing = f"{ring.require_signers()} keys sign"
+        try:
+            with work.platform(writes=False) as tx:
+                require_masters(tx)
+        except Misconfigured as error:  # what is open stays open: it serves, and does not start again
+            return Finding("degraded", "; ".join(error.reasons), "start this process again, with both master keys")
+        return Finding("ok", signing)
 
     def ask_feed() -> Finding:
         return Finding("ok", f"position {feed.head().seq}")

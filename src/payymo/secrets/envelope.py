@@ -155,9 +155,10 @@ class Envelope:
         return self._master(key.master_key_id).open(key.wrapped, *_wrap_place(key, tenant_id))
 
     def _master(self, master_id: str) -> Wrapper:
+        """Raises Unavailable where another one took its place since this process began: nothing is broken."""
         found = self._masters.get(master_id)
         if found is None:
-            raise SealBroken(private=f"this process was not given the master key {master_id}")
+            raise Unavailable(private=f"this process was not given the master key {master_id}")
         return found
 
 
