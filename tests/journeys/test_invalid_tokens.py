@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from werkzeug.test import TestResponse
 
+from payymo.db.schema import sessions, users
 from payymo.keys.model import Purpose
 from payymo.tokens import Subject, TokenMinter, TokenPolicy
 from payymo_guard.testing import sign
@@ -488,3 +490,17 @@ def test_json_serialisation_is_refused(alice: Holder, shape: str) -> None:
         "as list": [header, payload, signature],
     }
     assert_refused(alice.present(json.dumps(made[shape])))
+
+
+@pytest.mark.parametrize("table", [sessions, users])
+def test_a_token_of_a_session_that_a_restored_database_does_not_know_says_to_log_in(
+    alone: Holder, table: sa.Table
+) -> None:
+    """It was begun after the backup: to call that "not found" would leave clients where they are."""
+    owner = alone.house.database.owner()
+    with owner.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.execute(table.delete())
+    owner.dispose()
+    answer = alone.client.get("/api/auth/me")
+    assert (answer.status_code, answer.get_json()["code"]) == (401, "invalid_token")

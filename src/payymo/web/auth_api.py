@@ -4,7 +4,7 @@ import uuid
 
 from flask import Response
 
-from payymo.errors import RegistrationClosed, TenantSuspended
+from payymo.errors import InvalidToken, NotFound, RegistrationClosed, TenantSuspended
 from payymo.sessions.addresses import Addresses
 from payymo.sessions.impersonation import Impersonation
 from payymo.sessions.service import Sessions
@@ -142,8 +142,11 @@ class AuthApi:
     def me(self, caller: Caller) -> MeOut:
         """Show who is asking, and from which session."""
         who = caller.principal
-        user, grants = self._users.get(who.tenant_id, who.user_id)
-        session = self._sessions.get(who.tenant_id, who.session_id)
+        try:
+            user, grants = self._users.get(who.tenant_id, who.user_id)
+            session = self._sessions.get(who.tenant_id, who.session_id)
+        except NotFound:  # a database that was restored knows nothing of them: let them log in
+            raise InvalidToken from None
         return MeOut(user=UserOut.of(user, grants), session=SessionOut.of(session, current=session.id))
 
     @route(
