@@ -19,6 +19,7 @@ from payymo.logs import Event, Trace
 from tests.support.house import Database, House
 
 Answer = tuple[int, bytes]
+YEAR = 365 * 86_400
 
 
 class Listener:
@@ -97,6 +98,22 @@ def test_a_file_gets_each_newest_checkpoint_once(sqlite_database: Database, tmp_
         assert len(notes) == 3
         assert [note for note in notes if note in {first, second}] == [first, second]
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_signed_and_sent_while_the_clock_was_ahead_is_followed_by_the_next(
+    database: Database, tmp_path: Path
+) -> None:
+    """A log that is not signed any more for a year, because of a moment, holds nobody to anything."""
+    path = tmp_path / "checkpoints"
+    with opened(database, checkpoints_to=[f"file:{path}"], every_seconds=10) as house:
+        house.clock.advance(YEAR)
+        happen(house)
+        assert house.services.delivery.deliver_due() == 2
+        house.clock.advance(-YEAR)
+        house.services.audit.record_apart(Event("user.unlocked", trace=Trace(), tenant_id=house.default.id))
+        house.services.sequencer.integrate_all()
+        assert house.services.checkpoints.sign_due() == 1
+        assert house.services.delivery.deliver_due() == 1
 
 
 def test_a_receiver_that_fails_is_left_alone_for_longer_each_time(sqlite_database: Database) -> None:

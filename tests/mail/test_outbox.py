@@ -10,12 +10,14 @@ import sqlalchemy as sa
 from payymo.db import schema
 from payymo.errors import NotFound
 from payymo.logs import Trace
+from payymo.mail import store
 from payymo.mail.model import Message, Sender
 from tests.support.crew import Crew
 from tests.support.house import Database, House
 from tests.support.mail import MailServer, deliver, mail_server, text_of
 from tests.support.moments import Killed
 
+YEAR = 365 * 86_400
 NOTICE = Message("password-changed", "alice@example.com", {"when": "1800000000"})
 
 
@@ -84,6 +86,19 @@ def test_what_is_committed_is_sent_once_and_gone(house: House, server: MailServe
     assert "at 15 Jan 2027, 08:00 UTC" in page.get_content()
     assert waiting(house) == ()
     assert told(house) == [("mail.sent", None)]
+
+
+def test_what_was_written_or_claimed_while_the_clock_was_ahead_is_sent(house: House, server: MailServer) -> None:
+    """As soon as the clock is right: nobody waits for a year because it was that far ahead for a moment."""
+    house.clock.advance(YEAR)
+    put(house)
+    with house.services.work.platform() as tx:
+        now = int(house.clock.now)
+        assert store.claim(tx, now=now, until=now + 60) is not None  # by a process that dies
+    put(house)
+    house.clock.advance(-YEAR)
+    assert deliver(house) == 2
+    assert len(server.received) == 2
 
 
 def test_what_is_rolled_back_is_not_sent(house: House, server: MailServer) -> None:

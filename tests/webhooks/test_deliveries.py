@@ -25,6 +25,7 @@ from tests.support.moments import Killed
 from tests.support.processes import servers
 from tests.support.receiver import Got, Receiver, deliver, endpoint
 
+YEAR = 365 * 86_400
 ALICE, BOB = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
@@ -240,6 +241,23 @@ def test_who_dies_after_sending_sends_again_under_the_same_id(house: House, ther
     assert deliver(house) == 1
     first, second = there.got
     assert (first.id, first.body) == (second.id, second.body)
+
+
+def test_who_died_while_the_clock_was_ahead_keeps_nobody_from_an_endpoint(house: House, there: Receiver) -> None:
+    """Nor is an attempt waited for, or a receiver's rest: all of it would last for a year."""
+    found, _ = endpoint(house, there.url)
+    house.clock.advance(YEAR)
+    happen(house, ALICE)
+    there.answer = lambda _got: 503
+    assert deliver(house) == 1
+    there.answer = lambda _got: 204
+    change = sa.update(schema.webhook_endpoints).where(schema.webhook_endpoints.c.id == found.id)
+    later = int(house.clock.now) + CLAIM_SECONDS
+    with house.by_hand() as tx:
+        tx.execute(change.values(claimed_until=later, rests_until=later))
+    house.clock.advance(-YEAR)
+    assert deliver(house) == 1
+    assert len(there.got) == 2
 
 
 def test_a_killed_service_loses_nothing(database: Database, there: Receiver, tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from payymo.db.moments import has_come
 from payymo.db.schema import audit_checkpoints as k
 from payymo.db.schema import audit_destinations as d
 from payymo.db.schema import audit_logs as g
 from payymo.db.work import Transaction
 
+_LONGEST_SECONDS: Final = 86_400
+"""Between two checkpoints for the same place, where the settings say so; after a failure it is less."""
 _TO = sa.bindparam("to", type_=sa.String())
 _LARGEST = sa.select(sa.func.max(k.c.size)).where(k.c.tenant_id == g.c.tenant_id).correlate(g).scalar_subquery()
 _NEWEST = sa.and_(k.c.tenant_id == g.c.tenant_id, k.c.size == _LARGEST)
@@ -21,7 +24,7 @@ _UNSENT = k.c.size > sa.func.coalesce(d.c.size, 0)
 _DUE = (
     sa.select(g.c.tenant_id, k.c.size, k.c.note, sa.func.coalesce(d.c.size, 0), sa.func.coalesce(d.c.failures, 0))
     .select_from(g.join(k, _NEWEST).outerjoin(d, _MINE))
-    .where(_UNSENT, sa.bindparam("now") >= _NEXT)
+    .where(_UNSENT, has_come(_NEXT, sa.bindparam("now", type_=sa.BigInteger()), longest_seconds=_LONGEST_SECONDS))
     .order_by(_NEXT, g.c.tenant_id)
     .limit(sa.bindparam("count"))
 )

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from payymo.audit.model import ACTOR_MAX, OUTCOME_MAX, TYPE_MAX, Pending, index
 from payymo.db.closing import Value
+from payymo.db.moments import has_come
 from payymo.db.schema import PLATFORM_LOG, TENANT
 from payymo.db.schema import audit_checkpoints as k
 from payymo.db.schema import audit_events as e
@@ -78,7 +79,8 @@ _SIGNED_AT = (
     .scalar_subquery()
 )
 _UNSIGNED = sa.select(g.c.tenant_id, g.c.size, g.c.root).where(
-    g.c.size != sa.func.coalesce(_SIGNED, 0), sa.func.coalesce(_SIGNED_AT, 0) <= sa.bindparam("before")
+    g.c.size != sa.func.coalesce(_SIGNED, 0),
+    has_come(sa.func.coalesce(_SIGNED_AT, 0), sa.bindparam("before", type_=sa.BigInteger()), longest_seconds=0),
 )
 _NEWEST_CHECKPOINT = (
     sa.select(k.c.size, k.c.note, k.c.created_at).where(k.c.tenant_id == _OF).order_by(k.c.size.desc()).limit(1)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from payymo.clock import Clock
+from payymo.db.moments import SKEW_SECONDS
 from payymo.db.schema import leases
 from payymo.db.work import Work
 from payymo.errors import Unavailable
@@ -22,9 +23,6 @@ _FREE = sa.or_(
     leases.c.expires_at > sa.bindparam("farthest"),
     leases.c.holder == sa.bindparam("who"),
 )
-SKEW_SECONDS: Final = 60
-"""What ends later than a lease of now would by so much was taken by a clock that was wrong. Who has died with it, when
-the clock was ahead for a moment, would keep everybody from it for as long as that was."""
 _TAKE = {
     name: insert(leases)
     .values(name=sa.bindparam("lease"), **_CLAIM)

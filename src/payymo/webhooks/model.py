@@ -34,15 +34,13 @@ TRACE: Final = Trace(request_id="webhooks")
 """Where events come from that nobody has asked for: what follows from a delivery."""
 CLAIM_SECONDS: Final = 120
 """For how long one process has an endpoint to itself. An attempt takes fifteen seconds, and what DNS needs."""
-SKEW_SECONDS: Final = 60
-"""What ends later than a claim or a rest of now would by so much is of a clock that was wrong, and counts no more: who
-died with it would keep everybody from an endpoint for as long as it was ahead."""
 WAITING_AT_MOST: Final = 100
 """Events that wait for another attempt. With more, the endpoint reads no further: the log is the queue."""
 WAITS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds before each further attempt: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h; about three days."""
 JITTER: Final = 0.2
 """A wait is longer by up to this share, so that what failed together does not come back together."""
+WAITS_AT_MOST: Final = round(max(WAITS) * (1 + JITTER))
 RESTS_AT_MOST: Final = max(WAITS)
 """For how long a receiver may want to be left alone: it is heard of again, whatever its clock says."""
 _ASKS_TO_WAIT: Final = frozenset({429, 503})

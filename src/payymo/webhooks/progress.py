@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from payymo.db.closing import ASIDE
+from payymo.db.moments import has_come, is_to_come
 from payymo.db.schema import PLATFORM_LOG, TENANT, audit_events, audit_logs, tenants
 from payymo.db.schema import webhook_deliveries as d
 from payymo.db.schema import webhook_endpoints as e
 from payymo.db.work import Transaction
-from payymo.webhooks.model import CLAIM_SECONDS, RESTS_AT_MOST, SKEW_SECONDS, WAITING_AT_MOST, Delivery, Failure
+from payymo.webhooks.model import CLAIM_SECONDS, RESTS_AT_MOST, WAITING_AT_MOST, WAITS_AT_MOST, Delivery, Failure
 
 _DELIVERY: Final = [d.c[name] for name in Delivery.__dataclass_fields__]
 _MOMENT: Final = sa.bindparam("moment", type_=sa.BigInteger())
@@ -28,10 +29,10 @@ _ASIDE: Final = {ASIDE: "how far an endpoint has come"}
 # ── one process at a time ────────────────────────────────────────────────────────────────────────────────────────────
 
 _OTHER: Final = e.alias("other")
-_FARTHEST: Final = sa.bindparam("farthest", type_=sa.BigInteger())
-_FARTHEST_REST: Final = sa.bindparam("farthest_rest", type_=sa.BigInteger())
 _TENANT_IS_SERVED: Final = sa.exists().where(
-    _OTHER.c.tenant_id == e.c.tenant_id, _OTHER.c.id != e.c.id, _OTHER.c.claimed_until.between(_MOMENT + 1, _FARTHEST)
+    _OTHER.c.tenant_id == e.c.tenant_id,
+    _OTHER.c.id != e.c.id,
+    is_to_come(_OTHER.c.claimed_until, _MOMENT, longest_seconds=CLAIM_SECONDS),
 )
 """One endpoint of a tenant at a time: receivers that are slow on purpose hold up nobody else."""
 _IS_GONE: Final = sa.exists().where(tenants.c.id == e.c.tenant_id, tenants.c.status == "deleted")
@@ -61,7 +62,7 @@ _HAS_DUE: Final = (
         d.c.tenant_id == e.c.tenant_id,
         d.c.endpoint_id == e.c.id,
         d.c.given_up_at.is_(None),
-        d.c.due_at <= _MOMENT,
+        has_come(d.c.due_at, _MOMENT, longest_seconds=WAITS_AT_MOST),
         ~_IS_HELD,
     )
     .correlate(e)
@@ -70,8 +71,8 @@ _READY: Final = (
     sa.select(e.c.id)
     .where(
         e.c.is_enabled,
-        ~e.c.rests_until.between(_MOMENT + 1, _FARTHEST_REST),
-        ~e.c.claimed_until.between(_MOMENT + 1, _FARTHEST),
+        has_come(e.c.rests_until, _MOMENT, longest_seconds=RESTS_AT_MOST),
+        has_come(e.c.claimed_until, _MOMENT, longest_seconds=CLAIM_SECONDS),
         ~_TENANT_IS_SERVED,
         ~_IS_GONE,
         sa.or_(_HAS_DUE, sa.and_(_IS_BEHIND, _COUNT_WAITING < WAITING_AT_MOST)),
@@ -147,7 +148,7 @@ _IS_HELD_HERE: Final = sa.exists(
 )
 _DUE: Final = (
     sa.select(*_DELIVERY)
-    .where(*_WAITING, d.c.due_at <= _MOMENT, ~_IS_HELD_HERE)
+    .where(*_WAITING, has_come(d.c.due_at, _MOMENT, longest_seconds=WAITS_AT_MOST), ~_IS_HELD_HERE)
     .order_by(d.c.due_at, d.c.position)
     .limit(1)
 )
@@ -187,12 +188,12 @@ class Claim:
 
 def is_any_ready(tx: Transaction, *, now: int) -> bool:
     """Platform step: whether there is an endpoint that has something to get, and is nobody's now."""
-    return tx.execute(_READY, _at(now)).scalar() is not None
+    return tx.execute(_READY, {"moment": now}).scalar() is not None
 
 
 def claim(tx: Transaction, *, now: int, until: int) -> Claim | None:
     """Platform step: an endpoint that has something to get. None: there is none."""
-    picked = tx.execute(_PICK, _at(now)).scalar()
+    picked = tx.execute(_PICK, {"moment": now}).scalar()
     if picked is None:
         return None
     row = tx.execute(_CLAIM, {"of_id": picked, "until": until}).one()
@@ -288,11 +289,6 @@ def _run(
     """In platform work it is about the endpoints of the platform's own log."""
     whose = {TENANT.key: PLATFORM_LOG} if tx.tenant_id is None else {}
     return tx.execute(statement, {**(values or {}), **whose})
-
-
-def _at(now: int) -> dict[str, int]:
-    far = now + SKEW_SECONDS
-    return {"moment": now, "farthest": far + CLAIM_SECONDS, "farthest_rest": far + RESTS_AT_MOST}
 
 
 def _ours(claim: Claim) -> dict[str, Any]:
