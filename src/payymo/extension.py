@@ -6,9 +6,9 @@ application keeps its own error pages, configuration and limits; only the routes
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
-from flask import Blueprint, Flask, Response, g
+from flask import Blueprint, Flask, Response, current_app, g
 
 from payymo.compose import compose
 from payymo.config import Settings, read_settings
@@ -19,7 +19,10 @@ from payymo.web.dispatch import Mount
 from payymo.web.headers import add_security_headers
 from payymo.web.mount import mount_services
 from payymo.web.routing import Guarded
+from payymo_guard.bearer import concrete
 
+MOUNT: Final = "payymo.mount"
+"""Where an application keeps what decides on its requests: one `Payymo` may be in several."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -32,7 +35,6 @@ class Payymo:
     ) -> None:
         self._settings = settings
         self._services = services
-        self._mount: Mount | None = None
         if app is not None:
             self.init_app(app)
 
@@ -47,7 +49,7 @@ class Payymo:
         blueprint.after_request(add_security_headers(is_https=services.settings.issuer.startswith("https://")))
         app.register_blueprint(blueprint)
         app.extensions["payymo"] = services
-        self._mount = mount
+        app.extensions[MOUNT] = mount
         return services
 
     def require(
@@ -57,20 +59,22 @@ class Payymo:
 
         Without permissions any valid token will do. Not `impersonated`: only the person themselves, and no
         administrator who acts as them. The view finds the caller in `payymo.caller`. Refusals are Payymo's
-        problem documents (RFC 6750, RFC 9457).
+        problem documents (RFC 6750, RFC 9457). Raises ValueError for what nobody could ever have.
         """
-        guarded = Guarded(permissions, is_for_actors=impersonated)
+        guarded = Guarded(concrete(permissions), is_for_actors=impersonated)
 
         def guard(view: Callable[P, R]) -> Callable[P, R | Response]:
             @functools.wraps(view)
             def enter(*args: P.args, **kwargs: P.kwargs) -> R | Response:
-                if self._mount is None:
+                mount: Mount | None = current_app.extensions.get(MOUNT)
+                if mount is None:
                     raise RuntimeError("Payymo: call init_app(app) before the first request")
-                refusal, caller = self._mount.admit(guarded)
+                refusal, caller = mount.admit(guarded)
                 if refusal is not None:
-                    return self._mount.add_request_id(refusal)
+                    return mount.add_request_id(refusal)
                 g.payymo_caller = caller
-                return view(*args, **kwargs)
+                found: R = current_app.ensure_sync(view)(*args, **kwargs)
+                return found
 
             return enter
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,7 +13,9 @@ from flask import Flask
 from payymo.extension import Payymo
 from payymo.logs import Trace
 from payymo.services import Services
+from tests.conftest import Copied
 from tests.support.house import PASSWORD, Client, Database, settings_for
+from tests.support.processes import environment
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "invoices.py"
 
@@ -86,6 +89,65 @@ def test_a_guard_without_init_app_is_a_clear_error() -> None:
     app.testing = True
     with pytest.raises(RuntimeError, match="init_app"):
         app.test_client().get("/")
+
+
+def test_each_application_asks_its_own_service(copied: Copied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One `Payymo()` of a module, and a factory that is called twice: what ends in the first one has ended there."""
+    payymo = Payymo()
+    view = payymo.require()(lambda: str(payymo.caller.principal.user_id))
+    apps = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        with copied("sqlite", tmp_path / name) as database:
+            for variable, value in environment(database).items():
+                monkeypatch.setenv(variable, value)
+            apps.append(Flask(name))
+            apps[-1].get("/")(view)
+            payymo.init_app(apps[-1])
+    services: Services = apps[0].extensions["payymo"]
+    tenant = services.administration.create_tenant("acme", "Acme", by=None, trace=Trace())
+    services.users.create(
+        tenant.id, email="carl@example.com", username="carl", password=PASSWORD, by=None, trace=Trace()
+    )
+    carl = Client(apps[0].test_client(), {"X-Tenant": "acme"})
+    carl.log_in("carl@example.com")
+    assert carl.get("/").status_code == 200
+    carl.post("/api/auth/logout")
+    assert carl.get("/").status_code == 401
+    for app in apps:
+        app.extensions["payymo"].close()
+
+
+def test_async_views_are_guarded_too(app: Flask) -> None:
+    """As by the guard elsewhere: who is refused never gets to the view, who is let in gets its answer."""
+    services: Services = app.extensions["payymo"]
+    user = services.users.create(
+        services.tenants.ensure_default().id,
+        email="carl@example.com",
+        username="carl",
+        password=PASSWORD,
+        by=None,
+        trace=Trace(),
+    )
+    other = Flask("async")
+    payymo = Payymo(other, services=services)
+
+    @other.get("/")
+    @payymo.require()
+    async def name() -> str:
+        return str(payymo.caller.principal.user_id)
+
+    carl = Client(other.test_client(), {})
+    assert carl.get("/").status_code == 401
+    carl.log_in("carl@example.com")
+    assert carl.get("/").text == str(user.id)
+
+
+@pytest.mark.parametrize("wrong", ["invoices:*", "invoices", len])
+def test_a_requirement_that_nobody_could_fulfil_is_an_error_at_once(wrong: Any) -> None:
+    """As of the guard elsewhere; also where the parentheses were forgotten."""
+    with pytest.raises(ValueError, match="invoices:read"):
+        Payymo().require(wrong)
 
 
 def test_the_commands_are_there_as_flask_payymo() -> None:
