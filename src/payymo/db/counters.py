@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from payymo.db.file import follow_file
+from payymo.db.process import keep_to_process
 from payymo.db.schema import rate_limits
 from payymo.db.wal import use_write_ahead_log
 from payymo.db.work import reaching
@@ -27,6 +28,7 @@ _TABLE: Final = str(sa.schema.CreateTable(rate_limits, if_not_exists=True).compi
 def counters_engine(url: str) -> sa.Engine:
     """An engine on that file. Raises Misconfigured: there can't be one."""
     engine = sa.create_engine(url, connect_args={"timeout": 5})
+    keep_to_process(engine)
     event.listen(engine, "connect", _prepare)
     follow_file(engine)
     event.listen(engine, "begin", _begin)

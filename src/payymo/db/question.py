@@ -5,6 +5,7 @@ work costs four round trips. The statement still has to name its tenant in every
 module fills the tenant in, and takes no values but identifiers and numbers.
 """
 
+import os
 import uuid
 from collections import deque
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from payymo.db import schema
 from payymo.db.file import note_file, require_file
+from payymo.db.process import leave_to_parent
 from payymo.db.tenancy import require_tenant
 from payymo.errors import Unavailable
 
@@ -33,12 +35,16 @@ class Question:
         self._constants = {name: value for name, value in compiled.params.items() if value is not None}
         self._failures = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
         self._idle: deque[sa.PoolProxiedConnection] = deque()
+        self._process = os.getpid()
 
     def ask(self, tenant_id: uuid.UUID | None = None, **values: uuid.UUID | int) -> Sequence[Any]:
         """The row. `tenant_id`: for what is about a tenant. Raises Unavailable when the database does not answer.
 
         A connection that lay idle may have died unnoticed, as after a restart of the database: then a new one is asked.
         """
+        if self._process != os.getpid():
+            leave_to_parent(self._idle)
+            self._idle, self._process = deque(), os.getpid()
         given = {**self._constants, schema.TENANT.key: tenant_id, **values}
         parameters: Any = given if self._order is None else [_plain(given[name]) for name in self._order]
         try:

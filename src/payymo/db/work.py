@@ -22,6 +22,7 @@ from payymo.db.closing import Closing, Value
 from payymo.db.columns import read_columns
 from payymo.db.file import follow_file
 from payymo.db.patience import arguments_for, open_patiently, take_time
+from payymo.db.process import keep_to_process
 from payymo.db.question import Question
 from payymo.db.standby import leave_standby
 from payymo.db.tenancy import TenantWallBreached, require_tenant
@@ -262,21 +263,21 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
         )
         event.listen(engine, "connect", _prepare_sqlite)
         follow_file(engine)
-        event.listen(engine, "begin", _say_begin)
-        return engine
-    arguments = arguments_for(sa.make_url(url), timeout_seconds=timeout_seconds)
-    engine = sa.create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=timeout_seconds,
-        connect_args=arguments,
-        execution_options={"payymo_connect_args": arguments},
-        hide_parameters=True,
-        use_native_hstore=False,  # there is none, and the first connection need not look for it
-    )
-    open_patiently(engine, timeout_seconds)
-    event.listen(engine, "handle_error", leave_standby)
+    else:
+        arguments = arguments_for(sa.make_url(url), timeout_seconds=timeout_seconds)
+        engine = sa.create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_seconds,
+            connect_args=arguments,
+            execution_options={"payymo_connect_args": arguments},
+            hide_parameters=True,
+            use_native_hstore=False,  # there is none, and the first connection need not look for it
+        )
+        open_patiently(engine, timeout_seconds)
+        event.listen(engine, "handle_error", leave_standby)
+    keep_to_process(engine)
     event.listen(engine, "begin", _say_begin)
     return engine
 
