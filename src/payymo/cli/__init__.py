@@ -67,9 +67,10 @@ class LazyGroup(click.Group):
         return found if isinstance(found, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in `payymo --help`."""
-        listed = {name: click.Command(name, help=sentence) for name, (_, sentence) in COMMANDS.items()}
-        click.Group(commands=listed).format_commands(ctx, formatter)
+        """The list in `payymo --help`: whole sentences, which click would cut off where a line ends."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
 
 
 @contextmanager
