@@ -205,6 +205,33 @@ def test_an_encoded_letter_is_the_letter(raw: str) -> None:
     assert drive(build([public("/admin")]), path=decoded(raw), raw_path=raw.encode())[0] == 200
 
 
+@pytest.mark.parametrize("rest", [public("/*"), protect("/{page}"), public("/{page}")], ids=["*", "any token", "{}"])
+@pytest.mark.parametrize("path", ["/admin/", "/Admin", "/ADMIN/", "/shop/x/", "/Shop/x"])
+def test_what_stands_for_all_the_rest_opens_nothing_that_was_guarded(rest: Rule, path: str) -> None:
+    """Some frameworks take `/admin/` for `/admin` (Litestar, Quart), or `/ADMIN` (BlackSheep), and some do not."""
+    guarded = [protect("/admin", "shop:admin"), protect("/shop/{item}", "shop:admin")]
+    client = TestClient(build([*guarded, rest] if rest.path == "/*" else [*guarded, rest, protect("/*")]))
+    assert client.get(path).status_code == 401
+    assert client.get(path, headers=bearer()).status_code == 403
+    assert client.get(path, headers=bearer("shop:admin")).status_code == 200
+
+
+def test_a_path_that_a_rule_names_is_that_rule_s() -> None:
+    """Whatever else is nearly the same: whoever writes it down means it."""
+    client = TestClient(
+        build([protect("/account/*", "account:read"), public("/account"), protect("/a"), public("/A/")])
+    )
+    assert [client.get(path).status_code for path in ("/account", "/account/", "/A/", "/a/")] == [200, 401, 200, 401]
+
+
+def test_a_tenant_stays_one_in_other_letters() -> None:
+    """What is pinned to a path's tenant is pinned however the rest of the path is written."""
+    client = TestClient(build([protect("/t/{tenant_id}/x", tenant="tenant_id"), public("/*")]))
+    for path in ("/t/acme/x", "/T/acme/X", "/t/acme/x/"):
+        assert client.get(path, headers=bearer(tenant="acme")).status_code == 200
+        assert client.get(path, headers=bearer(tenant="other")).status_code == 401
+
+
 def test_the_query_and_the_fragment_are_no_path(client: TestClient) -> None:
     """They open nothing."""
     for path in ("/admin?/health", "/admin?path=/health", "/admin;/health", "/admin/?x=/static/"):

@@ -2,6 +2,7 @@
 
 The table is read by the path that the application routes on: decoded, without `root_path`, in the very same case. A
 path that one program could read otherwise than another (`//`, `..`, an encoded slash) is refused before anybody does.
+Some frameworks take other letters, or a slash at the end, for the same path: see `Rule.resembles`.
 """
 
 import re
@@ -44,16 +45,35 @@ class Rule:
     impersonated: bool = True
     """Whether administrators are let in who act as somebody else."""
     _pattern: re.Pattern[str] = field(init=False, repr=False)
+    _loose: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a path that is none."""
-        object.__setattr__(self, "_pattern", re.compile("/".join(map(_regex, _segments(self.path))), re.DOTALL))
+        pattern = "/".join(map(_regex, _segments(self.path)))
+        object.__setattr__(self, "_pattern", re.compile(pattern, re.DOTALL))
+        object.__setattr__(self, "_loose", re.compile(pattern, re.DOTALL | re.IGNORECASE))
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether it is about one path, which whoever wrote it has named."""
+        return not set("{*") & set(self.path)
 
     def matches(self, path: str, method: str) -> dict[str, str] | None:
         """The parameters of a path that this rule is about; None if it isn't."""
         if self.methods is not None and method not in self.methods:
             return None
         found = self._pattern.fullmatch(path)
+        return None if found is None else found.groupdict()
+
+    def resembles(self, path: str, method: str) -> dict[str, str] | None:
+        """The same of a path that some framework takes for one that this rule is about: its case, a slash at its end.
+
+        Litestar and Quart may leave out that slash, BlackSheep the case; Starlette and Django do neither.
+        """
+        if self.methods is not None and method not in self.methods:
+            return None
+        other = path[:-1] if path.endswith("/") else f"{path}/"
+        found = self._loose.fullmatch(path) or self._loose.fullmatch(other)
         return None if found is None else found.groupdict()
 
     def hides(self, later: "Rule") -> bool:
@@ -130,11 +150,24 @@ class ASGIGuard:
                 break
         else:
             return await self._deny(scope)
-        if rule.permissions is None:
-            return None
+        # What is about all the rest opens nothing that an earlier rule guards where it is spelled otherwise.
+        earlier = () if rule.is_literal else self._rules[: self._rules.index(rule)]
+        demands = [(one, found) for one in earlier if (found := one.resembles(path, method)) is not None]
+        outcome: Claims | Answer | None = None
+        for demand, found in [*demands, (rule, parameters)]:
+            if demand.permissions is not None:
+                outcome = await self._ask(demand, demand.permissions, found, scope)
+            if isinstance(outcome, Answer):
+                break
+        return outcome
+
+    async def _ask(
+        self, rule: Rule, permissions: tuple[str, ...], parameters: dict[str, str], scope: Scope
+    ) -> Claims | Answer:
+        """Whether the caller fulfils a rule."""
         pinned: Tenant | None = None if rule.tenant is None else (lambda: parameters[str(rule.tenant)])
         sent = authorization(scope)
-        return await admit_async(self._core, sent, rule.permissions, tenant=pinned, impersonated=rule.impersonated)
+        return await admit_async(self._core, sent, permissions, tenant=pinned, impersonated=rule.impersonated)
 
     async def _deny(self, scope: Scope) -> Answer:
         """Strangers are asked for a token, as everywhere: they can't tell which paths there are."""
