@@ -38,6 +38,19 @@ def test_a_demoted_administrator_can_not_leave_a_back_door(demoted: tuple[Client
     assert client.post("/api/admin/roles", {"name": "door", "permissions": ["roles:write"]}).status_code == 403
 
 
+def test_who_has_found_an_administrators_token_does_not_get_the_account_by_it(house: House) -> None:
+    """One's own password takes the present one, or a login of a moment ago: also of who may change others'."""
+    adam, eve = (house.user(name, roles=("tenant-administrator",)) for name in ("adam", "eve"))
+    client = house.logged_in("adam")
+    body = {"password": "another fine Passw0rd"}
+    for refused in ({**body}, {**body, "status": "active"}):
+        answer = client.call("PATCH", f"/api/admin/users/{adam.id}", refused)
+        assert (answer.status_code, answer.get_json()["code"]) == (403, "insufficient_scope")
+    assert client.get("/api/auth/me").status_code == 200
+    assert house.client().log_in("adam@example.com").status_code == 200
+    assert client.call("PATCH", f"/api/admin/users/{eve.id}", body).status_code == 200
+
+
 def test_a_tenant_administrator_can_not_end_a_platform_administrators_sessions(house: House) -> None:
     """Whoever may do more can't be locked out by whoever may do less."""
     root = house.user("root", roles=("platform-administrator",))

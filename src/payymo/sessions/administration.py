@@ -76,13 +76,15 @@ class Administration:
         """Change what is given; all of it or nothing.
 
         Disabling and a new password end the user's sessions. Nobody changes a user who may do more than they may:
-        taking over such an account would be gaining its permissions. Raises NotFound, InvalidInput, InsufficientScope,
-        Conflict: the status of somebody whose address is not verified yet.
+        taking over such an account would be gaining its permissions. Nor their own password, for which they would not
+        be asked: whoever has found their token would have the account. Raises NotFound, InvalidInput,
+        InsufficientScope, Conflict: the status of somebody whose address is not verified yet.
         """
         if status is None and roles is None and password is None:
             raise InvalidInput([FieldError("", "give at least one of status, roles, password")])
         new_hash = None
         if password is not None:
+            _require_another(user_id, by)
             with self._work(tenant_id) as tx:  # nobody gets a hash computed for what they may not do
                 self._require_authority(tx, user_id, by)
             user, _ = self._users.get(tenant_id, user_id)
@@ -273,3 +275,8 @@ class Administration:
                 ended += count
             after = page[-1].slug
         return ended
+
+
+def _require_another(user_id: uuid.UUID, by: Actor | None) -> None:
+    if by is not None and by.user_id == user_id:
+        raise InsufficientScope("Change your own password on the pages of your account, with the present one.")
