@@ -12,6 +12,7 @@ from payymo.errors import NotFound
 from payymo.logs import Trace
 from payymo.mail import store
 from payymo.mail.model import Message, Sender
+from payymo.mail.transports import NotSent
 from tests.support.crew import Crew
 from tests.support.house import Database, House
 from tests.support.mail import MailServer, deliver, mail_server, text_of
@@ -209,6 +210,31 @@ def test_what_is_refused_for_good_is_given_up_until_the_operator_says_so(
     with pytest.raises(NotFound):
         house.services.outbox.retry(house.default.id, found.id)
     house.close()
+
+
+@pytest.mark.parametrize("what", ["new", "claimed", "postponed"])
+def test_what_was_put_there_while_the_clock_was_ahead_does_not_wait_for_it(
+    house: House, server: MailServer, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does what somebody died with, or could not send. What waits by a clock that is right goes on waiting."""
+    right = house.clock.now
+    for ahead, count in ((0, 0), (2 * 3600, 2)):  # then also what waited by the right one
+        house.clock.now = right + ahead
+        put(house)
+        if what == "postponed":
+            monkeypatch.setattr(house.services.courier._transport, "send", _fail)
+            deliver(house)
+            monkeypatch.undo()
+        elif what == "claimed":
+            assert house.services.courier._claim() is not None
+        house.clock.now = right
+        house.services.outbox.prune()
+        assert deliver(house) == (1 if what == "new" else count)
+    assert len(server.received) == 2
+
+
+def _fail(_mail: Any) -> None:
+    raise NotSent("connect")
 
 
 def test_what_is_of_no_use_any_more_is_given_up_and_forgotten(sqlite_database: Database) -> None:

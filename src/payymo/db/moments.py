@@ -12,7 +12,7 @@ SKEW_SECONDS: Final = 60
 """How far apart the clocks of two nodes may be before one of them is wrong (twice what health allows each)."""
 
 
-def has_come(column: Any, moment: Any, *, longest_seconds: int) -> sa.ColumnElement[bool]:
+def has_come(column: Any, moment: Any, *, longest_seconds: int | sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     """Whether the moment in a column is past, or later than anybody waits for. `longest_seconds`: what that is."""
     return sa.or_(column <= moment, column > moment + (longest_seconds + SKEW_SECONDS))
 

@@ -26,7 +26,9 @@ _ADD = sa.insert(m).values(tenant_id=TENANT, attempts=0, **{name: sa.bindparam(f
 _IS_GONE = sa.exists().where(tenants.c.id == m.c.tenant_id, tenants.c.status == "deleted")
 """Nobody can open its messages any more, however long it takes until they are deleted, too."""
 _IS_ALIVE = sa.and_(m.c.failed_at.is_(None), ~_IS_GONE)
-_IS_DUE = sa.and_(_IS_ALIVE, has_come(m.c.due_at, _MOMENT, longest_seconds=LONGEST_WAIT_SECONDS))
+_LONGEST = sa.case((m.c.attempts == 0, 0), else_=LONGEST_WAIT_SECONDS)
+"""What nobody has tried to send is due when it is written."""
+_IS_DUE = sa.and_(_IS_ALIVE, has_come(m.c.due_at, _MOMENT, longest_seconds=_LONGEST))
 _ANY_DUE = sa.select(m.c.id).where(_IS_DUE).limit(1)
 _PICK = sa.select(m.c.id).where(_IS_DUE).order_by(m.c.due_at, m.c.id).limit(1).with_for_update(skip_locked=True)
 """What another process is claiming is left to it. Apart from the claim: PostgreSQL may run a subquery that locks once
