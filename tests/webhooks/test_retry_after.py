@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from payymo.logs import Trace
-from payymo.webhooks.model import RESTS_AT_MOST, WAITS, not_before
+from payymo.webhooks.model import RESTS_AT_MOST, SLOW_RESTS, SLOW_SECONDS, WAITS, not_before
 from tests.support.house import House
-from tests.support.receiver import Receiver, deliver, endpoint
+from tests.support.receiver import Got, Receiver, deliver, endpoint
 from tests.webhooks.test_deliveries import ALICE, BOB, about, happen, waiting
 
 NOW = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -100,3 +100,61 @@ def test_who_sends_again_by_hand_does_not_wait(sqlite_house: House, there: Recei
     [one] = waiting(sqlite_house, found)
     sqlite_house.services.webhooks.redeliver(sqlite_house.default.id, found.id, one.event_id, by=None, trace=Trace())
     assert deliver(sqlite_house) == 1
+
+
+def test_who_is_slow_to_take_nothing_rests(house: House, there: Receiver) -> None:
+    """The longer the longer it fails, so that receivers that are down do not have every place."""
+    found, _ = endpoint(house, there.url)
+    elapsed = Elapsed()
+    house.services.webhook_courier._monotonic = elapsed
+
+    def slow(_got: Got) -> int:
+        elapsed.now += SLOW_SECONDS
+        return 500
+
+    there.answer = slow
+    happen(house, ALICE, BOB)
+    assert deliver(house) == 1
+    for rest in (SLOW_RESTS[0], SLOW_RESTS[0], 2 * SLOW_RESTS[0]):
+        house.clock.advance(rest - 1)
+        assert deliver(house) == 0
+        house.clock.advance(1)
+        assert deliver(house) == 1
+    house.clock.advance(86_400)
+    assert deliver(house) == 1
+    house.clock.advance(SLOW_RESTS[1] - 1)
+    assert deliver(house) == 0
+    house.clock.advance(1)
+    there.answer = lambda _got: 500
+    assert deliver(house) == 1
+    there.answer = lambda _got: 204
+    house.clock.advance(10 * 86_400)
+    deliver(house)
+    assert house.services.webhooks.list_deliveries(house.default.id, found.id) == ()
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(204, SLOW_SECONDS), (500, SLOW_SECONDS - 0.1)])
+def test_who_takes_it_or_fails_sooner_does_not_rest(
+    sqlite_house: House, there: Receiver, status: int, seconds: float
+) -> None:
+    """What is about another one is sent at once."""
+    endpoint(sqlite_house, there.url)
+    elapsed = Elapsed()
+    sqlite_house.services.webhook_courier._monotonic = elapsed
+
+    def slow(_got: Got) -> int:
+        elapsed.now += seconds
+        return status
+
+    there.answer = slow
+    happen(sqlite_house, ALICE, BOB)
+    assert deliver(sqlite_house) == 2
+
+
+class Elapsed:
+    """Time that passes when somebody says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -25,6 +25,7 @@ from payymo.webhooks import progress, store
 from payymo.webhooks.model import (
     CLAIM_SECONDS,
     REMOVED,
+    SLOW_SECONDS,
     TRACE,
     WAITING_AT_MOST,
     Delivery,
@@ -32,6 +33,7 @@ from payymo.webhooks.model import (
     Failure,
     Message,
     Outcome,
+    after_slow,
     message_of,
     subject_of,
     types_of,
@@ -225,7 +227,7 @@ class Courier:
     def _do(self, claim: Claim, work: _Work) -> bool:
         """Send what is to be sent, and write down what came of it. False: it was not taken, or is another's by now."""
         delivery = work.delivery
-        failure = None if delivery is None or work.is_held else self._send(work)
+        failure = None if delivery is None or work.is_held else self._try(work)
         with self._webhooks.writing(claim.log) as tx:
             if not self._is_ours(tx, claim):
                 return False
@@ -236,6 +238,12 @@ class Courier:
             if delivery is not None and not work.is_held:
                 self._outcomes.settle(tx, work.endpoint, delivery, failure)
         return failure is None or failure is REMOVED
+
+    def _try(self, work: _Work) -> Failure | None:
+        began, failure = self._monotonic(), self._send(work)
+        if failure is None or self._monotonic() - began < SLOW_SECONDS:
+            return failure
+        return after_slow(failure, work.endpoint, int(self._clock()))
 
     def _send(self, work: _Work) -> Failure | None:
         if isinstance(work.message, Failure):

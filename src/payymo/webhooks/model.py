@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -43,6 +43,10 @@ JITTER: Final = 0.2
 WAITS_AT_MOST: Final = round(max(WAITS) * (1 + JITTER))
 RESTS_AT_MOST: Final = max(WAITS)
 """For how long a receiver may want to be left alone: it is heard of again, whatever its clock says."""
+SLOW_SECONDS: Final = 5.0
+"""Whoever takes so long, and takes nothing, rests: a hundred events for one would hold a place for half an hour."""
+SLOW_RESTS: Final = (15, 300)
+"""Seconds at least and at most."""
 _ASKS_TO_WAIT: Final = frozenset({429, 503})
 _SECONDS: Final = re.compile("0*([0-9]+)", re.ASCII)
 _DATES: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
@@ -241,6 +245,14 @@ def _read_date(text: str) -> int | None:
         with suppress(ValueError):
             return int(datetime.strptime(text, form).replace(tzinfo=UTC).timestamp())
     return None
+
+
+def after_slow(failure: Failure, endpoint: Endpoint, now: int) -> Failure:
+    """The failure of a receiver that was slow: it rests as long as it has taken nothing by now, within limits."""
+    shortest, longest = SLOW_RESTS
+    failing = now - (now if endpoint.failing_since is None else endpoint.failing_since)
+    rested_at = now + min(max(failing, shortest), longest)
+    return replace(failure, not_before=max(rested_at, failure.not_before or 0))
 
 
 def is_at_its_end(endpoint: Endpoint, delivery: Delivery) -> bool:
