@@ -209,7 +209,7 @@ class Courier:
             return _Work(endpoint, secrets, delivery, message, is_held=delivery.subject in held, end=end)
 
     def _secrets(self, tx: Transaction, endpoint: Endpoint) -> list[bytes]:
-        """None, if one does not open: nothing is sent then, and that is told like any other failure."""
+        """Empty, if none opens: nothing is sent then, and that is told like any other failure."""
         try:
             return self._signing.open_secrets(tx, endpoint.id)
         except SealBroken as error:

@@ -8,6 +8,7 @@ from payymo.clock import Clock
 from payymo.db.work import Transaction
 from payymo.entropy import Entropy
 from payymo.errors import Misconfigured, NotFound
+from payymo.secrets.encryption import SealBroken
 from payymo.secrets.envelope import Column, Envelope
 from payymo.webhooks import store
 from payymo.webhooks.model import SECRET_BYTES, TRACE, Endpoint, Failure, newest_first, secret_text
@@ -35,11 +36,19 @@ class Signing:
         return secret_text(secret)
 
     def open_secrets(self, tx: Transaction, endpoint_id: uuid.UUID) -> list[bytes]:
-        """Step: what an endpoint is signed with now, the newest first. Raises SealBroken."""
-        return [
-            self._envelope.open(tx, secret.sealed, *store.place_of(endpoint_id, secret.version))
-            for secret in newest_first(store.list_secrets(tx, endpoint_id), self._clock())
-        ]
+        """Step: what an endpoint is signed with now, the newest first. Raises SealBroken: none of it can be opened.
+
+        One that can't be does not keep the other from signing: else who makes another secret would wait for its end.
+        """
+        opened, broken = [], None
+        for secret in newest_first(store.list_secrets(tx, endpoint_id), self._clock()):
+            try:
+                opened.append(self._envelope.open(tx, secret.sealed, *store.place_of(endpoint_id, secret.version)))
+            except SealBroken as error:
+                broken = error
+        if broken is not None and not opened:
+            raise broken
+        return opened
 
     def identity_of(self, endpoint: Endpoint) -> Identity | Failure | None:
         """The client certificate that an endpoint is shown, if any."""
