@@ -30,6 +30,7 @@ NO_URL = [
         "https://127.0.0.1.:1/x y",
         "https://①②⑦.0.0.1/",
         "https://ｅxample.com/",
+        "https://\N{KELVIN SIGN}elvin.com/",
         "https://[::1%25eth0]/",
         "https://::1/",
     ),

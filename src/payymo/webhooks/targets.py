@@ -120,7 +120,7 @@ def read_target(url: str) -> Target:
         raise _refusal(f"https://HOST/PATH, at most {URL_MAX} characters")
     if "@" in parts.netloc or "#" in url or "\\" in url:
         raise _refusal("without a user, a password and a fragment")
-    if port == 0 or not _is_host(host, bracketed="[" in parts.netloc):
+    if not parts.netloc.isascii() or port == 0 or not _is_host(host, bracketed="[" in parts.netloc):
         raise _refusal("a host name in ASCII (punycode), or an address in its usual form")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not _REST.fullmatch(path):
