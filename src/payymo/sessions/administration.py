@@ -279,4 +279,4 @@ class Administration:
 
 def _require_another(user_id: uuid.UUID, by: Actor | None) -> None:
     if by is not None and by.user_id == user_id:
-        raise InsufficientScope("Change your own password on the pages of your account, with the present one.")
+        raise InsufficientScope("Change your own password on the pages of your account.")
