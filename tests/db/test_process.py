@@ -10,7 +10,7 @@ import ctypes, os, sys
 import sqlalchemy as sa
 from payymo.db.question import Question
 from payymo.db.work import connect
-from payymo.limits.storage import counters_engine
+from payymo.db.counters import counters_engine
 
 engine, counters = connect(sys.argv[1]), counters_engine(sys.argv[2])
 question = Question(engine, sa.select(sa.literal(1)))
