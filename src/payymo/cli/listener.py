@@ -33,6 +33,8 @@ SETTLE_SECONDS: Final = 1
 LEAVE_SECONDS: Final = 5
 """How long workers that leave finish handshakes and conversations. Granian ends what is not a request yet."""
 LOOK_SECONDS: Final = 0.1
+HEAR_SECONDS: Final = 0.2
+"""How long after a worker this process may hear of a signal to both."""
 
 
 class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is chosen when the module is loaded
@@ -216,6 +218,19 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
         for worker in self.wrks:
             worker.interrupt_by_parent = True
         super().signal_handler_interrupt()
+
+    def _spawn_worker(self, *args: Any, **kwargs: Any) -> Any:
+        """A worker whose end is looked at a moment later: it may hear of ours before this process does."""
+        worker = super()._spawn_worker(*args, **kwargs)
+        look = worker._watcher
+
+        def look_later() -> None:
+            worker.inner.join()
+            self._pause(HEAR_SECONDS)
+            look()
+
+        worker._watcher = look_later
+        return worker
 
     def shutdown(self, exit_code: int = 0) -> None:
         """Who ended before this process had heard of it was told to, as well: unless none ever began."""
