@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from payymo.cli.beginning import LONGEST_SECONDS, STEADY_SECONDS, Respite
+from payymo.cli.listener import Listener, listen
+from payymo.errors import Misconfigured
 from tests.guard.ports import free_port
 from tests.support.house import Database, House
 from tests.support.processes import PAYYMO, Server, environment, log_in, servers
@@ -107,3 +109,13 @@ def test_a_server_whose_workers_never_begin_ends(sqlite_database: Database, tmp_
     assert "ZeroDivisionError" in done.stderr
     assert "they end while they begin" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_somebody_takes_at_the_last_moment_is_named() -> None:
+    """Two that start together have both seen it free: a sentence for one of them, and no traceback."""
+    with listen("127.0.0.1", 0, backlog=1) as taken:
+        port = taken.getsockname()[1]
+        late = object.__new__(Listener)
+        late.bind_addr, late.bind_port, late.backlog = "127.0.0.1", port, 1
+        with pytest.raises(Misconfigured, match=f"127.0.0.1:{port}: Address already in use"):
+            late._init_shared_socket()

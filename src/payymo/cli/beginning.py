@@ -36,6 +36,16 @@ def told(log: SecurityLog) -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+def forget_signals() -> None:
+    """In a worker: while it is built, let it end when it is told to. Where it was forked, it has the parent's handlers.
+
+    They would only write down, in a copy of the parent, that there is something to do.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def end_with_parent() -> None:
     """A worker whose parent was killed would go on for ever, and hold the port against the next server."""
     started_by = multiprocessing.parent_process()  # which may be gone by now
@@ -90,13 +100,3 @@ class Announced:
             self.writer.send_bytes(b"+")
         self.writer.close()
         return loaded
-
-
-def forget_signals() -> None:
-    """In a worker: while it is built, let it end when it is told to. Where it was forked, it has the parent's handlers.
-
-    They would only write down, in a copy of the parent, that there is something to do.
-    """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)

@@ -17,7 +17,7 @@ from payymo.cli.beginning import SHUTDOWN_SECONDS, STEADY_SECONDS, Announced, Re
 from payymo.cli.leaving import LEAVE
 from payymo.cli.tls import CheckedPair, ListenerTls
 from payymo.cli.tls_pair import TRACE
-from payymo.errors import PayymoError
+from payymo.errors import Misconfigured, PayymoError
 from payymo.logs import Event, SecurityLog
 
 CONNECTIONS: Final = 4096
@@ -57,7 +57,8 @@ class Listener(Granian):  # type: ignore[misc, valid-type]  # a class that is ch
 
     def _is_wanted(self) -> bool:
         """Whether there is something to do, as when the time has come to try again whether a dead worker begins."""
-        self.interrupt_children.extend(self._respite.due(time.monotonic()))
+        if not self.interrupt_signal:  # who is dead then is no reason to end with 1
+            self.interrupt_children.extend(self._respite.due(time.monotonic()))
         return bool(self.interrupt_signal or self.reload_signal or self.interrupt_children)
 
     def _init_shared_socket(self) -> None:
@@ -281,9 +282,12 @@ class Attention:
 
 
 def listen(address: str, port: int, *, backlog: int) -> socket.socket:
-    """A listening socket. Raises OSError."""
+    """A listening socket. Raises Misconfigured: somebody else listens there, or nobody may."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.create_server((address, port), family=family, backlog=backlog)
+    try:
+        return socket.create_server((address, port), family=family, backlog=backlog)
+    except OSError as error:
+        raise Misconfigured([f"{address}:{port}: {error.strerror}"]) from None
 
 
 def allow_open_files() -> int:

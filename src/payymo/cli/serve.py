@@ -238,11 +238,8 @@ def _address_of(host: str) -> str:
 
 
 def _require_free_port(address: str, port: int) -> None:
-    """Say so in a sentence, now, when somebody else listens there."""
-    try:
-        listen(address, port, backlog=1).close()
-    except OSError as error:
-        raise Misconfigured([f"{address}:{port}: {error.strerror}"]) from None
+    """Raise Misconfigured now, when somebody else listens there: the keys of TLS, for one, are opened after that."""
+    listen(address, port, backlog=1).close()
 
 
 def _prepare(settings: Settings) -> None:
