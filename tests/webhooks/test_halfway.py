@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from payymo.logs import Event, Trace
 from payymo.secrets.encryption import SealBroken
 from payymo.webhooks import courier as delivering
 from payymo.webhooks.model import CLAIM_SECONDS, ENDPOINTS_AT_MOST, Draft
+from payymo.webhooks.progress import Claim
 from payymo_guard.webhooks import sign
 from tests.support.crew import Crew
 from tests.support.house import House
@@ -207,6 +209,32 @@ def test_a_slow_receiver_has_its_turn_for_a_while_and_no_longer(
     assert deliver(house) == 6
     logs = [got.event["data"]["log"] for got in there.got]
     assert logs in ([str(house.default.id), str(other.id)] * 3, [str(other.id), str(house.default.id)] * 3)
+
+
+def test_an_endpoint_that_nothing_is_for_leaves_its_place_also_while_much_happens(
+    sqlite_house: House, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads on as long as its turn is, and no longer: others have something to get."""
+    endpoint(sqlite_house, there.url, "role.")
+    courier = sqlite_house.services.webhook_courier
+    looks: list[Claim] = []
+    look, claim = courier._look, courier._claim
+    monkeypatch.setattr(courier, "_monotonic", lambda: float(len(looks)))
+
+    def busy(claim: Claim) -> Any:
+        happen(sqlite_house)
+        sqlite_house.services.sequencer.integrate_all()
+        looks.append(claim)
+        assert len(looks) < 10 * delivering.TURN_SECONDS, "it never ends"
+        return look(claim)
+
+    monkeypatch.setattr(courier, "_look", busy)
+    happen(sqlite_house)
+    sqlite_house.services.sequencer.integrate_all()
+    first = claim()
+    assert first is not None
+    courier._serve(first)
+    assert delivering.TURN_SECONDS <= len(looks) <= delivering.TURN_SECONDS + 3
 
 
 def test_an_endpoint_is_spoken_to_by_one_whatever_its_owner_does_meanwhile(house: House, there: Receiver) -> None:

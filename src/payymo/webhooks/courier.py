@@ -174,9 +174,8 @@ class Courier:
             work = self._look(claim)
             if work is None:
                 break
-            is_sent = work.delivery is not None and not work.is_held
-            attempts += is_sent
-            if not self._do(claim, work) or (is_sent and self._is_over(began)):
+            attempts += work.delivery is not None and not work.is_held
+            if not self._do(claim, work) or self._is_over(began):
                 break
         with self._webhooks.writing(claim.log) as tx:
             progress.give_back(tx, claim, now=int(self._clock()))
