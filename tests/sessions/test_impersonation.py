@@ -207,7 +207,9 @@ def test_the_password_is_asked_for_once_the_login_is_old(house: House) -> None:
     assert not session.is_recent_at(int(house.clock()))
 
 
-@pytest.mark.parametrize("why", ["", "   ", "x" * 201, "two\nlines", "nul\x00", None, 7])
+@pytest.mark.parametrize(
+    "why", ["", "   ", "x" * 201, "two\nlines", "two\u2028lines", "\u202eturned", "nul\x00", None, 7]
+)
 def test_a_reason_is_a_line(sqlite_house: House, why: object) -> None:
     """One to 200 characters: something that can be read later."""
     furnish(sqlite_house)

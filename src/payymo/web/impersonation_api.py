@@ -1,7 +1,7 @@
 """`/api/admin/users/…/impersonate`: an administrator acts as somebody else."""
 
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -12,9 +12,9 @@ from payymo.web.models import Password
 from payymo.web.pacing import PASSWORD_PROOF
 from payymo.web.routing import Input, Output, route
 
-Why = Annotated[
-    str, Field(min_length=1, max_length=WHY_MAX, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")
-]
+_NO_LINE: Final = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""Controls, ends of lines, and what turns the direction of what follows: the log would be read otherwise."""
+Why = Annotated[str, Field(min_length=1, max_length=WHY_MAX, pattern=rf"^[^{_NO_LINE}]*[^\s{_NO_LINE}][^{_NO_LINE}]*$")]
 """A line with something in it."""
 
 
