@@ -1,16 +1,26 @@
 """Signed bodies: which are accepted, and that each is accepted once."""
 
 import base64
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payymo_guard.webhooks import Memory, SignatureRefused, WebhookVerifier, read_secret, sign
+from payymo_guard.webhooks import (
+    FORGET_SECONDS,
+    SWEEP_SECONDS,
+    Memory,
+    SignatureRefused,
+    WebhookVerifier,
+    read_secret,
+    sign,
+)
 
 NOW = 1_800_000_000
 SECRET, OTHER = b"0123456789abcdef01234567", b"another secret of 24 bytes"
@@ -214,6 +224,24 @@ def test_of_many_threads_with_one_message_one_gets_in(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(try_it, range(16))) == 1
+
+
+def test_what_is_over_is_forgotten_once_in_a_while(tmp_path: Path) -> None:
+    """And not with each message: processes that forget nothing would wait for one another. A clock may go back."""
+    path, memory = tmp_path / "seen.db", Memory(tmp_path / "seen.db")
+
+    def kept() -> int:
+        with closing(sqlite3.connect(path)) as connection:
+            found: int = connection.execute("SELECT count(*) FROM seen").fetchone()[0]
+            return found
+
+    assert memory.is_first(b"old", now=NOW, until=NOW + 1)
+    over = NOW + 1 + FORGET_SECONDS
+    for now, count in ((over, 2), (over + 1, 3), (over + SWEEP_SECONDS - 1, 4), (over + SWEEP_SECONDS, 4)):
+        assert memory.is_first(b"%d" % now, now=now, until=over + 10_000)
+        assert kept() == count
+    assert memory.is_first(b"back", now=NOW, until=NOW + 1)
+    memory.close()
 
 
 TRY = """

@@ -34,6 +34,10 @@ MIN_SECRET_BYTES: Final = 24
 MAX_SIGNATURES: Final = 10
 TOLERANCE_SECONDS: Final = 300
 FORGET_SECONDS: Final = 3600
+SWEEP_SECONDS: Final = 60
+"""How often a process forgets what is over: each time takes the file's only place for writers, also for nothing."""
+WAIT_SECONDS: Final = 15
+"""For that place. SQLite has no queue: among busy processes some are unlucky. Senders don't wait longer."""
 _IDENTIFIER = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,255}")
 """No dot: it parts the identifier from the time in what is signed."""
 _system_clock: Final = time.time  # noqa: TID251 - the default of the one parameter by which time is handed in
@@ -70,6 +74,7 @@ class Memory:
         self._path = path
         self._pid = os.getpid()
         self._of_parents: list[sqlite3.Connection] = []
+        self._swept_at: int | None = None
         self._connection = self._connect()
         columns = "digest BLOB PRIMARY KEY, until INTEGER"
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS seen ({columns}) WITHOUT ROWID")
@@ -82,8 +87,10 @@ class Memory:
                 # SQLite forbids a child to use what the parent has opened, and even to close it.
                 self._of_parents.append(self._connection)
                 self._connection, self._pid = self._connect(), os.getpid()
-            # A while longer than it is needed, because a clock may go back.
-            self._connection.execute("DELETE FROM seen WHERE until < ?", (now - FORGET_SECONDS,))
+            if self._swept_at is None or not 0 <= now - self._swept_at < SWEEP_SECONDS:
+                # A while longer than it is needed, because a clock may go back.
+                self._connection.execute("DELETE FROM seen WHERE until < ?", (now - FORGET_SECONDS,))
+                self._swept_at = now
             # In one statement: of two who ask for some of the same at once, one comes first with all of its own.
             rows = ", ".join(["(?, ?)"] * len(digests))
             values = [value for digest in digests for value in (digest, until)]
@@ -97,7 +104,7 @@ class Memory:
 
     def _connect(self) -> sqlite3.Connection:
         path = ":memory:" if self._path is None else self._path
-        return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
+        return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=WAIT_SECONDS)
 
 
 _statements = threading.Lock()
