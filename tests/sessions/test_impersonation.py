@@ -104,6 +104,17 @@ def test_the_person_is_told_where_they_are_signed_in_and_not_from_where(house: H
     assert (found["address"], found["user_agent"]) == ("", "")
 
 
+def test_the_list_is_shown_also_when_the_administrator_is_erased_meanwhile(house: House) -> None:
+    """Between the sessions and the names of who acts in them: the person, or whoever lists them, gets no error."""
+    furnish(house)
+    acting(house, house.logged_in("boss"))
+    services, alice = house.services, user_id(house, "alice")
+    found = services.sessions.list_sessions(house.default.id, alice)
+    assert list(services.impersonation.names_of_actors(house.default.id, found).values()) == ["boss"]
+    services.personal_data.erase(house.default.id, user_id(house, "boss"), by=None, trace=Trace())
+    assert services.impersonation.names_of_actors(house.default.id, found) == {}
+
+
 def test_whatever_happens_in_it_is_on_record_of_who_did_it(house: House) -> None:
     """Start with its reason, what was refused, and the end: by the administrator, on behalf of the user."""
     furnish(house)

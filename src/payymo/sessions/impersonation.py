@@ -208,12 +208,16 @@ class Impersonation:
         return self._revocations.end_one(tx, session_id, of_user=user_id, reason=reason, trace=trace) > 0
 
     def names_of_actors(self, tenant_id: uuid.UUID, sessions: Iterable[Session]) -> Mapping[uuid.UUID, str]:
-        """Who acts in these sessions: user names by session. Most have nobody."""
+        """Who acts in these sessions: user names by session. Most have nobody.
+
+        Nor has one whose administrator was erased since it was read: it has ended with them.
+        """
         actors = {found.id: found.actor_user_id for found in sessions if found.actor_user_id is not None}
         if not actors:
             return {}
         with self._work.reading(tenant_id) as tx:
-            return {session_id: self._users.get_in(tx, actor).username for session_id, actor in actors.items()}
+            found = {session_id: self._users.find_account(tx, actor) for session_id, actor in actors.items()}
+        return {session_id: one.user.username for session_id, one in found.items() if one is not None}
 
 
 def _refusal(tenant_id: uuid.UUID, wish: Wish, reason: str) -> Event:
