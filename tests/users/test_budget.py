@@ -1,12 +1,15 @@
 """What a refused login has to take: as long as the slowest kind of hash that its tenant has."""
 
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 from werkzeug.security import generate_password_hash
 
+from payymo.entropy import Entropy
 from payymo.tenants.model import Tenant
 from payymo.users.budget import LOOK_SECONDS, REST_SECONDS, Budgets
 from payymo.users.hash_times import ASSUMED_SECONDS, LEAST_TAIL, RECENT, HashTimes
@@ -56,19 +59,19 @@ def _import(house: House, tenant: Tenant, stored: str) -> uuid.UUID:
 def test_a_tenant_waits_for_its_own_slowest_kind(house: House) -> None:
     """Today's where there is no other; the others' never; all are found, and measured before anybody waits for them."""
     times, other = house.services.passwords.times, house.tenant("other")
-    budgets = Budgets(house.services.work, house.services.passwords)
-    own = budgets.seconds(house.default.id)
+    budgets = Budgets(house.services.work, house.services.passwords, Entropy())
+    own = budgets.of(house.default.id, 0.0).seconds
     assert REST_SECONDS < times.slowest([CURRENT.kind], usual=CURRENT.kind) + REST_SECONDS < own < ASSUMED_SECONDS
     for stored in (OLD, OLD, OLDER):
         _import(house, other, stored)
     times.note(CURRENT.kind, 0.001)
-    found = budgets.seconds(other.id)
+    found = budgets.of(other.id, 0.0).seconds
     for stored in (OLD, OLDER):
         times.note(kind_of(stored), 0.3)
         assert times.slowest([kind_of(stored)], usual=CURRENT.kind) < ASSUMED_SECONDS  # it was measured
     assert REST_SECONDS < found < ASSUMED_SECONDS
-    assert budgets.seconds(other.id) >= 0.3 + REST_SECONDS
-    assert budgets.seconds(house.default.id) == own
+    assert budgets.of(other.id, 0.0).seconds >= 0.3 + REST_SECONDS
+    assert budgets.of(house.default.id, 0.0).seconds == own
 
 
 def test_who_comes_while_somebody_looks_makes_no_look_of_their_own(sqlite_house: House) -> None:
@@ -82,10 +85,10 @@ def test_who_comes_while_somebody_looks_makes_no_look_of_their_own(sqlite_house:
 
     work, tenant = sqlite_house.services.work, sqlite_house.default
     _import(sqlite_house, tenant, OLD)
-    budgets = Budgets(work, sqlite_house.services.passwords)
+    budgets = Budgets(work, sqlite_house.services.passwords, Entropy())
     work.trace(counted)
     with Crew(8) as crew:
-        found = list(crew.map(budgets.seconds, [tenant.id] * 8))
+        found = [found.seconds for found in crew.map(lambda tenant_id: budgets.of(tenant_id, 0.0), [tenant.id] * 8)]
     assert looks == ["transaction"]
     assert min(found) > 0
 
@@ -94,16 +97,34 @@ def test_who_comes_while_somebody_looks_makes_no_look_of_their_own(sqlite_house:
 def test_an_import_is_seen_half_a_minute_later(sqlite_house: House, later: int, is_seen: bool) -> None:  # noqa: FBT001 - a table
     """And so is that nobody's hash is of that kind any more."""
     clock = FakeClock()
-    budgets = Budgets(sqlite_house.services.work, sqlite_house.services.passwords, clock=clock)
+    budgets = Budgets(sqlite_house.services.work, sqlite_house.services.passwords, Entropy(), clock=clock)
     tenant = sqlite_house.default
     times = sqlite_house.services.passwords.times
-    usual = budgets.seconds(tenant.id)
+    usual = budgets.of(tenant.id, 0.0).seconds
     user_id = _import(sqlite_house, tenant, OLD)
     for _ in range(RECENT):
         times.note(kind_of(OLD), 2.0)
     clock.advance(LOOK_SECONDS + later)
-    assert (budgets.seconds(tenant.id) > 2.0) is is_seen
+    assert (budgets.of(tenant.id, 0.0).seconds > 2.0) is is_seen
     with sqlite_house.by_hand(tenant.id) as tx:
         sqlite_house.services.users.change_password(tx, user_id, CURRENT.dummy)
     clock.advance(LOOK_SECONDS)
-    assert budgets.seconds(tenant.id) == usual
+    assert budgets.of(tenant.id, 0.0).seconds == usual
+
+
+def test_who_was_late_is_known_by_the_hash_that_was_verified(house: House) -> None:
+    """By the one of this request, in this thread; what is measured on the way is nobody's."""
+    passwords, tenant = house.services.passwords, house.tenant("other")
+    _import(house, tenant, OLD)
+    budgets = Budgets(house.services.work, passwords, Entropy())
+    began = time.monotonic()
+    budgets.of(tenant.id, began)
+    for stored, turns in ((CURRENT.dummy, 1), (OLD, 2), (OLD, 1)):
+        began = time.monotonic()
+        passwords.verify("x", stored)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(passwords.verify, "x", CURRENT.dummy).result()
+        budgets.of(tenant.id, began).turns(turns)
+    budgets.of(tenant.id, time.monotonic()).turns(1)
+    seen = {kind: list(found) for kind, found in budgets._lateness._turns.items()}
+    assert seen == {CURRENT.kind: [1], kind_of(OLD): [2, 1], "": [1]}

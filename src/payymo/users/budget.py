@@ -2,21 +2,23 @@
 
 A dummy hash makes nobody as slow as somebody whose hash is of today's kind, and refusals that wait for the same moment
 hide what is left between the two. Users who were imported have hashes of other kinds until they log in, and many never
-do. Where a tenant has any, every refusal waits for the slowest of them.
+do. Where a tenant has any, every refusal waits for the slowest of them, and is late as often as theirs are.
 """
 
 import math
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from payymo.db.work import Work
+from payymo.entropy import Entropy
 from payymo.errors import Overloaded
 from payymo.users import store
 from payymo.users.hashes import kind_of
+from payymo.users.lateness import Lateness
 from payymo.users.passwords import Passwords
 
 LOOK_SECONDS: Final = 30.0
@@ -39,24 +41,38 @@ class _Kinds:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a refusal has to take: whole budgets of so many seconds, and how many instead of those that it needs."""
+
+    seconds: float
+    turns: Callable[[int], int] = lambda needed: needed
+
+
 class Budgets:
     """The budget of each tenant. Thread-safe."""
 
-    def __init__(self, work: Work, passwords: Passwords, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, work: Work, passwords: Passwords, entropy: Entropy, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._work = work
         self._passwords = passwords
         self._clock = clock
+        self._lateness = Lateness(passwords.cost.kind, lambda: int.from_bytes(entropy.bytes(6)) / 2**48)
         self._found: dict[uuid.UUID, _Kinds] = {}
         self._lock = threading.Lock()
 
-    def seconds(self, tenant_id: uuid.UUID) -> float:
-        """How long a refusal has to take in this tenant."""
-        samples = self._samples(tenant_id)
+    def of(self, tenant_id: uuid.UUID, began: float) -> Budget:
+        """The budget of a refusal in this tenant. Its thread works for it since `began`, a monotonic moment."""
+        own = self._passwords.kind_since(began)  # before others are measured here
+        kinds = [kind_of(stored) for stored in self._samples(tenant_id)]
+        return Budget(self._seconds(kinds), lambda needed: self._lateness.turns(own, needed, kinds))
+
+    def _seconds(self, foreign: Sequence[str]) -> float:
         usual = self._passwords.cost.kind
         if not self._passwords.times.knows(usual):  # the first refusal of a process, of what was not looked at
             self._measure(self._passwords.cost.dummy)
-        kinds = [usual, *(kind_of(stored) for stored in samples)]
-        needed = self._passwords.times.slowest(kinds, usual=usual) * MARGIN + REST_SECONDS
+        needed = self._passwords.times.slowest([usual, *foreign], usual=usual) * MARGIN + REST_SECONDS
         return math.ceil(needed / STEP_SECONDS) * STEP_SECONDS
 
     def _samples(self, tenant_id: uuid.UUID) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class Passwords:
         self._counting = threading.Lock()
         self._inside = self._hashing = self._shed = 0
         self._span: Span = untraced
+        self._latest = threading.local()
 
     def trace(self, span: Span) -> None:
         """Let a tracer hear of every hash from now on, with the wait for its turn."""
@@ -67,8 +68,14 @@ class Passwords:
         with self._turn():
             began = time.monotonic()
             is_right = self._hashers.run(lambda: hashes.verify(password, stored))
-            self.times.note(kind_of(stored), time.monotonic() - began)
+            kind, now = kind_of(stored), time.monotonic()
+            self.times.note(kind, now - began)
+            self._latest.kind, self._latest.at = kind, now
             return is_right
+
+    def kind_since(self, moment: float) -> str:
+        """The kind of hash that this thread has verified last; empty if that was before a monotonic moment."""
+        return str(self._latest.kind) if getattr(self._latest, "at", moment) > moment else ""
 
     def dummy_password_check(self, password: str) -> bool:
         """The same work as `verify`, for nobody; always False. So an unknown user takes as long as a known one."""

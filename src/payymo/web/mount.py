@@ -76,7 +76,7 @@ def mount_services(
         entropy=services.entropy,
         log=services.log,
         record=services.audit.record_apart,
-        pacer=Pacer(services.budgets.seconds),
+        pacer=Pacer(services.budgets.of),
     )
 
     mount.mount(blueprint, *_resources(services, gate, lambda: mount.routes))

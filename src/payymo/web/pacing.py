@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from payymo.errors import PayymoError
+from payymo.users.budget import Budget
 from payymo.web.caller import Caller
 
 HOLD: Final = "payymo.hold"
@@ -50,17 +51,12 @@ TOKEN_PROOF: Final = Pace(holds="refusals", least_seconds=0.025)
 """A token is checked. Garbage does not reach the database, and must not be told by that."""
 
 
-def next_multiple(began: float, now: float, quantum: float) -> float:
-    """The first moment not before `now` that is a whole number of quanta, and at least one, after `began`."""
-    return began + max(1, math.ceil((now - began) / quantum)) * quantum
-
-
 class Pacer:
-    """Holds answers. `budget_of`: what a refused login in a tenant has to take, in seconds."""
+    """Holds answers. `budget_of`: what a refused login in a tenant has to take that began at such a moment."""
 
     def __init__(
         self,
-        budget_of: Callable[[uuid.UUID], float],
+        budget_of: Callable[[uuid.UUID, float], Budget],
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -71,22 +67,23 @@ class Pacer:
 
     def hold(self, pace: Pace, status: int, caller: Caller | None, *, began: float) -> None:
         """Return when the answer may leave; at once where the server holds it."""
-        quantum = self._quantum(pace, caller) if caller is not None and pace.covers(status) else 0.0
-        if caller is None or quantum <= 0:
+        if caller is None or not pace.covers(status):
+            return
+        budget = self._budget(pace, caller, began)
+        if budget.seconds <= 0:
             return
         now = self.clock()
-        until = next_multiple(began, now, quantum)
+        until = began + budget.turns(max(1, math.ceil((now - began) / budget.seconds))) * budget.seconds
         server_holds: Hold | None = caller.request.environ.get(HOLD)
         if server_holds is None:
             self._sleep(until - now)
         else:
             server_holds(until)
 
-    def _quantum(self, pace: Pace, caller: Caller) -> float:
+    def _budget(self, pace: Pace, caller: Caller, began: float) -> Budget:
         if not pace.hashes:
-            return pace.least_seconds
+            return Budget(pace.least_seconds)
         try:
-            tenant_id = caller.user.tenant_id if caller.user else caller.tenant.id
-            return max(pace.least_seconds, self._budget_of(tenant_id))
+            return self._budget_of(caller.user.tenant_id if caller.user else caller.tenant.id, began)
         except PayymoError:  # no such tenant, or no database: then nobody was asked for
-            return pace.least_seconds
+            return Budget(0.0)
