@@ -210,7 +210,7 @@ TAKEN: dict[str, Any] = {
 PLATFORM = (
     {
         ("payymo.apikeys.store", "_FIND_ANYWHERE"),
-        ("payymo.webhooks.store", "_PRUNE_SECRETS"),
+        *(("payymo.webhooks.store", name) for name in ("_LOCK_CLAIMS", "_PRUNE_SECRETS")),
         *(
             ("payymo.webhooks.progress", name)
             for name in (

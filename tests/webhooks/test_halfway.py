@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,7 +18,8 @@ from payymo.webhooks.model import CLAIM_SECONDS, ENDPOINTS_AT_MOST, Draft
 from payymo.webhooks.progress import Claim
 from payymo_guard.webhooks import sign
 from tests.support.crew import Crew
-from tests.support.house import House
+from tests.support.house import Database, House
+from tests.support.moments import before, begun_beside
 from tests.support.receiver import Got, Receiver, deliver, endpoint
 
 
@@ -209,6 +211,27 @@ def test_a_slow_receiver_has_its_turn_for_a_while_and_no_longer(
     assert deliver(house) == 6
     logs = [got.event["data"]["log"] for got in there.got]
     assert logs in ([str(house.default.id), str(other.id)] * 3, [str(other.id), str(house.default.id)] * 3)
+
+
+def test_of_two_nodes_that_look_at_once_one_serves_a_tenant(postgres_database: Database, there: Receiver) -> None:
+    """Else its slow receivers have two places where they are to have one."""
+    nodes = [House(postgres_database, **there.settings()) for _ in range(2)]
+    for _ in nodes:
+        endpoint(nodes[0], there.url)
+    happen(nodes[0])
+    nodes[0].services.sequencer.integrate_all()
+    first, second = (node.services.webhook_courier for node in nodes)
+    beside: list[Future[Claim | None]] = []
+    with Crew(1) as crew:
+
+        def look() -> None:
+            beside.append(begun_beside(crew, postgres_database, second._claim))
+
+        with before(nodes[0], lambda statement: statement.startswith("UPDATE webhook_endpoints"), look):
+            assert first._claim() is not None
+        assert beside[0].result() is None
+    for node in nodes:
+        node.close()
 
 
 def test_an_endpoint_that_nothing_is_for_leaves_its_place_also_while_much_happens(

@@ -165,6 +165,7 @@ class Courier:
             if not progress.is_any_ready(tx, now=now):
                 return None
         with self._work.platform() as tx:
+            store.lock_claims(tx)
             return progress.claim(tx, now=now, until=now + CLAIM_SECONDS)
 
     def _serve(self, claim: Claim) -> int:

@@ -54,6 +54,7 @@ _DISABLE: Final = (
     )
 )
 _REMOVE: Final = sa.delete(e).where(*_OWN)
+_LOCK_CLAIMS: Final = {"postgresql": sa.text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=0x7765_6268)}
 
 # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -100,6 +101,15 @@ _RESEAL: Final = (
 def place_of(endpoint_id: uuid.UUID, version: int) -> tuple[str, ...]:
     """What a signing secret is bound to."""
     return (s.name, endpoint_id.hex, str(version), s.c.sealed.name)
+
+
+def lock_claims(tx: Transaction) -> None:
+    """Platform step: nobody else claims an endpoint before this transaction ends. On SQLite, nobody writes anyway.
+
+    Two who looked at once would each find one of the same tenant, of which no other is served.
+    """
+    if tx.dialect in _LOCK_CLAIMS:
+        tx.execute(_LOCK_CLAIMS[tx.dialect])
 
 
 def list_endpoints(tx: Transaction) -> tuple[Endpoint, ...]:
