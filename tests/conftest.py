@@ -26,6 +26,7 @@ from tests.support.vault_server import VaultServer, serving
 
 SERVICE_ROLE = "payymo_service"
 TEMPLATE = "payymo_template"
+GUARD = Path(__file__).parent / "guard"
 WITHOUT_SERVICES = frozenset(
     ("copied", "hsm", "postgres_server", "postgres_template", "sqlite_template", "tmp_path_factory", "valkey_server")
 )
@@ -54,10 +55,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test with services of its own alone may have the keys of the one before."""
+    """A test with services of its own alone may have the keys of the one before. The guard's keep theirs for all."""
     known: dict[str, Any] = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
     wider = {name for name, found in known.items() if found[-1].scope != "function"}
-    once.SPARE_KEYS.begin(are_given=wider <= WITHOUT_SERVICES)
+    once.SPARE_KEYS.begin(are_given=wider <= WITHOUT_SERVICES and item.path.parent != GUARD)
 
 
 @pytest.fixture(scope="session")
