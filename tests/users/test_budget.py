@@ -126,5 +126,7 @@ def test_who_was_late_is_known_by_the_hash_that_was_verified(house: House) -> No
             other.submit(passwords.verify, "x", CURRENT.dummy).result()
         budgets.of(tenant.id, began).turns(turns)
     budgets.of(tenant.id, time.monotonic()).turns(1)
-    seen = {kind: list(found) for kind, found in budgets._lateness._turns.items()}
-    assert seen == {CURRENT.kind: [1], kind_of(OLD): [2, 1], "": [1]}
+    kinds = (kind_of(OLD),)
+    seen = {own: (found.count, list(found.late)) for (_, own), found in budgets._lateness._seen.items()}
+    assert {tenants for tenants, _ in budgets._lateness._seen} == {kinds}
+    assert seen == {CURRENT.kind: (1, []), kind_of(OLD): (2, [(1, 2)]), "": (1, [])}

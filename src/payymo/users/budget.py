@@ -65,7 +65,7 @@ class Budgets:
     def of(self, tenant_id: uuid.UUID, began: float) -> Budget:
         """The budget of a refusal in this tenant. Its thread works for it since `began`, a monotonic moment."""
         own = self._passwords.kind_since(began)  # before others are measured here
-        kinds = [kind_of(stored) for stored in self._samples(tenant_id)]
+        kinds = tuple(kind_of(stored) for stored in self._samples(tenant_id))
         return Budget(self._seconds(kinds), lambda needed: self._lateness.turns(own, needed, kinds))
 
     def _seconds(self, foreign: Sequence[str]) -> float:

@@ -7,14 +7,36 @@ hundred tries would tell. So the others are late as often, without a reason.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
+Kinds: TypeAlias = tuple[str, ...]
+"""The foreign kinds of hashes that a tenant has."""
 RECENT: Final = 1_000
 ASSUMED_LATE: Final = 1
 ASSUMED_SEEN: Final = 50
 """What a foreign kind is taken to have done before it was seen: late once in fifty refusals."""
+ENOUGH: Final = 200
+"""Refusals of a kind after which nothing is assumed of it any more."""
 TWICE: Final = 2
+
+
+class _Seen:
+    """The latest refusals of a kind: the budgets that each of the late ones took, by its number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.late: deque[tuple[int, int]] = deque()
+
+    def add(self, turns: int) -> None:
+        self.count += 1
+        if turns > 1:
+            self.late.append((self.count, turns))
+        while self.late and self.late[0][0] <= self.count - RECENT:
+            self.late.popleft()
+
+
+_UNSEEN: Final = _Seen()
 
 
 class Lateness:
@@ -27,27 +49,28 @@ class Lateness:
     def __init__(self, usual: str, chance: Callable[[], float]) -> None:
         self._usual = usual
         self._chance = chance
-        self._turns: dict[str, deque[int]] = {}
+        self._seen: dict[tuple[Kinds, str], _Seen] = {}
         self._lock = threading.Lock()
 
-    def turns(self, own: str, turns: int, kinds: Iterable[str]) -> int:
+    def turns(self, own: str, turns: int, kinds: Kinds) -> int:
         """How many budgets a refusal takes that needs `turns` of them, in a tenant with foreign `kinds` of hashes.
 
         `own`: the kind that was verified for it; empty where none was.
         """
         with self._lock:
-            self._turns.setdefault(own, deque(maxlen=RECENT)).append(turns)
-            latest = max(kinds, key=self._share, default=self._usual)
-            theirs, ours = self._share(latest), self._share(own)
+            self._seen.setdefault((kinds, own), _Seen()).add(turns)
+            theirs, latest = max((self._share(kinds, kind), kind) for kind in (self._usual, *kinds))
+            ours = self._share(kinds, own)
             if theirs <= ours or self._chance() >= (theirs - ours) / (1 - ours):
                 return turns
-            late = [taken for taken in self._turns.get(latest, ()) if taken > 1] or [TWICE]
-        return max(turns, late[int(self._chance() * len(late))])
+            seen = self._seen.get((kinds, latest), _UNSEEN)
+            taken = seen.late[int(self._chance() * len(seen.late))][1] if seen.late else TWICE
+        return max(turns, taken)
 
-    def _share(self, kind: str) -> float:
-        """Of the refusals of a kind, those that were late."""
-        seen = self._turns.get(kind, ())
-        late, count = sum(taken > 1 for taken in seen), len(seen)
-        if kind not in {self._usual, ""}:
+    def _share(self, kinds: Kinds, kind: str) -> float:
+        """Of the refusals of a kind, those that were late, where there are such kinds: the budget goes by them."""
+        seen = self._seen.get((kinds, kind), _UNSEEN)
+        late, count = len(seen.late), min(seen.count, RECENT)
+        if kind not in {self._usual, ""} and count < ENOUGH:
             late, count = late + ASSUMED_LATE, count + ASSUMED_SEEN
         return late / count if count else 0.0
