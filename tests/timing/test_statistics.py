@@ -103,6 +103,24 @@ def test_what_drifts_for_both_hides_nothing(shift_ns: float, verdict: str) -> No
     assert not shift(first, second).is_within(BOUND)
 
 
+def test_a_few_that_are_much_slower_are_found_where_both_drift() -> None:
+    """Four logins in a thousand take twice as long, and what all of them take changes by as much from time to time.
+
+    No shift, rank or percentile shows it: somebody who counts would.
+    """
+    dice = random.Random(12)
+    budgets = [dice.choice([150, 175, 200, 225, 250, 300]) * 1_000 * US for _ in range(ENOUGH // 50) for _ in range(50)]
+    first = [a + b for a, b in zip(budgets, noisy(dice, ENOUGH), strict=True)]
+    second = [
+        budget * (2 if dice.random() < 0.004 else 1) + noise
+        for budget, noise in zip(budgets, noisy(dice, ENOUGH), strict=True)
+    ]
+    found = judge(first, second, bound=BOUND)
+    assert (found.verdict, found.strongest and found.strongest.name) == ("leak", "mean of pairs")
+    assert found.shift is not None
+    assert found.shift.is_within(BOUND)
+
+
 def test_no_difference_is_no_leak() -> None:
     """The same distribution twice, ten thousandfold: nothing is found in it, and the bound is kept."""
     dice = random.Random(0)
