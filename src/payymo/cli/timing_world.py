@@ -21,13 +21,15 @@ from payymo.users.model import User
 PASSWORD: Final = "correct horse of the harness"  # noqa: S105 - of users who live for an hour
 WRONG: Final = "not the password of it"
 IMPORTED: Final = {
-    "bcrypt": "$2b$12$rLom8aLqfq1LSd6NRUWN.OqZY3kWt6AfmDbpUwEBPicZUEH7eZ02u",
-    "pbkdf2": "pbkdf2:sha256:600000$3ySWCOMMyMtVAFXO$8942c15f3704de808a21e633ef70eee6ebf4ee3c9d68593239a09a9c33502fdd",
-    "scrypt": "scrypt:32768:8:1$BpuqGO4pVIPPmZjN$ad073d08a085ceb59da20125f62a8c67cb85f78e8ad640a27c1005826a0419cc"
-    "491634955c4fea19e4f93fb62f431b396fc5d785886edd298915d65ee35e44e1",
-    "argon2": "$argon2id$v=19$m=65536,t=3,p=4$937cTgY0dE0m2nXgzwKi7Q$uVbktOJyhS2vVh+USLX4TEfE2VNnkH/KwceKV7awDPs",
+    "bcrypt": "$2b$10$e9OV26Yw6DA9IG2XTzwOJusKLq1ox6vXXgrl4xk6fD.HcaE7AjZ3K",
+    "pbkdf2": "pbkdf2:sha256:150000$t3Q9qhnIiaGJGsCo$5453e4a2e996ccb473d985f7bd28476d7aeed0c1f58ee1eac1833fa422011236",
+    "scrypt": "scrypt:16384:8:1$NNb0A5vIJjRXqMwj$7731e66ff4a947bcfed06a55084bc83cc73307b5140a8d43107fc97436bf1491"
+    "fcb97cfdebe903b5b43d23b1cbeb3771f8c35db25363e225b17b99f7ab9974d4",
+    "argon2": "$argon2id$v=19$m=512,t=2,p=2$42OIiqZe3Oml4L2wAT/7Fg$xQt1f8LBGEl+wvykgGbou1WXRj7fQFunMBEw2BIMOLM",
 }
-"""Hashes of the password as other systems keep them, with the parameters that are usual there."""
+"""Hashes of the password as older systems keep them. Three take longer than today's kind: bcrypt of cost 10, PBKDF2 of
+Werkzeug before 2.0, scrypt as Percival proposed it for logins (2009, section 7). Argon2 of argon2-cffi before 18.2 takes
+less."""
 
 
 @dataclass(frozen=True, slots=True)
