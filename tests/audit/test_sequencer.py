@@ -1,11 +1,16 @@
 """From the transaction of a change to a position in the log: nothing lost, nothing twice, in commit order."""
 
+import json
 import threading
+import uuid
+from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from payymo.audit.merkle import EMPTY_ROOT
 from payymo.audit.model import decode
+from payymo.audit.verification import Question
 from payymo.db.schema import PLATFORM_LOG, audit_events, audit_inbox, audit_logs, audit_payloads, sessions
 from payymo.logs import Event, Trace
 from tests.support.crew import Crew
@@ -112,3 +117,37 @@ def test_what_is_in_the_inbox_and_no_event_of_ours_holds_nothing_up(house: House
     house.services.audit.record_apart(Event("user.unlocked", trace=Trace()))
     house.services.sequencer.integrate_all()
     assert [row["type"] for row in rows(house, audit_events, "position")][-2:] == ["unreadable", "user.unlocked"]
+
+
+@pytest.mark.parametrize(
+    ("members", "columns", "kept_as"),
+    [
+        ({"at": 10**30}, {}, "unreadable"),
+        ({"at": -(10**30)}, {}, "unreadable"),
+        ({"type": "user.\0"}, {}, "unreadable"),
+        ({"actor": "user:\0"}, {}, "unreadable"),
+        ({}, {"sealed": b"under no key"}, "user.unlocked"),
+    ],
+    ids=repr,
+)
+def test_whatever_stands_in_one_inbox_every_log_goes_on(
+    house: House, members: dict[str, Any], columns: dict[str, bytes], kept_as: str
+) -> None:
+    """Of our form, with what no column takes: one row of one log would stop all others, for as long as it waits."""
+    record = {"form": 1, "id": str(uuid.UUID(int=7)), "log": "platform", "type": "user.unlocked", "version": 1}
+    record |= {"at": 1, "actor": "anonymous", "request": "-", "outcome": "success", "about": {}}
+    data = json.dumps(record | members).encode()
+    house.services.sequencer.integrate_all()
+    with house.services.work.platform() as tx:
+        tx.write_last(audit_inbox, {"tenant_id": PLATFORM_LOG, "id": uuid.UUID(int=7), "record": data, **columns})
+    for log in (None, house.default.id):
+        house.services.audit.record_apart(Event("user.reset-forced", trace=Trace(), tenant_id=log))
+    assert house.services.sequencer.integrate_all() == 3
+    events = rows(house, audit_events, "position")
+    found = {
+        log: [row["type"] for row in events if row["tenant_id"] == log] for log in (PLATFORM_LOG, house.default.id)
+    }
+    assert found[PLATFORM_LOG][-2:] == [kept_as, "user.reset-forced"]
+    assert found[house.default.id][-1] == "user.reset-forced"
+    report = house.services.verification.verify(Question(None), house.services.checkpoints.vouchers())
+    assert [finding.first for finding in report.findings] == ([] if not members else [len(found[PLATFORM_LOG]) - 2])

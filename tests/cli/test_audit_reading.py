@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from payymo.audit import reader
@@ -14,6 +16,7 @@ from payymo.audit.formats import read_place
 from payymo.cli import audit_export, payymo
 from payymo.cli.audit_reading import followed
 from payymo.clock import system_clock
+from payymo.db.schema import audit_events
 from payymo.errors import Unavailable
 from payymo.logs import Event, Trace
 from payymo.sessions.personal import PersonalData
@@ -87,6 +90,22 @@ def test_a_damaged_log_is_named_and_read_all_the_same(house: House, tmp_path: Pa
             done = run(house.database, *words)
             assert str(acme.id) in done.stderr
             assert done.stdout
+
+
+@pytest.mark.parametrize("moment", [b"99999999999999999", b"-99999999999999999", b"1" * 50])
+def test_a_moment_that_no_calendar_has_keeps_nobody_from_reading(house: House, moment: bytes) -> None:
+    """Somebody has written it into a record, which is shown as damaged where it stands; the others as ever."""
+    owner, first = house.database.owner(), audit_events.c.position == 0
+    with owner.begin() as connection:
+        ours = sa.and_(audit_events.c.tenant_id == house.default.id, first)
+        record = bytes(connection.execute(sa.select(audit_events.c.record).where(ours)).scalar_one())
+        changed = re.sub(rb'"at":[0-9]+', b'"at":' + moment, record)
+        connection.execute(sa.update(audit_events).where(ours).values(record=changed))
+    owner.dispose()
+    for words in (["audit", "tail"], ["audit", "search", "--oldest-first"]):
+        told = run(house.database, *words).stdout.splitlines()
+        assert [("unreadable" in line, "DAMAGED" in line) for line in told].count((True, True)) == 1
+        assert sum("session.login" in line for line in told) == 1
 
 
 @pytest.mark.parametrize("form", ["jsonl", "cef", "ocsf"])

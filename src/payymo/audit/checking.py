@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from payymo.audit.findings import Finding
-from payymo.audit.model import FORM
+from payymo.audit.model import FORM, Moment
 from payymo.audit.pages import Page
 
 
@@ -24,7 +24,7 @@ class Repeated(msgspec.Struct, gc=False):
     id: str
     log: str
     type: str
-    at: int
+    at: Moment
     actor: str
     about: _About
     personal: str | None = None

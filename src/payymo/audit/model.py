@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -17,6 +17,10 @@ TYPE_MAX: Final = 48
 ACTOR_MAX: Final = 80
 OUTCOME_MAX: Final = 8
 """Characters of the columns. A longer one is searched by what fits; the record has it whole."""
+LATEST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: no calendar goes on from there, and 64 bits hold it."""
+Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MS)]
+"""Milliseconds since 1970 that people can be shown, and columns take."""
 DUTIES: Final = frozenset({"maintenance", "courier", "listener", "metrics", "audit", "start", "webhooks"})
 """The `request_id` of what the service does by itself."""
 
@@ -71,7 +75,7 @@ class _Form(msgspec.Struct, forbid_unknown_fields=True):
     log: str
     type: str
     version: int
-    at: int
+    at: Moment
     actor: str
     request: str
     outcome: str
@@ -91,6 +95,8 @@ def decode(data: bytes) -> Record:
         log = None if form.log == PLATFORM else uuid.UUID(form.log)
     except (msgspec.DecodeError, ValueError) as error:
         raise ValueError(f"not a record of the audit log: {error}") from None
+    if _NO_TEXT in form.type + form.actor + form.outcome:
+        raise ValueError("not a record of the audit log: a letter that no column takes")
     if form.form != FORM:
         raise ValueError(f"a record of form {form.form}, which this version can't read")
     return Record(
@@ -126,22 +132,29 @@ class _About(msgspec.Struct):
 
 class _Index(msgspec.Struct):
     type: str
-    at: int
+    at: Moment
     actor: str
     outcome: str
     about: _About
 
 
 _index_decoder = msgspec.json.Decoder(_Index)
+_NO_TEXT: Final = "\0"
+"""What PostgreSQL has no text with."""
 UNREADABLE: Final = Indexed("unreadable", 0, "-", None, "-")
 """Of what stands in the inbox and is no record of ours. It gets a position: whoever put it there is found."""
 
 
 def index(data: bytes) -> Indexed:
-    """What a record is found by. Never fails."""
+    """What a record is found by. Never fails, and says nothing that a column does not take.
+
+    One that did would hold up its log, and those of all others with it.
+    """
     try:
         found = _index_decoder.decode(data)
     except (msgspec.DecodeError, ValueError):
+        return UNREADABLE
+    if _NO_TEXT in found.type + found.actor + found.outcome:
         return UNREADABLE
     return Indexed(found.type, found.at, found.actor, found.about.user_id, found.outcome)
 

@@ -142,12 +142,16 @@ def lock(tx: Transaction, log: uuid.UUID, *, empty_root: bytes, now: int) -> Hea
 
 
 def take(tx: Transaction, log: uuid.UUID, *, count: int) -> list[Pending]:
-    """At most `count` events out of the inbox, in their order."""
+    """At most `count` events out of the inbox, in their order. What is sealed under no key opens for nobody."""
     rows = tx.execute(_TAKE, {"of_log": log, "count": count}).all()
     return [
-        Pending(row.id, bytes(row.record), None if row.sealed is None else Sealed(bytes(row.sealed), row.data_key_id))
+        Pending(row.id, bytes(row.record), Sealed(bytes(row.sealed), row.data_key_id) if _is_sealed(row) else None)
         for row in sorted(rows, key=lambda row: row.seq)
     ]
+
+
+def _is_sealed(row: Any) -> bool:
+    return row.sealed is not None and row.data_key_id is not None
 
 
 def append(tx: Transaction, log: uuid.UUID, position: int, events: Sequence[Pending]) -> None:
