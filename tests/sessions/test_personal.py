@@ -143,6 +143,22 @@ def test_what_was_killed_is_finished_and_what_comes_late_is_erased_too(
     assert [entry.record.type for entry in entries(house, house.default.id)].count("user.erased") == 1
 
 
+def test_a_device_that_comes_back_days_later_leaves_no_address(house: House) -> None:
+    """A refresh token lives longer than who was erased is looked after: what it left then would stay for ever."""
+    alice, _ = house.user("alice"), house.user("bob")
+    client, bob = house.logged_in("alice"), house.logged_in("bob")
+    bob.post("/api/auth/logout")
+    house.services.personal_data.erase(house.default.id, alice.id, by=None, trace=Trace())
+    house.clock.advance(erasing.LOOKED_AFTER_SECONDS)
+    house.services.erasing.finish_due()
+    assert [client.refresh().status_code, bob.refresh().status_code] == [401, 401]
+    of_alice, of_bob = entries(house, house.default.id)[-2:]
+    assert (of_alice.user_id, of_alice.record.type, of_alice.record.outcome) == (alice.id, "session.refresh", "refused")
+    assert of_alice.personal is None
+    assert not of_alice.is_erased
+    assert of_bob.personal == {"address": "127.0.0.1"}  # who is there still
+
+
 def test_nothing_personal_is_left_of_who_never_verified_and_of_who_could_not_register(database: Database) -> None:
     """A stranger may have typed somebody's address in. Afterwards there is no user whom anybody could have erased."""
     with mail_server() as server:

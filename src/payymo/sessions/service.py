@@ -6,7 +6,7 @@ transaction would roll the memory back, and the thief's next token would work.
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from payymo.audit.log import AuditLog
@@ -203,11 +203,14 @@ class Sessions:
             raise InvalidToken(private=refused.code) from None
 
     def _record_refresh(self, tx: Transaction, outcome: Decision, claims: RefreshClaims, trace: Trace) -> None:
+        user_id = uuid.UUID(claims.sub)
+        if isinstance(outcome, Over) and not store.is_user(tx, user_id):
+            trace = replace(trace, address="-")  # who was erased, days ago maybe, leaves nothing personal any more
         event = Event(
             "session.refresh",
             "success" if isinstance(outcome, Rotate | Replay) else "refused",
             trace=trace,
-            user_id=uuid.UUID(claims.sub),
+            user_id=user_id,
             session_id=uuid.UUID(claims.sid),
             reason=type(outcome).__name__.lower(),
         )

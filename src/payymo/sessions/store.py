@@ -54,6 +54,7 @@ _LIST_OF_TENANT = (
 _NAMES_OF = sa.select(users.c.id, users.c.username).where(
     users.c.tenant_id == TENANT, users.c.id.in_(sa.bindparam("ids", expanding=True))
 )
+_IS_USER = sa.select(users.c.id).where(users.c.tenant_id == TENANT, users.c.id == sa.bindparam("of_user"))
 _FACTS = (
     "id",
     "started_at",
@@ -212,6 +213,11 @@ def list_devices(tx: Transaction, user_id: uuid.UUID, *, but: uuid.UUID, count: 
 def list_facts(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
     """What is stored of a user's sessions, but for what tokens are made of: also of those that have ended."""
     return [dict(row) for row in tx.execute(_LIST_FACTS, {"of_user": user_id}).mappings()]
+
+
+def is_user(tx: Transaction, user_id: uuid.UUID) -> bool:
+    """Whether somebody of this id is there still."""
+    return tx.execute(_IS_USER, {"of_user": user_id}).scalar() is not None
 
 
 def find_tenant_status(tx: Transaction) -> str | None:
