@@ -1,5 +1,6 @@
 """Users of another system come in once, with their hashes, whatever happens on the way."""
 
+import base64
 import io
 import json
 from typing import Any
@@ -18,6 +19,8 @@ from tests.support.house import PASSWORD, House
 
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 OTHER_HASH = bcrypt.hashpw(b"another fine Passw0rd", bcrypt.gensalt(4)).decode()
+SALTED = f"pbkdf2_sha256$1000$a{{}}b${base64.b64encode(bytes(32)).decode()}"
+"""As Django writes it, around what is between two letters of the salt."""
 
 
 class Killed(Exception):
@@ -204,6 +207,10 @@ BAD = [
     (record("alice", password_hash="md5$x"), "password_hash: no scheme that we know"),
     (record("alice", password_hash=HASH.replace("$04$", "$31$")), "cost outside of 4 to 16"),
     (record("alice", email="a" * LONGEST_LINE), "longer than"),
+    *(
+        (record("alice", password_hash=SALTED.format(salt)), "control characters")
+        for salt in ("\0", "\ud800", "\x1b[m")
+    ),
 ]
 
 
@@ -229,10 +236,11 @@ def test_csv_is_read_as_it_is_written() -> None:
         f"erin,erin@example.com,{HASH}\r\n"
         "\r\n"
         f'"{"g" * LONGEST_LINE}",grace@example.com,,{HASH},\r\n'
-        f"frank,frank@example.com,active,{HASH},member"
+        f"frank,frank@example.com,active,{HASH},member\r\n"
     )
-    lines: dict[int, Line] = {line.number: line for line in read_lines(io.BytesIO(text.encode()), "csv")}
-    assert list(lines) == [2, 3, 5, 6, 7, 9, 10]
+    latin = f"heidi,heidi@example.com,,{SALTED.format('ä')},member".encode("latin-1")
+    lines: dict[int, Line] = {line.number: line for line in read_lines(io.BytesIO(text.encode() + latin), "csv")}
+    assert list(lines) == [2, 3, 5, 6, 7, 9, 10, 11]
     alice, bob, frank = (lines[number].found for number in (2, 3, 10))
     assert isinstance(alice, Newcomer)
     assert isinstance(bob, Newcomer)
@@ -242,6 +250,7 @@ def test_csv_is_read_as_it_is_written() -> None:
     assert [str(lines[number].found)[:9] for number in (5, 6, 7, 9)] == [
         *("username:", "not CSV (", "3 fields,", "longer th"),
     ]
+    assert "not UTF-8" in str(lines[11].found)
     assert lines[5].text.count(b"\n") == 2
 
 

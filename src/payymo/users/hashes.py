@@ -99,6 +99,8 @@ def read_hash(stored: str) -> PasswordHash:
     """The hash, ready to be compared with. Raises HashRefused, with a reason."""
     if len(stored) > MAX_CHARACTERS:
         raise HashRefused(f"longer than {MAX_CHARACTERS} characters")
+    if not stored.isprintable():  # a salt may be any text, but for what no database keeps and nothing encodes
+        raise HashRefused("control characters, or octets that are not UTF-8")
     for prefix, read in _SCHEMES.items():
         if stored.startswith(prefix):
             return read(stored)
