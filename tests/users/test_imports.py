@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from payymo.db.schema import user_roles, users
 from payymo.errors import InvalidInput
-from payymo.logs import Trace
+from payymo.logs import Event, Trace
 from payymo.users import imports
 from payymo.users.import_file import LONGEST_LINE, Format, Line, LineRefused, Newcomer, read_lines
 from payymo.users.imports import Summary
@@ -129,6 +129,19 @@ def test_who_is_there_is_never_changed(house: House) -> None:
     assert "e-mail address" in refused[2]
     assert all("user name" in refused[number] for number in (3, 4, 6))
     assert {name: facts for name, facts in stored(house).items() if name != "carol"} == before
+
+
+def test_who_registered_and_never_verified_the_address_is_not_taken_for_who_is_imported(house: House) -> None:
+    """A stranger may have typed both names in: they would be called changed since, and the old hash would be lost."""
+    own, users_of = house.default.id, house.services.users
+    new = house.services.passwords.hash(PASSWORD)
+    with house.services.work(own) as tx:
+        users_of.add_unverified(tx, own, email="alice@example.com", username="alice", password_hash=new)
+        house.services.audit.record(tx, Event("user.registered", trace=Trace()))
+    summary, refused = run(house, file_of(record("alice"), record("bob")))
+    assert counts(summary) == (1, 0, 0, 1)
+    assert "not verified" in refused[1]
+    assert stored(house)["alice"] == (new, "unverified")
 
 
 def test_somebody_registers_while_the_batch_is_on_its_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

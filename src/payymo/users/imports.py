@@ -124,6 +124,10 @@ class UserImport:
         if by_email is not by_name or by_email is None:
             taken = "e-mail address" if by_name is None else "user name"
             return LineRefused(f"another user has this {taken}: give this one another, or leave the line out")
+        if by_email.status == "unverified":  # whoever that is: not who was imported, and not known to be the one
+            return LineRefused(
+                "whoever has these names registered or was invited, and has not verified the address: erase them first"
+            )
         if by_email.password_hash == one.password_hash:
             return "already_there"
         made_here = not self._passwords.needs_replacement(by_email.password_hash)

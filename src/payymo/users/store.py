@@ -118,7 +118,7 @@ _REPLACE_HASH = (
     .where(_OWN, _OF_ID, t.c.password_hash == sa.bindparam("old_hash"))
     .values(password_hash=sa.bindparam("new_hash"), password_kind=sa.bindparam("new_kind"))
 )
-_NAMED = sa.select(t.c.email_key, t.c.username_key, t.c.password_hash).where(
+_NAMED = sa.select(t.c.email_key, t.c.username_key, t.c.password_hash, t.c.status).where(
     _OWN,
     sa.or_(
         t.c.email_key.in_(sa.bindparam("of_emails", expanding=True)),
@@ -134,6 +134,7 @@ class Named:
     email_key: str
     username_key: str
     password_hash: str
+    status: UserStatus = "active"
 
 
 def is_tenant_active(tx: Transaction) -> bool:
