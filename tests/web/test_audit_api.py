@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from payymo.audit.notes import VerifierKey
 from payymo.audit.proofs import InclusionProof, check_inclusion
+from payymo.db.schema import audit_events, audit_tiles
 from tests.support.house import PASSWORD, Client, House
 
 EVENTS = "/api/admin/audit/events"
@@ -67,6 +69,27 @@ def test_an_event_comes_with_a_proof_that_holds(boss: Client) -> None:
     shown = check_inclusion(InclusionProof.parse(found["proof"].encode()), known)
     assert shown.index == found["event"]["position"]
     assert shown.signed.checkpoint.origin == keys["origin"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        sa.delete(audit_tiles),
+        sa.update(audit_events).values(record=b"{\n}"),
+    ],
+    ids=["the tree", "the record"],
+)
+def test_what_was_changed_is_shown_all_the_same_and_proves_nothing(
+    house: House, boss: Client, changed: sa.Delete | sa.Update
+) -> None:
+    """That is when somebody looks."""
+    event_id = listed(boss)["events"][0]["id"]
+    owner = house.database.owner()
+    with owner.begin() as connection:
+        connection.execute(changed)
+    owner.dispose()
+    found = listed(boss, f"/{event_id}")
+    assert (found["event"]["id"], found["proof"]) == (event_id, None)
 
 
 def test_ones_own_activity_shows_ones_own_and_not_from_where_others_act(house: House, boss: Client) -> None:

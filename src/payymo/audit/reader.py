@@ -16,8 +16,9 @@ from typing import Final
 from payymo.audit import search, store
 from payymo.audit.entries import Entry, Filters, read_entry
 from payymo.audit.log import PURPOSE, Seal
-from payymo.audit.merkle import prove_inclusion
+from payymo.audit.merkle import TileDamaged, prove_inclusion
 from payymo.audit.proofs import InclusionProof
+from payymo.audit.refusals import Refused
 from payymo.db.work import Transaction, Work
 from payymo.errors import FieldError, InvalidInput, NotFound, PayymoError, Unavailable
 from payymo.sealed import Sealed
@@ -40,10 +41,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """An event, and the file that proves it (C2SP tlog-proof); None: no checkpoint is as new as the event yet."""
+    """An event, and the file that proves it (C2SP tlog-proof); None: no checkpoint is as new as the event yet.
+
+    `is_broken`: nor will one prove it. Somebody has changed the stored tree, or the record, which is one line.
+    """
 
     entry: Entry
     proof: str | None
+    is_broken: bool = False
 
 
 class AuditReader:
@@ -111,8 +116,11 @@ class AuditReader:
             signed = search.find_newest_checkpoint(tx)
             if signed is None or signed.size <= row.position:
                 return Proven(entry, None)
-            hashes = prove_inclusion(row.position, signed.size, partial(search.read_tile, tx))
-        proof = InclusionProof(row.position, hashes, signed.note.encode(), row.record)
+            try:
+                hashes = prove_inclusion(row.position, signed.size, partial(search.read_tile, tx))
+                proof = InclusionProof(row.position, hashes, signed.note.encode(), row.record)
+            except (TileDamaged, Refused):
+                return Proven(entry, None, is_broken=True)
         return Proven(entry, proof.encode().decode())
 
     def _reading(self, tenant_id: uuid.UUID | None) -> AbstractContextManager[Transaction]:

@@ -93,6 +93,7 @@ class ProvenOut(Output):
     """An event, and the text of its proof (C2SP tlog-proof v1), which ends with a signed checkpoint.
 
     `proof` is null as long as no checkpoint is as new as the event: ask again in a second.
+    It stays null where the stored tree was changed, so that it proves nothing: `payymo audit verify` says more.
     """
 
     event: EventOut

@@ -99,6 +99,7 @@ def test_a_proof_that_does_not_hold_is_said_to(house: House, boss: Surfer) -> No
         connection.execute(sa.delete(audit_tiles))
     owner.dispose()
     assert "The proof does not hold" in text_of(boss.open("GET", f"{LOG}/{event_id}"))
+    assert boss.open("GET", f"{LOG}/{event_id}/proof").status_code == 404
 
 
 def test_an_event_without_a_checkpoint_waits_for_its_proof(house: House, boss: Surfer) -> None:

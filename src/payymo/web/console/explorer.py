@@ -12,7 +12,6 @@ from pydantic import Field, NaiveDatetime
 
 from payymo.audit.checkpoints import Checkpoints
 from payymo.audit.entries import Entry, Filters
-from payymo.audit.merkle import TileDamaged
 from payymo.audit.proofs import InclusionProof, check_inclusion
 from payymo.audit.reader import AuditReader
 from payymo.audit.refusals import Refused
@@ -105,8 +104,10 @@ class Explorer:
         return Sheet("audit_event.html", {"story": story_of(entry), "verdict": verdict, "base": path})
 
     def proof(self, tenant_id: uuid.UUID | None, event_id: uuid.UUID) -> Response:
-        """The proof as a file (C2SP tlog-proof). Raises NotFound, also when no checkpoint is as new as the event."""
+        """The proof as a file (C2SP tlog-proof). Raises NotFound, also when there is none, or none yet."""
         found = self._reader.get(tenant_id, event_id)
+        if found.is_broken:
+            raise NotFound("The stored tree of this log was changed: it proves nothing.")
         if found.proof is None:
             raise NotFound("No checkpoint is as new as this event yet. Try again in a second.")
         response = Response(found.proof, content_type="text/plain; charset=utf-8")
@@ -115,13 +116,9 @@ class Explorer:
         return response
 
     def _prove(self, tenant_id: uuid.UUID | None, event_id: uuid.UUID) -> tuple[Entry, Verdict]:
-        try:
-            found = self._reader.get(tenant_id, event_id)
-        except TileDamaged:
-            entry = self._reader.find(tenant_id, event_id)
-            if entry is None:
-                raise NotFound("There is no such event in this log.") from None
-            return entry, Verdict("The stored tree of this log was changed: it proves nothing.")
+        found = self._reader.get(tenant_id, event_id)
+        if found.is_broken:
+            return found.entry, Verdict("The stored tree of this log was changed: it proves nothing.")
         if found.proof is None:
             return found.entry, Verdict(is_pending=True)
         return found.entry, self._check(tenant_id, found.proof.encode())
