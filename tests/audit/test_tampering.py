@@ -98,7 +98,10 @@ def test_what_a_stolen_key_has_signed_proves_nothing(house: House) -> None:
 
 
 def test_what_was_removed_by_age_is_no_finding(sqlite_house: House) -> None:
-    """The log says so itself; the tiles have the leaves that are gone, and they count for every root."""
+    """The log says so itself; the tiles have the leaves that are gone, and they count for every root.
+
+    Whoever can write to the database can write that, too, as here: that is not promised, and said.
+    """
     with Tampered(sqlite_house, count=300) as world:
         services = sqlite_house.services
         with services.work.platform() as tx, world.engine.connect() as connection:
@@ -115,6 +118,7 @@ def test_what_was_removed_by_age_is_no_finding(sqlite_house: House) -> None:
             for _ in range(2):  # while it waits, and when it has a position
                 report = world.verify(personal=False)
                 assert (report.is_intact, report.removed_by_age) == (True, 270), report.findings
+                assert [caveat for caveat in report.caveats() if "270 events were removed by age" in caveat]
                 services.sequencer.integrate_all()
             connection.execute(sa.delete(events).where(events.c.tenant_id == world.log, events.c.position == 280))
             connection.commit()

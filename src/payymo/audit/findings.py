@@ -103,6 +103,11 @@ class Report:
             found.append(f"no checkpoint from outside speaks for the events from {self.outside} on")
         if not self.has_outside_keys:
             found.append("the keys are those that the database names: give those that you have kept (--key)")
+        if self.removed_by_age:
+            found.append(
+                f"only the log itself says that {self.removed_by_age} events were removed by age, and whoever writes "
+                "to the database can have it say so: compare its audit.removed with how long you have it kept"
+            )
         if self.signed < self.size:
             found.append(f"the newest {self.size - self.signed} events are in no signed checkpoint (yet)")
         if self.waiting:
