@@ -283,10 +283,13 @@ def connect(url: str, *, pool_size: int = 10, timeout_seconds: int = 5) -> sa.En
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """WAL lets readers go on while one writes; FULL makes an answered commit survive a power cut."""
+    """WAL lets readers go on while one writes; FULL makes an answered commit survive a power cut.
+
+    Who was erased, and keys that were destroyed, are written over, which SQLite does by itself only if it was built so.
+    """
     connection.isolation_level = None  # we say BEGIN ourselves
     use_write_ahead_log(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
