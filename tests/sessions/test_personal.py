@@ -15,6 +15,7 @@ from payymo.db.schema import TENANT_TABLES, audit_logs
 from payymo.errors import NotFound, Unavailable
 from payymo.logs import Event, Trace
 from payymo.mail.model import Message, Sender
+from payymo.sessions.model import Device
 from payymo.users.service import UNVERIFIED_SECONDS
 from payymo.web import personal_api
 from tests.support.house import PASSWORD, Database, House
@@ -287,6 +288,22 @@ def test_everything_of_oneself_is_handed_out_and_nothing_of_others(house: House)
         assert secret not in text.replace("session.refresh", ""), secret
     [exported] = [entry for entry in entries(house, a.tenant.id) if entry.record.type == "user.exported"]
     assert (exported.record.actor, exported.record.about["reason"]) == (f"user:{a.alice_id}", "by-user")
+
+
+def test_an_export_holds_what_no_page_shows(house: House) -> None:
+    """When a password was chosen and given, that somebody has tried it, how long they wait, and what of it was told."""
+    a, _ = build_sides(house)
+    now, here = int(house.clock()), Device("192.0.2.1", "a browser")
+    house.services.browsers.sign_in(
+        a.tenant.id, email="alice@example.com", password=PASSWORD, device=here, trace=Trace()
+    )
+    found = json.loads(a.alice.get("/api/auth/export").get_data())
+    assert found["user"]["password_changed_at"] == now
+    assert [(one["proven_at"], one["used_at"]) for one in found["sessions"] if one["user_agent"] == "a browser"] == [
+        (now, now)
+    ]
+    assert [(notice["kind"], notice["noted_at"]) for notice in found["notices"]] == [("wait", now)]
+    assert [wait["failures"] for wait in found["waits"]] == [1]
 
 
 def test_an_export_that_breaks_off_is_refused_like_everything(

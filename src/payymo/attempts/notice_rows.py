@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -29,6 +30,9 @@ _NOTE = {
     for name, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
 }
 _FORGET_NOTICES = sa.delete(n).where(n.c.tenant_id == TENANT, n.c.user_id == sa.bindparam("of_user"))
+_OF_USER = sa.select(n.c.kind, n.c.noted_at, n.c.told_at).where(
+    n.c.tenant_id == TENANT, n.c.user_id == sa.bindparam("of_user")
+)
 _UNTOLD = (
     sa.select(n.c.tenant_id, n.c.user_id, n.c.kind)
     .join_from(n, tenants, tenants.c.id == n.c.tenant_id)
@@ -63,6 +67,11 @@ def note(tx: Transaction, email_key: str, kind: Step, now: int) -> uuid.UUID | N
 def forget_notices(tx: Transaction, user_id: uuid.UUID) -> None:
     """What happens to this user next is news again."""
     tx.execute(_FORGET_NOTICES, {"of_user": user_id})
+
+
+def list_of(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
+    """What there is, or was of late, for a user to hear of."""
+    return [dict(row) for row in tx.execute(_OF_USER, {"of_user": user_id}).mappings()]
 
 
 def list_untold(tx: Transaction, *, count: int) -> Sequence[Notice]:

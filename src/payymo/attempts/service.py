@@ -187,6 +187,14 @@ class Attempts:
         """Step: from which networks these accounts were tried in vain, how often, and when last."""
         return store.list_failures(tx, accounts)
 
+    def list_waits(self, tx: Transaction, *accounts: str) -> list[dict[str, Any]]:
+        """Step: how often these accounts were tried in vain, and until when strangers wait there; null: for good."""
+        return store.list_accounts(tx, accounts)
+
+    def list_notices(self, tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
+        """Step: what a user was to hear of within the last day: that somebody tries their password."""
+        return notice_rows.list_of(tx, user_id)
+
     def list_devices(self, tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
         """Step: what is stored of the devices that a user has logged in from."""
         return device_rows.list_devices(tx, user_id)

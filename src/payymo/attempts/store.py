@@ -29,6 +29,9 @@ _SAVE = (
     .values({name: sa.bindparam(f"new_{name}") for name in ("failures", "wait_until", "expires_at")})
 )
 _FORGET = sa.delete(a).where(a.c.tenant_id == TENANT, a.c.account.in_(sa.bindparam("of_accounts", expanding=True)))
+_LIST_ACCOUNTS = sa.select(a.c.failures, a.c.wait_until, a.c.expires_at).where(
+    a.c.tenant_id == TENANT, a.c.account.in_(sa.bindparam("of_accounts", expanding=True))
+)
 
 _PAIR = (
     f.c.tenant_id == TENANT,
@@ -106,6 +109,11 @@ def forget_accounts(tx: Transaction, accounts: Sequence[str]) -> bool:
 def forget_failures(tx: Transaction, accounts: Sequence[str]) -> None:
     """Forget from where accounts were tried in vain."""
     tx.execute(_FORGET_PAIRS, {"of_accounts": accounts})
+
+
+def list_accounts(tx: Transaction, accounts: Sequence[str]) -> list[dict[str, Any]]:
+    """How these accounts stand, those that were tried in vain."""
+    return [dict(row) for row in tx.execute(_LIST_ACCOUNTS, {"of_accounts": accounts}).mappings()]
 
 
 def list_failures(tx: Transaction, accounts: Sequence[str]) -> list[dict[str, Any]]:

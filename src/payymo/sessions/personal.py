@@ -131,12 +131,14 @@ class PersonalData:
         grants = self._roles.grants_of(tx, user.id)
         return {
             "exported_at": int(self._clock()),
-            "user": asdict(user),
+            "user": {**asdict(user), "password_changed_at": store.find_password_since(tx, user.id)},
             "roles": grants.roles,
             "permissions": grants.permissions,
             "sessions": store.list_facts(tx, user.id),
             "devices": self._attempts.list_devices(tx, user.id),
             "failed_logins": self._attempts.list_failures(tx, *_accounts(user)),
+            "waits": self._attempts.list_waits(tx, *_accounts(user)),
+            "notices": self._attempts.list_notices(tx, user.id),
             "links": self._links.list_facts(tx, user.id),
             "mails": [asdict(found) for found in self._outbox.list_of(tx, user.id)],
         }

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from payymo.db.schema import TENANT, tenants, users
+from payymo.db.schema import TENANT, browsers, tenants, users
 from payymo.db.schema import sessions as s
 from payymo.db.work import Transaction
 from payymo.feed.store import POSITION
@@ -66,7 +66,15 @@ _FACTS = (
     "user_agent",
     "actor_user_id",
 )
-_LIST_FACTS = sa.select(*(s.c[name] for name in _FACTS)).where(_OWN, _OF_USER).order_by(s.c.started_at, s.c.id)
+_LIST_FACTS = (
+    sa.select(*(s.c[name] for name in _FACTS), browsers.c.proven_at, browsers.c.used_at)
+    .select_from(s.outerjoin(browsers, sa.and_(browsers.c.tenant_id == TENANT, browsers.c.session_id == s.c.id)))
+    .where(_OWN, _OF_USER)
+    .order_by(s.c.started_at, s.c.id)
+)
+_PASSWORD_SINCE = sa.select(users.c.password_changed_at).where(
+    users.c.tenant_id == TENANT, users.c.id == sa.bindparam("of_user")
+)
 _DEVICES = (
     sa.select(s.c.address, s.c.user_agent)
     .where(_OWN, _OF_USER, s.c.id != sa.bindparam("but"), s.c.actor_user_id.is_(None))
@@ -211,8 +219,17 @@ def list_devices(tx: Transaction, user_id: uuid.UUID, *, but: uuid.UUID, count: 
 
 
 def list_facts(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
-    """What is stored of a user's sessions, but for what tokens are made of: also of those that have ended."""
+    """What is stored of a user's sessions, but for what tokens are made of: also of those that have ended.
+
+    `proven_at`, `used_at`: when the password was last given in a browser, and when that was last used; null: in none.
+    """
     return [dict(row) for row in tx.execute(_LIST_FACTS, {"of_user": user_id}).mappings()]
+
+
+def find_password_since(tx: Transaction, user_id: uuid.UUID) -> int:
+    """Since when a user who is there has their present password."""
+    moment: int = tx.execute(_PASSWORD_SINCE, {"of_user": user_id}).scalar_one()
+    return moment
 
 
 def is_user(tx: Transaction, user_id: uuid.UUID) -> bool:
