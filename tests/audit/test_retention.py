@@ -73,6 +73,21 @@ def test_what_is_older_goes_and_the_rest_is_proved_as_before(house: House, monke
         assert verify_inclusion(leaf_hash(removed.data), 311, 312, proof, root_at(312, read))
 
 
+def test_a_log_in_which_nothing_happens_comes_to_rest(house: House) -> None:
+    """That something was removed is an event, too, and gets old: each one would bring the next, every hour for ever."""
+    own, retention = house.default.id, house.services.retention
+    record(house, 5, own)
+    retention.set(own, 1, trace=Trace())
+    for _ in range(5):
+        house.clock.advance(DAY_SECONDS + 1)
+        retention.remove_due()
+        record(house, 0, own)
+    assert positions(house, own) == [7]  # it tells of 5 and 6, of which 6 told of the first five
+    record(house, 1, own)
+    house.clock.advance(DAY_SECONDS + 1)
+    assert retention.remove_due() == 2
+
+
 def test_a_run_that_was_killed_leaves_no_hole_and_is_finished(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between two batches: readers see the log begin where it says; the next run removes what is left."""
     monkeypatch.setattr(retention_module, "ROWS_AT_A_TIME", 2)

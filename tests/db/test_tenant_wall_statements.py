@@ -349,6 +349,7 @@ PLATFORM = (
                 "_LOGS",
                 "_AT",
                 "_FIRST",
+                "_OTHER",
             ),
             *("_NEXT", "_ERASE", "_LOCK_ERASED"),
         )

@@ -13,6 +13,8 @@ from payymo.sealed import Sealed
 FORM: Final = 1
 """The version of the form of a record. Each type of event has a version of its own besides."""
 PLATFORM: Final = "platform"
+REMOVED: Final = "audit.removed"
+"""The type of the events by which a log says what was removed by age: `new.to` is where it begins from then on."""
 TYPE_MAX: Final = 48
 ACTOR_MAX: Final = 80
 OUTCOME_MAX: Final = 8

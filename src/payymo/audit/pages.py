@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from payymo.audit.merkle import HASH_BYTES, TILE_BYTES, TILE_WIDTH
-from payymo.audit.model import decode
+from payymo.audit.model import REMOVED, decode
 from payymo.audit.store import place_of
 from payymo.db.schema import PLATFORM_LOG
 from payymo.db.schema import audit_checkpoints as k
@@ -90,8 +90,6 @@ _STANDING = sa.select(
     sa.select(sa.func.max(k.c.created_at)).scalar_subquery(),
 )
 _OLDEST_WAITING = sa.select(i.c.record).order_by(i.c.seq).limit(1)
-REMOVED: Final = "audit.removed"
-"""The type of the events by which a log says what was removed by age: `new.to` is where it begins from then on."""
 _REMOVED = sa.select(e.c.record).where(e.c.tenant_id == _OF, e.c.type == REMOVED).order_by(e.c.position.desc()).limit(1)
 _WAITING = sa.select(i.c.record).where(i.c.tenant_id == _OF)
 _FROM_ID, _TO_ID = sa.bindparam("from_id", type_=sa.Uuid()), sa.bindparam("to_id", type_=sa.Uuid())

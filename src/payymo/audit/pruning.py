@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from payymo.audit.model import REMOVED
 from payymo.audit.store import StoredCheckpoint
 from payymo.db.schema import TENANT
 from payymo.db.schema import audit_checkpoints as k
@@ -138,6 +139,13 @@ _SIGNED_BY_THEN = (
     .limit(1)
 )
 _AT = sa.select(e.c.at).where(e.c.tenant_id == _OF, e.c.position == sa.bindparam("place", type_=sa.BigInteger()))
+_OTHER = (
+    sa.select(e.c.position)
+    .where(e.c.tenant_id == _OF, e.c.type != REMOVED)
+    .where(e.c.position >= sa.bindparam("first", type_=sa.BigInteger()))
+    .where(e.c.position < sa.bindparam("end", type_=sa.BigInteger()))
+    .limit(1)
+)
 _KEEP = (
     sa.update(k)
     .where(k.c.tenant_id == _OF, k.c.size == sa.bindparam("of_size", type_=sa.BigInteger()))
@@ -229,6 +237,11 @@ def find_at(tx: Transaction, log: uuid.UUID, position: int) -> int | None:
     """When the event at a position happened, in milliseconds; None: it is not there."""
     found: int | None = tx.execute(_AT, {"of_log": log, "place": position}).scalar()
     return found
+
+
+def is_any_there(tx: Transaction, log: uuid.UUID, *, first: int, end: int) -> bool:
+    """Whether there is anything between these positions but that something was removed."""
+    return tx.execute(_OTHER, {"of_log": log, "first": first, "end": end}).scalar() is not None
 
 
 def advance(tx: Transaction, log: uuid.UUID, first: int) -> None:

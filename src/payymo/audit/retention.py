@@ -125,11 +125,14 @@ class Retention:
     def _find_end(tx: Transaction, kept: pruning.Kept, cutoff: int) -> StoredCheckpoint | None:
         """Step: the checkpoint up to which everything is older; the tiles have to lead to the root that it signs.
 
-        If they don't, nobody has their traces removed in this way. Raises TileDamaged.
+        If they don't, nobody has their traces removed in this way. That something was removed is no reason to remove
+        again: a log in which nothing else happens would tell of that for ever. Raises TileDamaged.
         """
         signed = pruning.find_signed_by(tx, kept.log, first=kept.first, moment=cutoff)
         at = None if signed is None else pruning.find_at(tx, kept.log, signed.size - 1)
         if signed is None or at is None or at >= cutoff * 1000:  # a clock may have been wrong when it was signed
+            return None
+        if not pruning.is_any_there(tx, kept.log, first=kept.first, end=signed.size):
             return None
         head = _read(signed.note)
         if head.size != signed.size or root_at(head.size, partial(store.read_tile, tx, kept.log)) != head.root:
