@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.audit.damage import LogsDamaged
-from payymo.db.schema import PLATFORM_LOG, audit_inbox, audit_logs, audit_tiles
+from payymo.db.schema import PLATFORM_LOG, audit_events, audit_inbox, audit_logs, audit_tiles
 from tests.support.house import House
 from tests.support.moments import before
 from tests.support.tampering import Tampered
@@ -39,6 +39,26 @@ def test_a_damaged_log_stops_none_of_the_others(house: House) -> None:
     change(house, sa.update(audit_tiles).where(ours).values(hashes=tile["hashes"]))
     assert services.sequencer.integrate_all() == 1
     assert (services.sequencer.standing().damaged, services.sequencer.standing().waiting) == (0, 0)
+
+
+def test_an_event_where_the_next_one_belongs_stops_none_of_the_other_logs(house: House) -> None:
+    """Somebody has written it there, without a leaf in the tree: its log waits until it is gone."""
+    services, own = house.services, house.default.id
+    house.user("alice")
+    services.sequencer.integrate_all()
+    *_, last = [row for row in rows(house, audit_events, "position") if row["tenant_id"] == own]
+    behind = last["position"] + 1
+    change(house, sa.insert(audit_events).values(**(dict(last) | {"position": behind})))
+    for name in ("bob", "carol"):
+        house.user(name)
+        house.tenant(f"of-{name}")
+        with pytest.raises(LogsDamaged) as damaged:
+            services.sequencer.integrate_all()
+        assert damaged.value.logs == {own}
+        assert {row["tenant_id"] for row in rows(house, audit_inbox)} == {own}
+    change(house, sa.delete(audit_events).where(audit_events.c.tenant_id == own, audit_events.c.position == behind))
+    assert services.sequencer.integrate_all() == 2
+    assert services.sequencer.standing().damaged == 0
 
 
 @pytest.mark.parametrize("is_shorter", [False, True])
@@ -82,7 +102,7 @@ def test_a_log_that_was_signed_meanwhile_is_not_taken_for_damaged(house: House) 
     assert newest.size == next(row["size"] for row in rows(house, audit_logs) if row["tenant_id"] == house.default.id)
 
 
-def change(house: House, statement: sa.Update) -> None:
+def change(house: House, statement: sa.Update | sa.Insert | sa.Delete) -> None:
     engine = house.database.owner()
     with engine.begin() as connection:
         connection.execute(statement)

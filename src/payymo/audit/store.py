@@ -7,7 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
+from payymo.audit.merkle import TileDamaged
 from payymo.audit.model import ACTOR_MAX, OUTCOME_MAX, TYPE_MAX, Pending, index
 from payymo.db.closing import Value
 from payymo.db.moments import has_come
@@ -155,7 +157,7 @@ def _is_sealed(row: Any) -> bool:
 
 
 def append(tx: Transaction, log: uuid.UUID, position: int, events: Sequence[Pending]) -> None:
-    """Add events from this position on, and what is personal in them."""
+    """Add events from this position on, and what is personal in them. Raises TileDamaged: one stands there already."""
     rows = []
     for number, pending in enumerate(events, position):
         found = index(pending.record)
@@ -172,7 +174,10 @@ def append(tx: Transaction, log: uuid.UUID, position: int, events: Sequence[Pend
                 "outcome": found.outcome[:OUTCOME_MAX],
             }
         )
-    tx.execute(_ADD_EVENTS, rows)
+    try:
+        tx.execute(_ADD_EVENTS, rows)
+    except IntegrityError:
+        raise TileDamaged(private=f"log {log}: an event behind its end, at {position} or later") from None
     payloads = [
         {"tenant_id": log, "id": pending.id, "sealed": pending.sealed.data, "data_key_id": pending.sealed.data_key_id}
         for pending in events
