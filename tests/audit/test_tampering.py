@@ -4,6 +4,7 @@ import json
 import random  # noqa: TID251 - dice that are seeded
 import uuid
 
+import pytest
 import sqlalchemy as sa
 
 from payymo.audit.verification import Question
@@ -39,6 +40,28 @@ def test_every_edit_is_found_and_located(house: House) -> None:
                 report = world.verify()
             assert expected.matches(report), (trick.__name__, expected, report.findings)
         assert world.verify().is_intact
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("said", ["an event", "an event, and another edited", "a size", "a size and a beginning"])
+def test_a_check_ends_however_large_somebody_says_that_the_log_is(house: House, said: str) -> None:
+    """A number is written down quickly, and 2**62 positions are more pages than anybody waits for."""
+    far = 2**62
+    with Tampered(house, count=40) as world, world.afterwards_as_before() as connection:
+        rows = world.rows(connection)
+        if "event" in said:
+            connection.execute(sa.insert(events), rows[-1] | {"position": far})
+        else:
+            values = {"size": far, "first": far} if "beginning" in said else {"size": far}
+            connection.execute(sa.update(logs).where(logs.c.tenant_id == world.log).values(**values))
+        if "edited" in said:
+            record = world.altered(rows[7])["record"]
+            here = sa.and_(events.c.tenant_id == world.log, events.c.position == 7)
+            connection.execute(sa.update(events).where(here).values(record=record))
+        connection.commit()
+        for outside in (True, False):
+            first, *_ = world.verify(outside=outside).findings
+            assert first.kind == ("edited" if "edited" in said else "inserted" if "event" in said else first.kind)
 
 
 def test_without_a_checkpoint_from_outside_it_says_what_it_can_not_promise(sqlite_house: House) -> None:

@@ -205,6 +205,8 @@ class Rebuilding:
         """Whether what stands here belongs where the event stands that belongs here."""
         for begin in range(0, self._state.end, WINDOW):
             leaves = _split(self._read_leaves(begin, begin + WINDOW))
+            if not leaves:  # however far away somebody has put another event
+                break
             if leaf in leaves:
                 place = begin + leaves.index(leaf)
                 return leaf_hashes(self._read_events(place, place + 1).records) == [instead]

@@ -117,7 +117,8 @@ class _Run:
         start = rebuilding.size
         while rebuilding.size < end and not rebuilding.findings:
             begin = rebuilding.size
-            self._page(rebuilding, begin, min(end, begin - begin % PAGE + PAGE))
+            if not self._page(rebuilding, begin, min(end, begin - begin % PAGE + PAGE)):
+                break
             self._tally.checked = rebuilding.size - start
             self._tell(rebuilding.size, self._size)
         if not rebuilding.findings:
@@ -125,7 +126,7 @@ class _Run:
         self._add_all(rebuilding.findings)
         if not rebuilding.findings:
             self._look_beyond(end)
-            self._look_for_duplicates(start)
+            self._look_for_duplicates(start, end)
         self._look_at_the_beginning()
 
     def report(self, origin: str, *, is_complete: bool) -> Report:
@@ -163,13 +164,23 @@ class _Run:
             self._tally.signed, self._tally.outside = start, start if since.is_outside else 0
         return Rebuilding(state, start, read, self._read_leaves, self._read_events)
 
-    def _page(self, rebuilding: Rebuilding, begin: int, end: int) -> None:
+    def _page(self, rebuilding: Rebuilding, begin: int, end: int) -> bool:
+        """Take the next events. False: neither are there any, nor hashes of any, nor anybody who says that there were.
+
+        How large a log is, and where it begins, is a number that anybody writes down who can write to the database.
+        """
         with self._work.platform(writes=False) as tx:
             page = pages.read_events(tx, self._log, begin, end)
             leaves = pages.read_row(tx, self._log, begin, end)
             notes = pages.list_checkpoints(tx, self._log, begin, end, count=PAGE)
             if len(page.records) != end - begin:  # it may have become true since we began to read
                 self._first = pages.read_state(tx, self._log).first
+            later = (
+                [] if page.records or leaves else pages.list_checkpoints(tx, self._log, begin, 2**63 - 1, count=PAGE)
+            )
+        is_said = any(given.size > begin for given in self._asked.given)
+        if not (page.records or leaves or is_said or self._open_all(later)):
+            return False
         self._add_all(check_rows(page, self._name))
         if self._asked.personal:
             self._check_personal(begin, end, page)
@@ -178,11 +189,12 @@ class _Run:
         rebuilding.take(begin, end, page, leaves, first=self._first)
         for vouched in sorted([*self._open_all(notes), *given], key=lambda found: found.size):
             if not rebuilding.hold(vouched.size, vouched.root):
-                return
+                return True
             if vouched.is_outside:
                 self._tally.outside = vouched.size
             self._tally.signed = vouched.size
         rebuilding.pass_to(end)
+        return True
 
     def _look_at_the_beginning(self) -> None:
         """What retention has removed stands in the log itself. What is gone besides, somebody else has removed."""
@@ -196,9 +208,9 @@ class _Run:
         if self._state.end > self._size == end:
             self._add(Finding("inserted", end, self._state.end - 1, "events behind the end of the log"))
 
-    def _look_for_duplicates(self, start: int) -> None:
+    def _look_for_duplicates(self, start: int, end: int) -> None:
         parts = 1
-        while parts * pages.IDS_AT_ONCE < self._state.end:
+        while parts * pages.IDS_AT_ONCE < end:
             parts *= 2
         for part in range(parts):
             found = self._in_tx(pages.find_duplicate, part, parts)
