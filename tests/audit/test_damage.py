@@ -61,6 +61,27 @@ def test_an_event_where_the_next_one_belongs_stops_none_of_the_other_logs(house:
     assert services.sequencer.standing().damaged == 0
 
 
+@pytest.mark.parametrize("size", [-1, 2**56, 2**62])
+def test_whatever_size_is_written_down_of_a_log_the_others_grow_and_are_signed(house: House, size: int) -> None:
+    """Nobody signs the number: it is one that there can't be, or one that no tree of it has."""
+    services, own = house.services, audit_logs.c.tenant_id == house.default.id
+    house.user("alice")
+    services.sequencer.integrate_all()
+    change(house, sa.update(audit_logs).where(own).values(size=size))
+    house.user("bob")
+    house.tenant("acme")
+    with pytest.raises(LogsDamaged) as grown:
+        services.sequencer.integrate_all()
+    with pytest.raises(LogsDamaged) as signed:
+        services.checkpoints.sign_due(at_once=True)
+    assert grown.value.logs == signed.value.logs == {house.default.id}
+    newest = services.checkpoints.newest(None)
+    assert newest is not None
+    assert newest.size == next(row["size"] for row in rows(house, audit_logs) if row["tenant_id"] == PLATFORM_LOG)
+    assert services.checkpoints.newest(house.default.id) is None
+    assert services.sequencer.standing().damaged == 1
+
+
 @pytest.mark.parametrize("is_shorter", [False, True])
 def test_a_log_signs_nothing_that_contradicts_its_own_checkpoint(house: House, *, is_shorter: bool) -> None:
     """Also when events, tiles and head were all made to agree: the other logs are signed."""

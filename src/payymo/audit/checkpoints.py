@@ -14,7 +14,6 @@ from payymo.audit.damage import LogsDamaged
 from payymo.audit.merkle import TileDamaged, root_at
 from payymo.audit.model import PLATFORM
 from payymo.audit.notes import Checkpoint, VerifierKey, sign
-from payymo.audit.refusals import Refused
 from payymo.audit.store import StoredCheckpoint
 from payymo.audit.vouching import Revoked, Vouchers
 from payymo.clock import Clock
@@ -153,7 +152,7 @@ class Checkpoints:
                 return head if known.size <= size and root_at(known.size, read) == known.root else None
             except Revoked:
                 return head
-            except (Refused, TileDamaged):
+            except (TileDamaged, ValueError):  # refused; or its size is below zero
                 return None
 
     def _note(self, log: uuid.UUID, size: int, root: bytes, signing: Signing) -> str:

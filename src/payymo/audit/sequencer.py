@@ -46,7 +46,7 @@ class Sequencer:
         for log in waiting:
             try:
                 counts.append(self._integrate(log))
-            except TileDamaged:
+            except (TileDamaged, ValueError):  # ValueError: somebody has written down a size below zero
                 damaged.append(log)
                 self._mark(log)
         return Integrated(sum(counts), waiting, max(counts) < BATCH, frozenset(damaged))
