@@ -81,6 +81,19 @@ def test_a_proof_is_checked_where_there_is_nothing_else(
     assert CliRunner().invoke(payymo, words, env=nowhere).exit_code == 1
 
 
+def test_what_was_kept_is_not_written_over(kept: tuple[Shell, Path], sqlite_database: Database) -> None:
+    """An older checkpoint may be all that tells of a log that was cut off. Nothing is disclosed into it, either."""
+    shell, folder = kept
+    [event, _] = events_of(shell, sqlite_database)
+    file = folder / "checkpoint"
+    before = file.read_bytes()
+    for words in (["checkpoint"], ["consistency", str(file)], ["prove", event, "--disclose"]):
+        done = shell.run("audit", *words, "-o", str(file))
+        assert (done.exit_code, "is there already" in done.stderr) == (1, True)
+        assert file.read_bytes() == before
+    assert on_record(shell, "audit.disclosed") == []
+
+
 def test_verify_exits_by_what_it_finds(kept: tuple[Shell, Path], sqlite_database: Database) -> None:
     """0 when all is intact, 1 with a finding, 2 for what can't be read; what is not promised is said in words."""
     shell, folder = kept

@@ -17,7 +17,7 @@ from payymo.audit.vouching import Revoked
 from payymo.cli.audit_logs import settle
 from payymo.cli.common import CONSOLE, as_json, find_tenant, politely, services
 from payymo.cli.output import show
-from payymo.errors import NotFound
+from payymo.errors import Misconfigured, NotFound
 from payymo.services import Services
 
 a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -60,6 +60,7 @@ def prove(
 
     It is a C2SP tlog-proof. The record is in it.
     """
+    _require_new(output)
     with _signed() as opened:
         log = find_log(opened, tenant_slug, platform=platform)
         proving = opened.proving
@@ -74,6 +75,7 @@ def prove(
 @politely
 def consistency(*, file: Path, output: Path | None, as_json: bool) -> None:
     """Prove that a log has only grown since the checkpoint in FILE."""
+    _require_new(output)
     try:
         with _signed() as opened:
             found = opened.proving.prove_consistency(file.read_bytes())
@@ -112,13 +114,14 @@ def checkpoint(*, tenant_slug: str | None, platform: bool, output: Path | None, 
 
     It is a signed note (C2SP tlog-checkpoint). Keep it where nobody who can write to the database can.
     """
+    _require_new(output)
     with _signed() as opened:
         log = find_log(opened, tenant_slug, platform=platform)
         found = opened.checkpoints.newest(log)
     if found is None:
         raise NotFound("Nothing is on record in this log yet.")
     if output is not None:
-        output.write_text(found.note, "utf-8")
+        _write_new(output, found.note.encode())
     facts = {"size": found.size, "created_at": found.created_at, "note": found.note}
     if as_json:
         show(facts, json_wanted=True)
@@ -160,10 +163,23 @@ def _signed() -> Iterator[Services]:
         yield opened
 
 
+def _require_new(path: Path | None) -> None:
+    """Raise Misconfigured when the file is there: what was kept is not written over, for it may be all that tells."""
+    if path is not None and path.is_file():
+        raise Misconfigured([f"{path}: is there already: name another"])
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Into a file that was not there; or to a device, such as standard output."""
+    _require_new(path)
+    with path.open("wb" if path.exists() else "xb") as file:
+        file.write(data)
+
+
 def _hand_out(data: bytes, facts: Mapping[str, Any], output: Path | None, *, as_json: bool) -> None:
     """Into the file, if one was named, and onto the screen otherwise."""
     if output is not None:
-        output.write_bytes(data)
+        _write_new(output, data)
     if as_json:
         show({**facts, "proof": data.decode()}, json_wanted=True)
     elif output is None:
