@@ -306,6 +306,32 @@ def test_an_export_holds_what_no_page_shows(house: House) -> None:
     assert [wait["failures"] for wait in found["waits"]] == [1]
 
 
+def test_one_export_at_a_time_is_made_in_a_process(sqlite_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long history takes a core and its memory: from every thread at once, it would keep everybody else waiting."""
+    house, answers = sqlite_house, list[tuple[int, str | None]]()
+    house.user("alice")
+    house.user("bob")
+    alice, bob, surfer = house.logged_in("alice"), house.logged_in("bob"), signed_in(house, "bob")
+    surfer.get("/account/export")
+    read = house.services.audit_reader.batches
+
+    def meanwhile(*given: Any, **options: Any) -> Any:
+        if not answers:
+            answers.append((0, None))
+            for answer in (bob.get("/api/auth/export"), surfer.send("/account/export")):
+                answers.append((answer.status_code, answer.headers.get("Retry-After")))
+        return read(*given, **options)
+
+    monkeypatch.setattr(
+        type(house.services.audit_reader), "batches", lambda _, *given, **more: meanwhile(*given, **more)
+    )
+    assert alice.get("/api/auth/export").status_code == 200
+    assert answers[1:] == [(503, "5"), (503, "5")]
+    assert bob.get("/api/auth/export").status_code == 200
+    exported = [entry.user_id for entry in entries(house, house.default.id) if entry.record.type == "user.exported"]
+    assert len(exported) == len(set(exported)) == 2
+
+
 def test_an_export_that_breaks_off_is_refused_like_everything(
     sqlite_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """What is stored of a person: handed out, and erased. From every part that keeps something of users."""
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -13,7 +14,7 @@ from payymo.audit.log import AuditLog
 from payymo.audit.reader import AuditReader
 from payymo.clock import Clock
 from payymo.db.work import Transaction, Work
-from payymo.errors import InsufficientScope
+from payymo.errors import InsufficientScope, Overloaded
 from payymo.limits.limiter import account_key, user_key
 from payymo.links.service import Links
 from payymo.logs import BY_ITSELF, Event, Trace
@@ -25,6 +26,9 @@ from payymo.sessions.lockouts import Lockouts
 from payymo.sessions.revocations import Revocations
 from payymo.users.model import User, counted_name
 from payymo.users.service import Users
+
+AGAIN_SECONDS = 5
+"""When to try again while somebody else's export is made: most take a moment."""
 
 
 class PersonalData:
@@ -58,6 +62,20 @@ class PersonalData:
         self._reader = reader
         self._erasing = erasing
         self._audit = audit
+        self._exporting = threading.Lock()
+
+    def export_whole(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, reason: str, trace: Trace) -> str:
+        """The same as `export`, in one piece. One at a time in a process. Raises NotFound, Overloaded.
+
+        Somebody whose programs refresh all day has a hundred thousand events soon: that is a core for some seconds, and
+        as much memory as it takes. Asked for from every thread at once, it would be all of both.
+        """
+        if not self._exporting.acquire(blocking=False):
+            raise Overloaded(AGAIN_SECONDS)
+        try:
+            return "".join(self.export(tenant_id, user_id, reason=reason, trace=trace))
+        finally:
+            self._exporting.release()
 
     def export(self, tenant_id: uuid.UUID, user_id: uuid.UUID, *, reason: str, trace: Trace) -> Iterator[str]:
         """Everything that is stored of a user, as the pieces of one JSON document. Raises NotFound, at once.

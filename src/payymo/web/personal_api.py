@@ -53,8 +53,8 @@ class PersonalApi:
     def export_own_data(self, caller: Caller) -> Response:
         """Everything that is stored of oneself, as one JSON document."""
         who = caller.principal
-        pieces = self._personal.export(who.tenant_id, who.user_id, reason="by-user", trace=caller.trace)
-        response = Response("".join(pieces), content_type="application/json")  # all of it: or it is refused
+        whole = self._personal.export_whole(who.tenant_id, who.user_id, reason="by-user", trace=caller.trace)
+        response = Response(whole, content_type="application/json")  # all of it: or it is refused
         response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
         return response
 

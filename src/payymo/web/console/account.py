@@ -174,7 +174,8 @@ class AccountDesk:
     def export(self, visit: Visit) -> Answer:
         """Everything that is stored of oneself, as one JSON document."""
         browser = visit.browser
-        pieces = self._personal.export(browser.tenant_id, browser.user_id, reason="by-user", trace=visit.caller.trace)
-        response = Response("".join(pieces), content_type="application/json")  # all of it: or it is refused
+        who, trace = (browser.tenant_id, browser.user_id), visit.caller.trace
+        whole = self._personal.export_whole(*who, reason="by-user", trace=trace)
+        response = Response(whole, content_type="application/json")  # all of it: or it is refused
         response.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
         return response
