@@ -127,6 +127,14 @@ def test_every_type_of_event_is_whole_in_ocsf(name: str) -> None:
             assert found["activity_name"] == name
 
 
+@pytest.mark.parametrize("form", get_args(Format))
+def test_what_is_personal_is_in_every_format(form: Format) -> None:
+    """Of a sender, too, whose address is one of mail and not one that something came from."""
+    told = {"address": "help@example.com", "name": "Helpdesk", "user_agent": "a browser"}
+    line = write_line(entry("mail.sender-changed", personal=told, about={}), form, version="1")
+    assert [value for value in told.values() if value not in line] == []
+
+
 def test_ocsf_says_who_did_what_to_whom() -> None:
     """A few by hand."""
     login = json.loads(write_line(entry(personal={"address": "192.0.2.1", "user_agent": "x"}), "ocsf", version="1"))

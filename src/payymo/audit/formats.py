@@ -79,7 +79,7 @@ def _cef_members(entry: Entry) -> dict[str, str]:
         **_labelled("cs3", "about", about),
         **_labelled("cs4", "old", record.old),
         **_labelled("cs5", "new", record.new),
-        **_labelled("cs6", "personal", {k: v for k, v in personal.items() if k not in {"address", "user_agent"}}),
+        **_labelled("cs6", "personal", _without_place(personal)),
     }
     return {name: str(value) for name, value in members.items() if value is not None}
 
@@ -245,12 +245,12 @@ def _ocsf_actor(actor: str) -> dict[str, Any] | None:
 
 
 def _unmapped(entry: Entry) -> dict[str, Any]:
-    record, mapped = entry.record, {"address", "user_agent"}
+    record = entry.record
     return {
         "about": dict(record.about),
         "old": record.old,
         "new": record.new,
-        "personal": {name: value for name, value in (entry.personal or {}).items() if name not in mapped},
+        "personal": _without_place(entry.personal or {}),
         "type_version": record.version,
         "erased": entry.is_erased,
         "damaged": entry.is_damaged,
@@ -260,6 +260,12 @@ def _unmapped(entry: Entry) -> dict[str, Any]:
 def _place_in_ocsf(line: str) -> Place:
     found = json.loads(line)
     return Place(int(found["unmapped"]["position"]), uuid.UUID(found["metadata"]["uid"]))
+
+
+def _without_place(personal: Mapping[str, str]) -> dict[str, str]:
+    """What is personal, but for where it came from, which has its place. An address of mail is not that."""
+    placed = {"user_agent"} if _version_of(personal.get("address")) is None else {"user_agent", "address"}
+    return {name: value for name, value in personal.items() if name not in placed}
 
 
 def _version_of(address: str | None) -> int | None:
