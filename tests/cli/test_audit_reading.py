@@ -108,6 +108,25 @@ def test_a_moment_that_no_calendar_has_keeps_nobody_from_reading(house: House, m
         assert sum("session.login" in line for line in told) == 1
 
 
+def test_the_log_of_a_tenant_that_is_gone_is_read_by_its_id(house: House, tmp_path: Path) -> None:
+    """It stays, for whoever has to answer for it; the slug may be another one's by now. What was personal is gone."""
+    gone = house.tenant("acme")
+    eve = house.user("eve", tenant=gone)
+    house.services.sequencer.integrate_all()
+    house.services.checkpoints.sign_due()
+    house.services.administration.suspend(gone.id, by=None, trace=Trace())
+    house.services.administration.delete_tenant(gone.id, by=None, progress=lambda _: None, trace=Trace())
+    house.tenant("acme")
+    named = ("--tenant", str(gone.id))
+    created, *_ = lines(house.database, "audit", "search", "--type", "user.created", *named)
+    assert (created["about"]["user_id"], created["personal"], created["erased"]) == (str(eve.id), None, True)
+    run(house.database, "audit", "export", "-o", str(tmp_path / "log"), *named)
+    run(house.database, "audit", "prove", created["id"], *named)
+    run(house.database, "audit", "verify", *named)
+    assert "user.created" not in run(house.database, "audit", "tail", "--tenant", "acme").stdout
+    run(house.database, "audit", "tail", "--tenant", str(eve.id), exits=1)
+
+
 @pytest.mark.parametrize("form", ["jsonl", "cef", "ocsf"])
 def test_an_export_that_was_killed_goes_on_without_a_gap(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any

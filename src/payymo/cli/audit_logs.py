@@ -2,17 +2,23 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
 
 from payymo.audit.damage import LogsDamaged
 from payymo.cli.common import find_tenant
-from payymo.errors import InvalidInput
+from payymo.errors import InvalidInput, NotFound
 from payymo.services import Services
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_TENANT = click.option("--tenant", "tenant_slug", metavar="SLUG", help="A tenant's log; without it, the default one's.")
+_TENANT = click.option(
+    "--tenant",
+    "tenant_slug",
+    metavar="SLUG",
+    help="A tenant's log, of one that was deleted by its id; without it, the default one's.",
+)
 _PLATFORM = click.option("--platform", is_flag=True, help="The platform's own log.")
 
 
@@ -25,7 +31,18 @@ def find_log(opened: Services, slug: str | None, *, platform: bool) -> uuid.UUID
     """Whose log was named: a tenant's id, or None for the platform's. Raises NotFound, InvalidInput."""
     if platform and slug is not None:
         raise InvalidInput(detail="--tenant or --platform: one of them")
-    return None if platform else find_tenant(opened, slug).id
+    return None if platform else find_tenants_log(opened, slug)
+
+
+def find_tenants_log(opened: Services, slug: str | None) -> uuid.UUID:
+    """Whose log it is: a tenant's, by slug; of one that is gone, by the id under which it stays. Raises NotFound."""
+    try:
+        return find_tenant(opened, slug).id
+    except NotFound:
+        with suppress(ValueError):
+            if (gone := uuid.UUID(slug or "")) in opened.verification.list_logs():
+                return gone
+        raise
 
 
 def settle(opened: Services) -> None:

@@ -14,8 +14,8 @@ from payymo.audit.notes import VerifierKey, parse_keys
 from payymo.audit.proofs import check
 from payymo.audit.refusals import Refused
 from payymo.audit.vouching import Revoked
-from payymo.cli.audit_logs import settle
-from payymo.cli.common import CONSOLE, as_json, find_tenant, politely, services
+from payymo.cli.audit_logs import find_tenants_log, settle
+from payymo.cli.common import CONSOLE, as_json, politely, services
 from payymo.cli.output import show
 from payymo.errors import Misconfigured, NotFound
 from payymo.services import Services
@@ -23,7 +23,9 @@ from payymo.services import Services
 a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 a_new_file = click.Path(dir_okay=False, path_type=Path)
 of_platform = click.option("--platform", is_flag=True, help="The platform's own log.")
-of_tenant = click.option("--tenant", "tenant_slug", metavar="SLUG", help="The log of a tenant; else the default one's.")
+of_tenant = click.option(
+    "--tenant", "tenant_slug", metavar="SLUG", help="The log of a tenant (gone: by its id); else the default one's."
+)
 into_file = click.option("-o", "--output", type=a_new_file, metavar="FILE", help="Into this file.")
 
 
@@ -42,7 +44,7 @@ def find_log(opened: Services, slug: str | None, *, platform: bool) -> uuid.UUID
     """Whose log was named: a tenant's id, or None for the platform's. Raises NotFound. Exits with 2 for both."""
     if platform and slug is not None:
         raise click.UsageError("--tenant, or --platform")
-    return None if platform else find_tenant(opened, slug).id
+    return None if platform else find_tenants_log(opened, slug)
 
 
 @click.command()
