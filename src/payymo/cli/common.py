@@ -11,6 +11,7 @@ import click
 
 from payymo.cli import loading
 from payymo.cli.harmless import harmless
+from payymo.cli.sitting import operator_name
 from payymo.config import Settings, read_settings
 from payymo.connections import open_engine
 from payymo.db.revision import is_current
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-CONSOLE = Trace(request_id="console", address="-")
+CONSOLE = Trace(request_id="console", address="-", operator=operator_name())
 """Where events come from that an operator caused at the command line."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
