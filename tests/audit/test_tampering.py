@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from payymo.audit.verification import Question
+from payymo.audit.vouching import Vouchers
 from payymo.db.schema import audit_inbox
 from payymo.logs import Trace
 from tests.support.house import House
@@ -118,6 +119,14 @@ def test_what_a_stolen_key_has_signed_proves_nothing(house: House) -> None:
         assert (after.size, after.note != before.note) == (before.size, True)
         report = services.verification.verify(Question(world.log), vouchers)
         assert (report.is_intact, report.signed, report.checkpoints) == (True, world.size, 1)
+
+
+@pytest.mark.parametrize("note", ["", "no name", "no name\n1\nAAAA\n\n\N{EM DASH} no name AAAA\n"])
+def test_what_no_log_is_called_is_signed_by_no_key_that_was_stolen(sqlite_house: House, note: str) -> None:
+    """Somebody has put it where the newest checkpoint of one log stands; the logs of all others are signed, too."""
+    services = sqlite_house.services
+    keys = [key.public_key for key in services.checkpoints.verifier_keys(None)]
+    assert Vouchers([], keys).is_revoked(note.encode()) is False
 
 
 def test_what_was_removed_by_age_is_no_finding(sqlite_house: House) -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from payymo.cli import payymo
 from payymo.clock import system_clock
-from payymo.db.schema import audit_events
+from payymo.db.schema import audit_checkpoints, audit_events
 from tests.cli.test_commands import Shell
 from tests.support.house import Database, House
 
@@ -92,6 +92,19 @@ def test_what_was_kept_is_not_written_over(kept: tuple[Shell, Path], sqlite_data
         assert (done.exit_code, "is there already" in done.stderr) == (1, True)
         assert file.read_bytes() == before
     assert on_record(shell, "audit.disclosed") == []
+
+
+def test_the_keys_are_told_whatever_stands_for_a_checkpoint(
+    kept: tuple[Shell, Path], sqlite_database: Database
+) -> None:
+    """What begins with no name, in one log, keeps nobody from the keys of the others: just then they are asked for."""
+    shell, folder = kept
+    owner = sqlite_database.owner()
+    with owner.begin() as connection:
+        connection.execute(sa.update(audit_checkpoints).values(note="no name of a log"))
+    owner.dispose()
+    assert shell.json("audit", "keys")["keys"] == (folder / "keys").read_text().splitlines()
+    assert len(shell.json("audit", "keys", "--all")["keys"]) > 1
 
 
 def test_verify_exits_by_what_it_finds(kept: tuple[Shell, Path], sqlite_database: Database) -> None:

@@ -13,7 +13,7 @@ from payymo.audit import store
 from payymo.audit.damage import LogsDamaged
 from payymo.audit.merkle import TileDamaged, root_at
 from payymo.audit.model import PLATFORM
-from payymo.audit.notes import Checkpoint, VerifierKey, sign
+from payymo.audit.notes import Checkpoint, VerifierKey, is_name, sign
 from payymo.audit.store import StoredCheckpoint
 from payymo.audit.vouching import Revoked, Vouchers
 from payymo.clock import Clock
@@ -74,7 +74,8 @@ class Checkpoints:
     def names(self, tenant_id: uuid.UUID | None) -> tuple[str, ...]:
         """What a log is called, and was when its newest checkpoint was signed: the issuer may be another one now."""
         own, newest = self.origin(tenant_id), self.newest(tenant_id)
-        return (own,) if newest is None else tuple(dict.fromkeys((newest.note.partition("\n")[0], own)))
+        then = own if newest is None else newest.note.partition("\n")[0]
+        return tuple(dict.fromkeys((then, own))) if is_name(then) else (own,)  # whoever wrote that is found by `verify`
 
     def verifier_keys(self, tenant_id: uuid.UUID | None, *, origin: str | None = None) -> tuple[VerifierKey, ...]:
         """Every key that may have signed this log. `origin`: under an older name of it."""

@@ -53,7 +53,7 @@ class VerifierKey:
     type: SignatureType = SignatureType.ED25519
 
     def __post_init__(self) -> None:
-        if not _is_name(self.name) or len(self.public_key) != _KEY_BYTES:
+        if not is_name(self.name) or len(self.public_key) != _KEY_BYTES:
             raise Refused("key_malformed", "A key has a name without spaces and plus signs, and 32 bytes.")
 
     @property
@@ -73,7 +73,7 @@ class VerifierKey:
         """Of the text of a key; one spelling only. Raises Refused."""
         name, _, rest = text.partition("+")
         encoded = from_base64(rest.partition("+")[2])
-        if not encoded or not _is_name(name):
+        if not encoded or not is_name(name):
             raise Refused("key_malformed", "A verifier key is written name+id+base64.")
         if encoded[0] not in set(SignatureType):
             raise Refused("key_unsupported", "Only Ed25519 keys, of logs and of witnesses, are read.")
@@ -237,12 +237,13 @@ def _read_text(data: bytes) -> str:
 def _parse_signature(line: str) -> Signature:
     name, _, value = line.removeprefix(_DASH).partition(" ")
     decoded = from_base64(value)
-    if not line.startswith(_DASH) or not _is_name(name) or len(decoded) <= _ID_BYTES:
+    if not line.startswith(_DASH) or not is_name(name) or len(decoded) <= _ID_BYTES:
         raise Refused("note_malformed", "A line below this note is not a signature.")
     return Signature(name, decoded[:_ID_BYTES], decoded[_ID_BYTES:])
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether a key may be called so."""
     return _is_line(name) and "+" not in name and not any(map(str.isspace, name))
 
 
