@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
 
@@ -133,6 +134,15 @@ def test_what_is_personal_is_in_every_format(form: Format) -> None:
     told = {"address": "help@example.com", "name": "Helpdesk", "user_agent": "a browser"}
     line = write_line(entry("mail.sender-changed", personal=told, about={}), form, version="1")
     assert [value for value in told.values() if value not in line] == []
+
+
+@pytest.mark.parametrize("form", get_args(Format))
+def test_what_somebody_has_changed_or_erased_is_said_in_every_format(form: Format) -> None:
+    """Whoever collects events hears of both; an event that had nothing personal is not called erased."""
+    for members in ({"is_damaged": True}, {"is_erased": True}, {}):
+        line = write_line(replace(entry(), **members), form, version="1")
+        plain = line.replace('"damaged":false', "").replace('"erased":false', "")
+        assert {f"is_{word}" for word in ("damaged", "erased") if word in plain} == set(members)
 
 
 def test_ocsf_says_who_did_what_to_whom() -> None:

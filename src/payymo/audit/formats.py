@@ -70,6 +70,7 @@ def _cef_members(entry: Entry) -> dict[str, str]:
         "cs1": log,
         "outcome": record.outcome,
         "reason": about.pop("reason", None),
+        "msg": "damaged" if entry.is_damaged else "erased" if entry.is_erased else None,
         "suid": name if kind == "user" else None,
         "suser": None if kind == "user" else record.actor,
         "duid": about.pop("user_id", None),
