@@ -1,5 +1,6 @@
 """`payymo audit tail | search | export | retention` and `payymo user export | erase`, as an operator runs them."""
 
+import fcntl
 import json
 import os
 import re
@@ -158,6 +159,21 @@ def test_an_export_that_was_killed_goes_on_without_a_gap(
     file.unlink()
     run(database, *command, "--resume")
     assert file.read_bytes().startswith(whole)
+
+
+def test_two_exports_do_not_write_one_file_at_once(house: House, tmp_path: Path) -> None:
+    """`cron` begins the next one while the first, of a long log, is under way, and would cut off what it writes."""
+    command = ("audit", "export", "-o", str(tmp_path / "events"), "--resume")
+    run(house.database, *command)
+    with (tmp_path / "events").open("r+b") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        first.seek(0, os.SEEK_END)
+        first.write(b'{"begun')
+        first.flush()
+        assert "another export" in run(house.database, *command, exits=1).stderr
+        assert (tmp_path / "events").read_bytes().endswith(b'{"begun')
+    run(house.database, *command)
+    assert (tmp_path / "events").read_bytes().endswith(b"}\n")
 
 
 def test_an_operator_says_how_long_a_log_is_kept(house: House) -> None:

@@ -1,5 +1,6 @@
 """`payymo audit export`: a log as a file, for programs that collect events. It can be killed, and go on."""
 
+import fcntl
 import os
 import uuid
 from pathlib import Path
@@ -49,13 +50,19 @@ def export(*, form: Format, output: Path, resume: bool, tenant_slug: str | None,
 
 
 def _open(path: Path, *, resume: bool) -> BinaryIO:
-    """Raises Misconfigured."""
+    """To be written by nobody else meanwhile. Raises Misconfigured."""
     try:
-        return path.open("r+b" if resume and path.exists() else "xb+")
+        file = path.open("r+b" if resume and path.exists() else "xb+")
     except FileExistsError:
         raise Misconfigured([f"{path}: is there already: --resume goes on with it, or name another"]) from None
     except OSError as error:
         raise Misconfigured([f"{path}: {error.strerror}"]) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise Misconfigured([f"{path}: another export is writing it: let that end"]) from None
+    return file
 
 
 def _find_end(file: BinaryIO, form: Format, reader: AuditReader, log: uuid.UUID | None) -> int | None:
