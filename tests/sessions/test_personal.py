@@ -263,6 +263,28 @@ def test_an_administrator_erases_whom_they_may_change_and_themselves(house: Hous
     assert erased == {alice.id: None, uuid.UUID(me): None}  # boss is gone, and what was personal of them
 
 
+def test_who_acts_from_the_platform_leaves_no_address_in_the_logs_of_tenants(house: House) -> None:
+    """Their people read those; and whoever erases an administrator of the platform does not come by there."""
+    acme, root = house.tenant("acme"), house.user("root", roles=("platform-administrator",))
+    client = house.logged_in("root")
+    for act in ("suspend", "resume"):
+        assert client.post(f"/api/admin/tenants/{acme.id}/{act}").status_code == 200
+    trace = Trace("request", ADDRESS, root.id)
+    house.services.administration.revoke_key(
+        house.services.ring.active_kid("refresh"), keep_sessions=False, by=None, trace=trace
+    )
+    ended = [entry for entry in entries(house, acme.id) if entry.record.type == "sessions.ended"]
+    assert [entry.record.actor for entry in ended] == [f"user:{root.id}"] * 3
+    assert not [entry for entry in ended if entry.personal or entry.is_erased]
+    kinds = ("tenant.suspended", "tenant.active", "key.revoked")
+    told = {entry.record.type: entry.personal for entry in entries(house, None) if entry.record.type in kinds}
+    assert told == {
+        kinds[0]: {"address": "127.0.0.1"},
+        kinds[1]: {"address": "127.0.0.1"},
+        kinds[2]: {"address": ADDRESS},
+    }
+
+
 def test_everything_of_oneself_is_handed_out_and_nothing_of_others(house: House) -> None:
     """One JSON document; from where an administrator acted is theirs; no secrets."""
     a, _ = build_sides(house)

@@ -211,8 +211,7 @@ class Administration:
             tenant = self._tenants.change_status(tx, tenant_id, "suspended")
             with tx.within(tenant_id) as own:
                 count = self._revocations.end_all(own, reason="tenant-suspended")
-                event = Event("sessions.ended", trace=trace, count=count, reason="tenant-suspended")
-                self._audit.record(own, event)
+                self._audit.record(own, _ended(count, "tenant-suspended", trace))
             self._audit.record(tx, Event("tenant.suspended", trace=trace, tenant_id=tenant_id))
         return tenant
 
@@ -229,7 +228,7 @@ class Administration:
             return tenant
         with self._work(tenant_id) as tx:
             count = self._revocations.end_all(tx, reason="tenant-suspended")
-            self._audit.record(tx, Event("sessions.ended", trace=trace, count=count, reason="tenant-suspended"))
+            self._audit.record(tx, _ended(count, "tenant-suspended", trace))
         with self._work.platform() as tx:
             authority_of(by, tx)
             tenant = self._tenants.change_status(tx, tenant_id, "active")
@@ -270,11 +269,18 @@ class Administration:
                     if store.find_tenant_status(tx) in {None, "deleted"}:  # meanwhile: nothing in it is accepted
                         continue
                     count = self._revocations.end_all(tx, reason="key-compromised")
-                    event = Event("sessions.ended", trace=trace, count=count, reason="key-compromised")
-                    self._audit.record(tx, event)
+                    self._audit.record(tx, _ended(count, "key-compromised", trace))
                 ended += count
             after = page[-1].slug
         return ended
+
+
+def _ended(count: int, reason: str, trace: Trace) -> Event:
+    """In a tenant's log, of who acts from the platform. Where they sit stands in the platform's, by the same request.
+
+    That is not for the tenant to read, and here it would not be erased with them.
+    """
+    return Event("sessions.ended", trace=replace(trace, address="-"), count=count, reason=reason)
 
 
 def _require_another(user_id: uuid.UUID, by: Actor | None) -> None:
