@@ -93,14 +93,24 @@ def test_a_damaged_log_is_named_and_read_all_the_same(house: House, tmp_path: Pa
             assert done.stdout
 
 
-@pytest.mark.parametrize("moment", [b"99999999999999999", b"-99999999999999999", b"1" * 50])
-def test_a_moment_that_no_calendar_has_keeps_nobody_from_reading(house: House, moment: bytes) -> None:
-    """Somebody has written it into a record, which is shown as damaged where it stands; the others as ever."""
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        (rb'"at":[0-9]+', b'"at":99999999999999999'),
+        (rb'"at":[0-9]+', b'"at":-99999999999999999'),
+        (rb'"at":[0-9]+', b'"at":' + b"1" * 50),
+        (rb'"about":{', b'"about":{"x":' + b"[" * 90 + b"]" * 90 + b","),
+        (rb'"about":{', b'"about":{"x":' + b"[" * 90_000 + b"]" * 90_000 + b","),
+    ],
+    ids=["far", "before", "farther", "deep", "deeper"],
+)
+def test_what_no_record_of_ours_holds_keeps_nobody_from_reading(house: House, member: bytes, value: bytes) -> None:
+    """Somebody has written it into one, which is shown as damaged where it stands; the others as ever."""
     owner, first = house.database.owner(), audit_events.c.position == 0
     with owner.begin() as connection:
         ours = sa.and_(audit_events.c.tenant_id == house.default.id, first)
         record = bytes(connection.execute(sa.select(audit_events.c.record).where(ours)).scalar_one())
-        changed = re.sub(rb'"at":[0-9]+', b'"at":' + moment, record)
+        changed = re.sub(member, value, record)
         connection.execute(sa.update(audit_events).where(ours).values(record=changed))
     owner.dispose()
     for words in (["audit", "tail"], ["audit", "search", "--oldest-first"]):

@@ -40,7 +40,7 @@ def read_forms(page: Page) -> list[Repeated | None]:
     """What the records say; None for what is no record of ours."""
     try:
         return list(map(_decode, page.records))
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return [_read(record) for record in page.records]
 
 
@@ -97,5 +97,5 @@ def _plain(value: str | int | None) -> str | int | None:
 def _read(record: bytes) -> Repeated | None:
     try:
         return _decode(record)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None

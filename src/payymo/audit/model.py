@@ -19,8 +19,8 @@ TYPE_MAX: Final = 48
 ACTOR_MAX: Final = 80
 OUTCOME_MAX: Final = 8
 """Characters of the columns. A longer one is searched by what fits; the record has it whole."""
-LATEST_MS: Final = 253_402_300_799_999
-"""The end of the year 9999: no calendar goes on from there, and 64 bits hold it."""
+LATEST_MS: Final = 32_503_679_999_999
+"""The end of the year 2999: who reckons on from there does not come to the end of the calendar (9999) so soon."""
 Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MS)]
 """Milliseconds since 1970 that people can be shown, and columns take."""
 DUTIES: Final = frozenset({"maintenance", "courier", "listener", "metrics", "audit", "start", "webhooks"})
@@ -88,6 +88,18 @@ class _Form(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _decoder = msgspec.json.Decoder(_Form)
+_LEVELS: Final = 4
+"""More than anything has that we record. What writes records out again goes down into them, and not for ever."""
+
+
+def _is_shallow(value: object, levels: int = _LEVELS) -> bool:
+    match value:
+        case dict():
+            return levels > 0 and all(_is_shallow(part, levels - 1) for part in value.values())
+        case list():
+            return levels > 0 and all(_is_shallow(part, levels - 1) for part in value)
+        case _:
+            return True
 
 
 def decode(data: bytes) -> Record:
@@ -95,8 +107,10 @@ def decode(data: bytes) -> Record:
     try:
         form = _decoder.decode(data)
         log = None if form.log == PLATFORM else uuid.UUID(form.log)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a record of the audit log: {error}") from None
+    if not all(map(_is_shallow, (form.about, form.old, form.new))):
+        raise ValueError("not a record of the audit log: lists in lists in lists")
     if _NO_TEXT in form.type + form.actor + form.outcome:
         raise ValueError("not a record of the audit log: a letter that no column takes")
     if form.form != FORM:
@@ -154,7 +168,7 @@ def index(data: bytes) -> Indexed:
     """
     try:
         found = _index_decoder.decode(data)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return UNREADABLE
     if _NO_TEXT in found.type + found.actor + found.outcome:
         return UNREADABLE

@@ -169,7 +169,7 @@ class _Removed(msgspec.Struct):
 def _end_of_removed(record: bytes) -> int:
     try:
         found = msgspec.json.decode(record, type=_Removed)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return 0
     end = found.new.get("to")
     return end if found.type == REMOVED and isinstance(end, int) else 0

@@ -102,6 +102,18 @@ def test_a_proof_that_does_not_hold_is_said_to(house: House, boss: Surfer) -> No
     assert boss.open("GET", f"{LOG}/{event_id}/proof").status_code == 404
 
 
+def test_a_record_of_lists_without_end_is_shown_as_it_is(house: House, boss: Surfer) -> None:
+    """Somebody has written it there. The page says that it is damaged, and so do the others that show it."""
+    event_id = house.event_on_record(house.default.id)
+    owner, record = house.database.owner(), b"[" * 50_000 + b"]" * 50_000
+    with owner.begin() as connection:
+        connection.execute(sa.update(audit_events).where(audit_events.c.id == event_id).values(record=record))
+    owner.dispose()
+    for path in (LOG, f"{LOG}/{event_id}"):
+        answer = boss.open("GET", path)
+        assert (answer.status_code, "unreadable" in text_of(answer)) == (200, True)
+
+
 def test_an_event_without_a_checkpoint_waits_for_its_proof(house: House, boss: Surfer) -> None:
     """It is shown, nothing is claimed, and there is no file yet."""
     house.clock.advance(5)

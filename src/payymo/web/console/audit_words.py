@@ -133,5 +133,5 @@ def _pretty(data: bytes) -> str:
     """The same record, to be read. What is no JSON is shown as it is."""
     try:
         return json.dumps(json.loads(data), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return data.decode(errors="backslashreplace")
