@@ -28,8 +28,8 @@ IMPORTED: Final = {
     "argon2": "$argon2id$v=19$m=512,t=2,p=2$42OIiqZe3Oml4L2wAT/7Fg$xQt1f8LBGEl+wvykgGbou1WXRj7fQFunMBEw2BIMOLM",
 }
 """Hashes of the password as older systems keep them. Three take longer than today's kind: bcrypt of cost 10, PBKDF2 of
-Werkzeug before 2.0, scrypt as Percival proposed it for logins (2009, section 7). Argon2 of argon2-cffi before 18.2 takes
-less."""
+Werkzeug before 2.0, scrypt as Percival proposed it for logins (2009, section 7). Argon2 of argon2-cffi before 18.2
+takes less."""
 
 
 @dataclass(frozen=True, slots=True)
