@@ -3,7 +3,9 @@
 import typing
 import uuid
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.policy import default
+from email.utils import getaddresses
 from typing import Any
 
 import pytest
@@ -136,6 +138,31 @@ def test_nothing_in_a_name_is_decoded_into_a_header(word: str, language: Languag
     assert seen["Subject"] == f"{subject} {shown}"
     assert [(one.display_name, one.addr_spec) for one in seen["From"].addresses] == [(shown, sender.address)]
     assert word in "".join(letter.paragraphs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Payymo", "Smith, Jones & Partners (UK) Ltd.", "a b " * 24 + "c", "Acme, Inc. " * 9),
+        "ceo@bank.example, " + '"' * 42,
+        "ceo@bank.example, " + "\\" * 42,
+        *("ceo@bank.example <ceo@bank.example>, " * 2 + "x", "a;b:c," * 16),
+        *("Grüße, " * 14, "😀" * 100, "ü," + "x" * 98),
+    ],
+)
+def test_a_name_is_one_name_of_one_sender_however_long_it_is(name: str) -> None:
+    """RFC 5322 §3.6.2: who may choose what a tenant is called does not choose a second sender of its letters."""
+    sender = Sender("no-reply@example.com", name)
+    mail = Letters().render(
+        Letter("Hello", ("x",), "en"), mail_id=uuid.UUID(int=1), to="a@example.com", sender=sender, created_at=0
+    )
+    seen = message_from_bytes(mail.as_bytes(), policy=default)
+    assert [one.addr_spec for one in seen["From"].addresses] == [sender.address]
+    [(phrase, _)] = getaddresses([message_from_bytes(mail.as_bytes())["From"].replace("\r\n", "")])
+    assert str(make_header(decode_header(phrase))).strip() == name.strip()
+    head = mail.as_bytes().partition(b"\r\n\r\n")[0]
+    assert max(map(len, head.split(b"\r\n"))) < 998
+    assert all(len(word) <= 75 for word in head.split() if word.startswith(b"=?"))
 
 
 def test_waits_double_up_to_an_hour() -> None:

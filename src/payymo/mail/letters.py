@@ -5,19 +5,29 @@ the two can't differ and no fact can bring markup along. A fact is one line with
 stranger has put into it, so that none can become a header or a paragraph of its own.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import formatdate
+from email.policy import EmailPolicy
+from email.utils import formatdate, quote
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from jinja2.ext import InternationalizationExtension
 
 from payymo.mail.model import Sender
 from payymo.wording import Language, duration, moment, one, one_or_many, speaking
+
+LINE: Final = 78
+"""Characters of a line that a header should not exceed (RFC 5322 §2.1.1)."""
+WORD: Final = 75
+"""And of an encoded word, which must not (RFC 2047 §2)."""
+_ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+"""What needs no quotes (RFC 5322 §3.2.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class Letters:
         `accent`: the colour of a line above the text. Nothing has to be read in it.
         Raises ValueError: an address or the subject can't stand in a header.
         """
-        mail = EmailMessage(policy=SMTP)
+        mail = EmailMessage(policy=_POLICY)
         mail["From"] = Address(_plain(sender.name), addr_spec=sender.address)
         mail["To"] = Address(addr_spec=to)
         mail["Subject"] = _plain(letter.subject)
@@ -81,6 +91,34 @@ class Letters:
         mail.add_alternative(page, subtype="html", cte="quoted-printable")
         mail.set_boundary(f"=_{mail_id.hex}")
         return mail
+
+
+class _Policy(EmailPolicy):  # type: ignore[type-arg]  # generic for the type checker alone
+    """Writes `From` itself: of a name that it breaks into lines, Python drops the quotes (3.11).
+
+    Whoever calls their tenant `ceo@bank.example, …` would have its letters sent in two names, one of them not theirs.
+    """
+
+    def fold(self, name: str, value: Any) -> str:
+        """A header, in lines."""
+        return _write_from(value.addresses[0]) if name == "From" else super().fold(name, value)
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """The same in octets."""
+        return self.fold(name, value).encode("ascii")  # whatever else there is, is in encoded words
+
+
+_POLICY: Final = _Policy(linesep="\r\n")
+
+
+def _write_from(sender: Address) -> str:
+    name = sender.display_name
+    if not name.isascii():
+        name = Header(name, "utf-8", maxlinelen=WORD, header_name="From").encode(linesep="\r\n")
+    elif _ATOMS.fullmatch(name) is None:
+        name = f'"{quote(name)}"'
+    line = f"From: {name} <{sender.addr_spec}>"
+    return f"{line}\r\n" if len(line) <= LINE else f"From: {name}\r\n <{sender.addr_spec}>\r\n"
 
 
 def _plain(text: str) -> str:
