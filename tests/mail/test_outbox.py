@@ -275,6 +275,21 @@ def test_mail_goes_out_encrypted_and_after_a_login(sqlite_database: Database, tm
     ("change", "reason"),
     [
         ({"ca_file": None}, "tls"),
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_password_may_have_any_letters(sqlite_database: Database, tmp_path: Path, tls: str) -> None:
+    """RFC 4616 §2 says UTF-8; Python takes ASCII alone, and each mail failed as `internal`."""
+    with mail_server(tmp_path, implicit=tls == "implicit") as server:
+        server.secret = "Käse für Ωmega"
+        for password, reasons in (("Käse", ["authentication-535"]), (server.secret, [])):
+            house = House(sqlite_database, mail=server.settings(tls=tls, password=password))
+            put(house)
+            deliver(house)
+            assert [found.reason for found in waiting(house)] == reasons
+            house.services.outbox.retry(house.default.id, None)
+            house.close()
+        assert server.logins == ["payymo", "payymo", "payymo"]
+
+
         ({"host": "127.0.0.1"}, "tls"),
         ({"password": "another"}, "authentication-535"),
         ({"user": None, "password": None}, "answer-530"),

@@ -38,6 +38,7 @@ class MailServer:
     answers: dict[str, list[str]] = field(default_factory=lambda: {"RCPT": [], "DATA": []})
     were_encrypted: list[bool] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
+    secret: str = SECRET
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """The settings of a service that sends its mail here."""
@@ -75,7 +76,7 @@ class MailServer:
         """Whether this is our password."""
         assert isinstance(given, LoginPassword)
         self.logins.append(given.login.decode())
-        return AuthResult(success=given == LoginPassword(USER.encode(), SECRET.encode()), handled=False)
+        return AuthResult(success=given == LoginPassword(USER.encode(), self.secret.encode()), handled=False)
 
     def links(self) -> list[str]:
         """The tokens of the links in the mails, in the order of their arrival."""

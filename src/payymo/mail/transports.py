@@ -1,5 +1,6 @@
 """How a mail leaves: by SMTP; in development also to the console, or into a folder."""
 
+import base64
 import contextlib
 import smtplib
 import ssl
@@ -8,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Literal, Protocol, TextIO
+from typing import Final, Literal, Protocol, TextIO
 
 from payymo.entropy import Entropy
 from payymo.files import make_private_folder, write_once
 
 TlsMode = Literal["starttls", "implicit", "off"]
 
+_LOGGED_IN: Final = 235
 
 class NotSent(Exception):
     """An attempt failed. `reason`: a code of our own, never what the server said. `is_final`: it would fail again."""
@@ -87,7 +89,21 @@ class SmtpTransport:
                 raise NotSent("starttls-missing")
             server.starttls(context=self._context)
         if self._access.user is not None:
-            server.login(self._access.user, self._access.password)
+            _log_in(server, self._access.user, self._access.password)
+
+
+def _log_in(server: smtplib.SMTP, user: str, password: str) -> None:
+    """Python speaks ASCII alone. Other letters are known to PLAIN, in UTF-8 (RFC 4616 §2)."""
+    if user.isascii() and password.isascii():
+        server.login(user, password)
+        return
+    server.ehlo_or_helo_if_needed()
+    if "PLAIN" not in server.esmtp_features.get("auth", "").upper().split():
+        raise NotSent("authentication-missing")
+    words = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
+    code, said = server.docmd("AUTH", f"PLAIN {words}")
+    if code != _LOGGED_IN:
+        raise smtplib.SMTPAuthenticationError(code, said)
 
 
 @contextmanager
