@@ -1,5 +1,8 @@
 """The outbox and its courier: what is committed is sent, by a real mail server, however often somebody dies."""
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -358,6 +361,19 @@ def test_messages_open_after_everything_was_sealed_again(house: House, server: M
 
 
 def test_a_running_courier_sends_by_itself(house: House, server: MailServer) -> None:
+def test_who_is_told_to_stop_begins_with_no_other_letter(house: House, server: MailServer) -> None:
+    """Invariant 21: of a server that hangs, it waited for the answer to each letter that was due, for minutes."""
+    server.answers["RCPT"] = ["hang"] * 4
+    put(house, *[NOTICE] * 4)
+    house.services.courier.start()
+    deadline = time.monotonic() + 20
+    while not any(found.attempts for found in waiting(house)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    house.services.courier.stop()
+    assert sorted(found.attempts for found in waiting(house)) == [0, 0, 0, 1]
+
+
     """As in a worker: within a moment of the commit, and what is under way is finished before it stops."""
     house.services.courier.start()
     put(house)

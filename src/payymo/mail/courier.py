@@ -86,9 +86,12 @@ class Courier:
             self._thread.join()
 
     def deliver_due(self) -> int:
-        """Send what is due, some of it at least. Answers how many messages were looked at; 0: nothing is due."""
+        """Send what is due, some of it at least. Answers how many messages were looked at; 0: nothing is due.
+
+        Whoever is told to stop begins with no other: each may take as long as a server that does not answer.
+        """
         done = 0
-        while done < AT_ONCE and (claimed := self._claim()) is not None:
+        while done < AT_ONCE and not self._stopping.is_set() and (claimed := self._claim()) is not None:
             self._deliver(claimed)
             done += 1
         return done
