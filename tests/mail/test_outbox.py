@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from payymo.mail.model import Message, Sender
 from payymo.mail.transports import NotSent
 from tests.support.crew import Crew
 from tests.support.house import Database, House
-from tests.support.mail import MailServer, deliver, mail_server, text_of
+from tests.support.mail import SENDER, MailServer, deliver, mail_server, text_of
 from tests.support.moments import Killed
 
 YEAR = 365 * 86_400
@@ -274,10 +275,6 @@ def test_mail_goes_out_encrypted_and_after_a_login(sqlite_database: Database, tm
         house.close()
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"ca_file": None}, "tls"),
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_a_password_may_have_any_letters(sqlite_database: Database, tmp_path: Path, tls: str) -> None:
     """RFC 4616 §2 says UTF-8; Python takes ASCII alone, and each mail failed as `internal`."""
@@ -293,6 +290,10 @@ def test_a_password_may_have_any_letters(sqlite_database: Database, tmp_path: Pa
         assert server.logins == ["payymo", "payymo", "payymo"]
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ca_file": None}, "tls"),
         ({"host": "127.0.0.1"}, "tls"),
         ({"password": "another"}, "authentication-535"),
         ({"user": None, "password": None}, "answer-530"),
@@ -360,7 +361,31 @@ def test_messages_open_after_everything_was_sealed_again(house: House, server: M
     assert len(server.received) == 1
 
 
-def test_a_running_courier_sends_by_itself(house: House, server: MailServer) -> None:
+@pytest.mark.parametrize(
+    ("piece", "pause"), [(b"220-x\r\n", 0.2), (b"2", 0.2), (b"220-x\r\n" * 1000, 0.0)], ids=["lines", "octets", "flood"]
+)
+def test_an_answer_has_a_time_and_an_end(sqlite_database: Database, piece: bytes, pause: float) -> None:
+    """Who holds senders up octet by octet held the courier, and after its time those of all other processes, too."""
+
+    def greet() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            while True:
+                connection.sendall(piece)
+                time.sleep(pause)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=greet, daemon=True).start()
+        known = {"host": "127.0.0.1", "port": listener.getsockname()[1], "timeout_seconds": 1, "tls": "off"}
+        house = House(sqlite_database, mail=known | SENDER)
+        put(house)
+        began = time.monotonic()
+        deliver(house)
+        assert time.monotonic() - began < 5
+        assert [found.reason for found in waiting(house)] == ["disconnected"]
+        house.close()
+
+
 def test_who_is_told_to_stop_begins_with_no_other_letter(house: House, server: MailServer) -> None:
     """Invariant 21: of a server that hangs, it waited for the answer to each letter that was due, for minutes."""
     server.answers["RCPT"] = ["hang"] * 4
@@ -374,6 +399,7 @@ def test_who_is_told_to_stop_begins_with_no_other_letter(house: House, server: M
     assert sorted(found.attempts for found in waiting(house)) == [0, 0, 0, 1]
 
 
+def test_a_running_courier_sends_by_itself(house: House, server: MailServer) -> None:
     """As in a worker: within a moment of the commit, and what is under way is finished before it stops."""
     house.services.courier.start()
     put(house)

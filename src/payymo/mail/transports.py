@@ -13,10 +13,11 @@ from typing import Final, Literal, Protocol, TextIO
 
 from payymo.entropy import Entropy
 from payymo.files import make_private_folder, write_once
+from payymo.mail.smtp import Smtp, SmtpTls
 
 TlsMode = Literal["starttls", "implicit", "off"]
-
 _LOGGED_IN: Final = 235
+
 
 class NotSent(Exception):
     """An attempt failed. `reason`: a code of our own, never what the server said. `is_final`: it would fail again."""
@@ -72,14 +73,14 @@ class SmtpTransport:
         """A connection. We say our name ourselves: asking the system for it may take as long as DNS likes."""
         access = self._access
         if access.tls == "implicit":
-            return smtplib.SMTP_SSL(
+            return SmtpTls(
                 access.host,
                 access.port,
                 local_hostname=own_name,
                 timeout=access.timeout_seconds,
                 context=self._context,
             )
-        return smtplib.SMTP(access.host, access.port, local_hostname=own_name, timeout=access.timeout_seconds)
+        return Smtp(access.host, access.port, local_hostname=own_name, timeout=access.timeout_seconds)
 
     def _introduce(self, server: smtplib.SMTP) -> None:
         """Encrypt, then prove who we are: a server that doesn't offer TLS never sees the password (RFC 3207 §6)."""
