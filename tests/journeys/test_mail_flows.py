@@ -604,6 +604,17 @@ def test_letters_to_one_address_are_limited_without_saying_so(sqlite_database: D
     house.close()
 
 
+def test_who_looks_for_a_good_password_uses_up_no_letters(sqlite_database: Database, server: MailServer) -> None:
+    """A registration that is refused sends none: the letter that counts came no more, and nobody was told."""
+    house = build(sqlite_database, server, limits={"registration": "", "mail": "1/hour"})
+    for password in ("short", "alice", "password1234", ""):
+        assert house.client().register(password=password).status_code == 422
+    assert house.client().register().status_code == 202
+    deliver(house)
+    assert len(server.received) == 1
+    house.close()
+
+
 def test_a_stranger_who_uses_up_somebodys_letters_keeps_them_from_none(database: Database, server: MailServer) -> None:
     """A device that has logged in has letters of its own to ask for, and no more than anybody; another's has none."""
     house = build(

@@ -5,7 +5,7 @@ taken: that is an errand of the courier's. What came of it stands in a mail, whi
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from payymo.audit.log import AuditLog
@@ -57,13 +57,14 @@ class Addresses:
         username: str,
         password: str,
         language: str | None,
-        is_wanted: bool,
+        is_wanted: Callable[[], bool],
         trace: Trace,
     ) -> None:
         """Take a registration down. The same happens here whether its names are taken or not.
 
-        `language`: the code of that in which they would rather be written to. Not `is_wanted`: enough letters went to
-        this address. Raises InvalidInput, TenantSuspended, Overloaded, MailOff.
+        `language`: the code of that in which they would rather be written to. `is_wanted`: whether a letter may go to
+        this address; to ask is to count one, so that it is asked last. Raises InvalidInput, TenantSuspended,
+        Overloaded, MailOff.
         """
         require_mail(self._outbox)
         with self._work.reading(tenant_id) as tx:
@@ -77,7 +78,7 @@ class Addresses:
             "address": trace.address,
             **({} if language is None else {"language": language}),
         }
-        if is_wanted:
+        if is_wanted():
             with self._work(tenant_id) as tx:
                 self._outbox.put(tx, Message("registration", email, facts, live_seconds=DAY_SECONDS))
 

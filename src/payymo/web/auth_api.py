@@ -93,7 +93,7 @@ class AuthApi:
             username=body.username,
             password=body.password,
             language=body.language,
-            is_wanted=self._door.may_write_to(caller, body.email),
+            is_wanted=lambda: self._door.may_write_to(caller, body.email),
             trace=caller.trace,
         )
         return render(Nothing(), 202)

@@ -145,7 +145,7 @@ class EntryDesk:
                 username=form.username,
                 password=form.password,
                 language=visit.wish.code,
-                is_wanted=self._door.may_write_to(visit.caller, form.email),
+                is_wanted=lambda: self._door.may_write_to(caller, form.email),
                 trace=caller.trace,
             )
             return Sheet("sent.html", {"title": "Look into your mailbox", "what": "verify-email"})
