@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from payymo.errors import Conflict, InvalidInput, NotFound
-from payymo.limits import overrides
-from payymo.limits.model import UsageKey
+from payymo.limits import overrides, usage
+from payymo.limits.model import UsageKey, report, would_refuse
 from payymo.logs import Trace
 from tests.support.house import Client, Database, House
 from tests.web.scene import contents
@@ -87,6 +87,28 @@ def test_exceptions_are_spelt_strictly_and_are_a_bounded_number(
     own.set("login", "20/minute", client="192.0.2.1", trace=Trace())
     with pytest.raises(Conflict):
         own.set("login", "20/minute", client="192.0.2.2", trace=Trace())
+
+
+def test_what_another_limit_would_refuse_of_who_comes_all_the_time(database: Database) -> None:
+    """Six a minute for half an hour: a limit of five refuses one of six, and not all of them."""
+    house = limited(database, verify="20/minute", store="database")
+    other = limited(database, verify="5/minute", store="database")
+    refused = 0
+    for _ in range(30 * 6):
+        assert passed(house.client(), 1) == 1
+        refused += passed(other.client(), 1) == 0
+        for each in (house, other):
+            each.clock.advance(10)
+    house.services.limit_usage.flush()
+    [(key, tally)] = [
+        (key, tally) for key, tally in house.services.limit_usage.read(days=1).items() if key.tier == "verify"
+    ]
+    found = report(key, tally)
+    assert (found.windows, found.passed, found.p50, found.most) == (30, 180, 30, 30)
+    assert would_refuse(key, tally, 5) == pytest.approx(refused, abs=3)
+    assert would_refuse(key, tally, 6) == 0
+    house.close()
+    other.close()
 
 
 def test_use_is_added_up_over_processes_in_one_row_for_each_hour_and_limit(database: Database) -> None:

@@ -12,10 +12,10 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 from limits import RateLimitItem
-from limits.storage import MemoryStorage, Storage
+from limits.storage import MemoryStorage, RedisStorage, SlidingWindowCounterSupport, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from payymo.clock import Clock
@@ -50,6 +50,20 @@ class Quota:
     tier: str
     limit: int
     window_seconds: int
+    remaining: int
+    reset_seconds: int
+
+
+class _Tried(NamedTuple):
+    """What came of a try. `amount`: of the limit that it was counted against. `number`: its own, in its window.
+
+    That is not how much is used up, which is part of the window before, too: who comes all the time uses as much at
+    their first try as at their last, and none of them would be anybody's first.
+    """
+
+    has_passed: bool
+    amount: int
+    number: int
     remaining: int
     reset_seconds: int
 
@@ -153,9 +167,10 @@ class RateLimiter:
         tightest: Quota | None = None
         items, key = self._limits_of(tier, scope, who, tenant, service)
         for item in items:
-            passed, quota = self._hit(tier, item, key)
-            self._record(tier, scope, item, quota, passed=passed)
-            if not passed:
+            tried = self._run(_count, item, key)
+            quota = Quota(tier, tried.amount, item.get_expiry(), tried.remaining, tried.reset_seconds)
+            self._record(tier, scope, item, tried)
+            if not tried.has_passed:
                 for observe in self._observers:
                     observe(tier)
                 raise TooManyRequests(
@@ -193,15 +208,10 @@ class RateLimiter:
             key = key if own is None else (*key, tenant_id.hex)  # what is done elsewhere is counted there
         return usual if own is None else own, key
 
-    def _record(self, tier: Tier, scope: Counted, item: RateLimitItem, quota: Quota, *, passed: bool) -> None:
-        if self._usage is not None and quota.limit == item.amount:  # else the shared counters are away
-            used = item.amount - quota.remaining if passed else None
+    def _record(self, tier: Tier, scope: Counted, item: RateLimitItem, tried: _Tried) -> None:
+        if self._usage is not None and tried.amount == item.amount:  # else the shared counters are away
+            used = tried.number if tried.has_passed else None
             self._usage.record(tier, scope, amount=item.amount, window_seconds=item.get_expiry(), used=used)
-
-    def _hit(self, tier: Tier, item: RateLimitItem, key: Key) -> tuple[bool, Quota]:
-        passed, amount, remaining, reset_time = self._run(_count, item, key)
-        reset = min(max(1, math.ceil(reset_time - self._clock())), item.get_expiry())
-        return passed, Quota(tier, amount, item.get_expiry(), max(0, remaining), reset)
 
     def _run(self, act: Callable[[Strategy, RateLimitItem, Key], T], item: RateLimitItem, key: Key) -> T:
         if self._shared is not None and not self.is_degraded:
@@ -231,10 +241,18 @@ class RateLimiter:
             self._advise(detail)
 
 
-def _count(strategy: Strategy, item: RateLimitItem, key: Key) -> tuple[bool, int, int, float]:
-    passed = strategy.hit(item, *key)
-    stats = strategy.get_window_stats(item, *key)
-    return passed, item.amount, stats.remaining, stats.reset_time
+def _count(strategy: Strategy, item: RateLimitItem, key: Key) -> _Tried:
+    has_passed, seconds = strategy.hit(item, *key), item.get_expiry()
+    counted = cast("SlidingWindowCounterSupport", strategy.storage).get_sliding_window(item.key_for(*key), seconds)
+    previous, previous_ends_in, current, current_ends_in = counted
+    used = math.floor(previous * previous_ends_in / seconds + current)
+    waits: list[float] = []  # until one more of the window before has slid out of the count, or this window is over
+    if previous:
+        waits.append(previous_ends_in % (seconds / previous))
+    if current:
+        waits.append(current_ends_in % seconds)
+    reset = min(max(1, math.ceil(min(waits, default=0))), seconds)
+    return _Tried(has_passed, item.amount, current, max(0, item.amount - used), reset)
 
 
 def _clear(strategy: Strategy, item: RateLimitItem, key: Key) -> None:
