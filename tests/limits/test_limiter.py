@@ -156,6 +156,28 @@ def test_the_operator_hears_once_that_the_counters_fail_and_once_that_they_answe
 
 @pytest.mark.parametrize(
     ("address", "key"),
+def test_another_server_takes_over_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 25, after a failover: who was the first takes no writes, and goes on talking over what is open."""
+    clock, known = FakeClock(), socket.getaddrinfo
+    with services.valkey() as one, services.valkey() as two:
+        storage, operator = RedisStorage(one.url), RedisStorage(one.url)
+        limiter = RateLimiter(storage, policy(login="8/hour"), clock)
+        assert pass_one_by_one(limiter, "a", 1) == 1
+        operator.storage.replicaof("127.0.0.1", two.port)
+
+        def resolve(host: str, port: int, *more: Any) -> Any:
+            return known(host, two.port if port == one.port else port, *more)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)  # its name leads to the other one from now on
+        assert pass_one_by_one(limiter, "b", 20) == 2
+        assert limiter.is_degraded
+        clock.advance(2)
+        assert pass_one_by_one(limiter, "c", 20) == 8
+        assert not limiter.is_degraded
+        storage.storage.close()
+        operator.storage.close()
+
+
     [
         ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),

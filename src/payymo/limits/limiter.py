@@ -115,6 +115,7 @@ class RateLimiter:
     ) -> None:
         self._shared = None if storage is None else Strategy(storage)
         self._rows = storage if isinstance(storage, SqlStorage) else None
+        self._server = storage if isinstance(storage, RedisStorage) else None
         self._failures: tuple[type[Exception], ...] = (OSError, ValueError)
         """A counter that somebody else wrote over can't be read as a number: no reason to answer 500, or to count."""
         if storage is not None:
@@ -220,6 +221,7 @@ class RateLimiter:
             except self._failures as error:
                 with self._lock:
                     self._away_until = self._clock() + RETRY_STORAGE_SECONDS
+                self._let_go()
                 share = self._policy.fallback_percent
                 self._tell(
                     f"the shared counters fail ({type(error).__name__}): each process grants {share} %", away=True
@@ -230,6 +232,11 @@ class RateLimiter:
         if self._shared is not None:
             item = type(item)(max(1, item.amount * self._policy.fallback_percent // 100), item.multiples)
         return act(self._own, item, key)
+
+    def _let_go(self) -> None:
+        """Connect anew next time: who takes no writes may have been the first until now, and its name be another's."""
+        if self._server is not None:
+            self._server.storage.connection_pool.disconnect(inuse_connections=False)
 
     def _tell(self, detail: str, *, away: bool) -> None:
         """Say so once: a wrong password is no outage that passes, and nobody would see that limits hold no more."""
