@@ -54,7 +54,13 @@ def open_counters(settings: Settings, engine: sa.Engine, clock: Clock) -> Storag
 
 
 def _redis(url: str) -> Storage:
+    if url.startswith("valkey"):  # another client's name for the same; `valkeys` is `rediss`
+        url = "redis" + url.removeprefix("valkey")
+    patience = REDIS_PATIENCE_SECONDS
     try:
-        return RedisStorage(url, socket_timeout=REDIS_PATIENCE_SECONDS, socket_connect_timeout=REDIS_PATIENCE_SECONDS)
-    except ValueError:
+        storage = RedisStorage(url, socket_timeout=patience, socket_connect_timeout=patience)
+        pool = storage.storage.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # it connects to nobody yet, and knows which options there are
+    except Exception:  # noqa: BLE001 - it has many ways to say so, and they may hold the password
         raise Misconfigured(["PAYYMO_REDIS__URL can't be read: write redis://host:6379/0 or rediss://…"]) from None
+    return storage

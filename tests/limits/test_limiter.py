@@ -2,8 +2,10 @@
 
 import ipaddress
 import pickle
+import socket
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from limits.storage import RedisStorage, Storage
 from payymo.clock import system_clock
 from payymo.compose import compose
 from payymo.connections import open_counters
-from payymo.errors import TooManyRequests
+from payymo.errors import Misconfigured, TooManyRequests
 from payymo.limits.limiter import LimitPolicy, RateLimiter, account_key, address_key
 from payymo.limits.model import Tier, parse_limits
 from payymo.limits.storage import SqlStorage
@@ -154,8 +156,6 @@ def test_the_operator_hears_once_that_the_counters_fail_and_once_that_they_answe
         operator.storage.close()
 
 
-@pytest.mark.parametrize(
-    ("address", "key"),
 def test_another_server_takes_over_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 25, after a failover: who was the first takes no writes, and goes on talking over what is open."""
     clock, known = FakeClock(), socket.getaddrinfo
@@ -178,6 +178,30 @@ def test_another_server_takes_over_without_a_restart(monkeypatch: pytest.MonkeyP
         operator.storage.close()
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1/0?foo=1", "redis://127.0.0.1/0?ssl_ca_certs=/ca.pem", "redis://127.0.0.1/?protocol=9"]
+)
+def test_options_that_there_are_not_are_refused_at_the_start(sqlite_database: Database, url: str) -> None:
+    """And not by each login: an error of the client's own is no outage, and was answered with 500."""
+    settings = settings_for(sqlite_database, redis={"url": url}, limits={"store": "redis"})
+    with pytest.raises(Misconfigured, match="PAYYMO_REDIS__URL"):
+        compose(settings)
+
+
+def test_valkey_is_called_by_its_own_name(sqlite_database: Database, valkey_server: services.Valkey) -> None:
+    """`valkey://` needs no client of its own."""
+    url = valkey_server.url.replace("redis://", "valkey://")
+    opened = compose(settings_for(sqlite_database, redis={"url": url}, limits={"enabled": True, "login": "3/hour"}))
+    counters = open_counters(opened.settings, opened.engine, opened.clock)
+    assert isinstance(counters, RedisStorage)
+    assert counters.target_server == "redis"
+    assert passed(opened.limiter, fresh_name(), 5) == 3
+    counters.storage.close()
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
     [
         ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
