@@ -49,6 +49,7 @@ class Bridge:
 
     Those that compute a password hash wait before, in the event loop: `hashing` says which they are, `admission` lets
     them in. `followers` requests at most wait for the feed: each is a connection and some memory, and takes no turn.
+    `ended` is called when the last request was answered.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Bridge:
         hashing: Callable[[str, str], bool] = lambda _method, _path: False,
         admission: Admission | None = None,
         followers: int = FOLLOWERS,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._application = application
         self._leaving = leaving
@@ -71,6 +73,7 @@ class Bridge:
         self._admission = admission or Admission(max(1, threads - 1))
         self._holding = Holding()
         self._places = threading.BoundedSemaphore(followers)
+        self._ended = ended
         if leaving is not None and watch is not None:
             leaving.tell(watch.wake_all)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="payymo-request")
@@ -84,6 +87,10 @@ class Bridge:
         if self._is_leaving():
             headers = [*headers, ("Connection", "close")]  # RFC 9112 §9.6: the next one goes to another worker
         protocol.response_bytes(status, headers, answer)
+
+    def __rsgi_del__(self, _loop: object) -> None:
+        """The server calls it when every request is answered and none comes any more."""
+        self._ended()
 
     async def _answer(self, environ: dict[str, Any]) -> Answer:
         if not self._hashing(environ["REQUEST_METHOD"], environ["PATH_INFO"]):

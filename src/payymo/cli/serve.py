@@ -22,7 +22,7 @@ from payymo.app import TRACING, create_app
 from payymo.background import Background
 from payymo.certificates.service import Certificates
 from payymo.cli.admission import Admission, find_hashing
-from payymo.cli.beginning import SHUTDOWN_SECONDS, end_with_parent, forget_signals, told
+from payymo.cli.beginning import SHUTDOWN_SECONDS, TRACE, end_with_parent, forget_signals, told
 from payymo.cli.bridge import Bridge
 from payymo.cli.common import database, politely
 from payymo.cli.leaving import Leaving
@@ -164,7 +164,16 @@ class _Loader:
             hashing=find_hashing(),
             admission=admission,
             followers=self.settings.server.followers,
+            ended=partial(_write_down, services),
         )
+
+
+def _write_down(services: Services) -> None:
+    """What only this process knows, and would write down within a minute: how the limits were used."""
+    try:
+        services.limit_usage.flush()
+    except Exception as error:  # noqa: BLE001 - it is no reason not to end
+        services.log.failure(error, trace=TRACE)
 
 
 def _count_in(node: Node | None, log: SecurityLog) -> Meter | None:
