@@ -93,8 +93,10 @@ def test_limits_and_clients_that_are_taken() -> None:
         assert require_limits(text) == text
     assert network_client("192.0.2.7") == "network:192.0.2.7/32"
     assert network_client("2001:db8::7") == "network:2001:db8::/64"
+    assert network_client("::ffff:192.0.2.7") == "network:192.0.2.7/32"
+    assert network_client("::ffff:192.0.2.0/120") == "network:192.0.2.0/24"
     assert service_client("invoices") == "service:invoices"
-    for text in ("", "192.0.2.7/24", "2001:db8::/80", "example.com", "192.0.2"):
+    for text in ("", "192.0.2.7/24", "2001:db8::/80", "::ffff:192.0.2.7/120", "example.com", "192.0.2"):
         with pytest.raises(InvalidInput):
             network_client(text)
 

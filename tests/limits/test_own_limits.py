@@ -89,6 +89,18 @@ def test_exceptions_are_spelt_strictly_and_are_a_bounded_number(
         own.set("login", "20/minute", client="192.0.2.2", trace=Trace())
 
 
+@pytest.mark.parametrize(
+    ("tier", "whose"),
+    [("verify", {"service": "asker"}), ("login", {"service": "asker"}), ("mail", {"client": "192.0.2.0/24"})],
+    ids=["verifications", "logins", "letters"],
+)
+def test_a_limit_that_would_hold_for_nobody_is_refused(sqlite_house: House, tier: str, whose: dict[str, str]) -> None:
+    """A service is counted as `service` whatever it asks, letters by who gets them: another limit changed nothing."""
+    with pytest.raises(InvalidInput, match=r".+"):
+        sqlite_house.services.limit_overrides.set(tier, "20/minute", **whose, trace=Trace())  # type: ignore[arg-type]
+    assert sqlite_house.services.limit_overrides.list_all() == ()
+
+
 def test_what_another_limit_would_refuse_of_who_comes_all_the_time(database: Database) -> None:
     """Six a minute for half an hour: a limit of five refuses one of six, and not all of them."""
     house = limited(database, verify="20/minute", store="database")

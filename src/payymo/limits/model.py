@@ -26,6 +26,8 @@ SERVICE: Final = "service:"
 _LIMIT = r"[1-9][0-9]{0,6}/(?:[1-9][0-9]{0,3} ?)?(?:second|minute|hour|day)"
 _LIMITS = re.compile(rf"{_LIMIT}(?:;{_LIMIT}){{0,3}}", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAPPED_BITS: Final = 96
 _ROUND = (1, 2, 3, 5, 10)
 HEADROOM: Final = 2
 """A suggested limit is so many times what 99 of 100 clients need."""
@@ -167,10 +169,18 @@ def require_tier(text: str) -> str:
     return text
 
 
+def require_counted(tier: str, *, network: bool, service: bool) -> None:
+    """Raise InvalidInput where such a client is never counted: a limit that is shown, and holds for nobody."""
+    if service and tier != "service":
+        raise InvalidInput([FieldError("/tier", "what a service asks is counted as service, whatever it is")])
+    if network and tier == "mail":
+        raise InvalidInput([FieldError("/tier", "mail is counted by who gets it, and not by who asks for it")])
+
+
 def network_client(text: str) -> str:
     """How a client at an address or in a network is written. IPv6: a /64 or wider. Raises InvalidInput."""
     try:
-        network = ipaddress.ip_network(text.strip())
+        network = _unmapped(ipaddress.ip_network(text.strip()))
     except ValueError:
         network = None
     if network is None or (network.version == 6 and network.prefixlen > 64 and "/" in text):
@@ -178,6 +188,14 @@ def network_client(text: str) -> str:
     if network.version == 6 and network.prefixlen > 64:
         network = network.supernet(new_prefix=64)  # an IPv6 user is counted by that
     return f"{NETWORK}{network}"
+
+
+def _unmapped(network: _Network) -> _Network:
+    """An IPv4 network that is written in IPv6 (RFC 4291 §2.5.5.2), as some logs do: it is counted as IPv4."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def service_client(name: str) -> str:

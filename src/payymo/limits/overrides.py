@@ -23,6 +23,7 @@ from payymo.limits.model import (
     nearest,
     network_client,
     parse_limits,
+    require_counted,
     require_limits,
     require_tier,
     service_client,
@@ -97,6 +98,7 @@ class Overrides:
         Raises InvalidInput, Conflict: there are a thousand of them already.
         """
         require_tier(tier)
+        require_counted(tier, network=client is not None, service=service is not None)
         kept = "" if limits == EXEMPT and service is not None else require_limits(limits)
         with self._work.platform() as tx:
             if store.count_overrides(tx) >= AT_MOST:
