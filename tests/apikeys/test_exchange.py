@@ -393,3 +393,12 @@ def test_exchanges_are_counted_by_key_and_refusals_by_address(limited: House) ->
     assert not faults_of(refused, 429)
     assert refused.get_json()["error"] == "too_many_requests"
     assert [ask(limited, None, address="10.0.0.67").status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+def test_what_a_tenant_may_do_more_often_its_keys_may(limited: House) -> None:
+    """`payymo limits set refresh … --tenant`: who exchanges a key asks this tenant for something."""
+    made, other = make(limited), make(limited, tenant=limited.tenant("acme"))
+    limited.services.limit_overrides.set("refresh", "5/minute", tenant_id=limited.default.id, trace=Trace())
+    for key, expected in ((made, 5), (other, 3)):
+        statuses = [ask(limited, basic(key.key.id, key.secret)).status_code for _ in range(8)]
+        assert statuses == [200] * expected + [429] * (8 - expected)

@@ -173,7 +173,7 @@ class TokenApi:
         if key is None or sight.reason is not None:
             self._limiter.spend(TIER, "address", address_key(caller.address))
             raise self._keys.refuse(sight, trace=caller.trace)
-        quota = self._limiter.spend(TIER, "credential", key.id.hex)
+        quota = self._limiter.spend(TIER, "credential", key.id.hex, tenant=lambda: key.tenant_id)
         if form.grant_type != "client_credentials":
             raise UnsupportedGrantType
         issued = self._keys.exchange(key, scope=form.scope, trace=caller.trace)
