@@ -123,6 +123,21 @@ def test_what_another_limit_would_refuse_of_who_comes_all_the_time(database: Dat
     other.close()
 
 
+def test_where_nobody_writes_the_latest_hours_are_kept(sqlite_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an application that runs for weeks: what was used three weeks ago would be all that is ever known."""
+    monkeypatch.setattr(usage, "LIMITS_AT_MOST", 3)
+    kept = sqlite_house.services.limit_usage
+    for _ in range(5):
+        kept.record("verify", "address", amount=20, window_seconds=60, used=1)
+        sqlite_house.clock.advance(3600)
+    for amount in (20, 21, 22, 23):
+        kept.record("verify", "address", amount=amount, window_seconds=60, used=1)
+    kept.flush()
+    hour = int(sqlite_house.clock()) // 3600
+    found = sorted((key.hour - hour, key.amount) for key in kept.read_hours(hours=24))
+    assert found == [(0, 20), (0, 21), (0, 22)]
+
+
 def test_use_is_added_up_over_processes_in_one_row_for_each_hour_and_limit(database: Database) -> None:
     """However many clients come: two processes, one row; what could not be written is written later."""
     houses = [limited(database, verify="5/minute", store="database") for _ in range(2)]

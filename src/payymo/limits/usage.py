@@ -31,13 +31,21 @@ class Usage:
         with self._lock:
             tally = self._tallies.get(key)
             if tally is None:
-                if len(self._tallies) >= LIMITS_AT_MOST:
+                if len(self._tallies) >= LIMITS_AT_MOST and not self._make_room(key.hour):
                     return
                 tally = self._tallies[key] = Tally()
             if used is None:
                 tally.refused += 1
             else:
                 tally.count(used, amount)
+
+    def _make_room(self, hour: int) -> bool:
+        """Forget the oldest hour, where nobody writes for days: what was used of late says more. False: it is this."""
+        oldest = min(key.hour for key in self._tallies)
+        if oldest == hour:
+            return False
+        self._tallies = {key: tally for key, tally in self._tallies.items() if key.hour != oldest}
+        return True
 
     def flush(self) -> None:
         """Write down what was added up. Raises Unavailable: then it is kept for the next time."""
