@@ -3,19 +3,23 @@
 import threading
 import time
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from payymo.attempts import service
 from payymo.audit.damage import LogsDamaged
 from payymo.clock import system_clock
 from payymo.db.schema import token_revocations
 from payymo.errors import Misconfigured
+from payymo.limits import storage
 from payymo.logs import Trace
 from payymo.maintenance import Maintenance, Round
 from tests.support.house import Database, House
 from tests.support.tampering import damaged_tree
+from tests.web.scene import contents
 
 
 def test_expired_revocations_go_away_even_after_a_failed_round(house: House) -> None:
@@ -57,6 +61,50 @@ def test_a_duty_that_fails_keeps_none_of_the_others_from_being_done(database: Da
         with pytest.raises(LogsDamaged):
             house.services.do_duties(Trace())
     assert house.services.ring.active_kid("access") != before
+    house.close()
+def test_what_can_not_be_forgotten_keeps_nothing_else_from_it(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counters that can't be opened are one thing: what comes after them runs out as ever, keys and all."""
+
+    def fail() -> int:
+        raise OSError
+
+    sqlite_house.services.limit_usage.record("login", "address", amount=10, window_seconds=60, used=1)
+    sqlite_house.services.limit_usage.flush()
+    sqlite_house.clock.advance(36 * 86_400)
+    monkeypatch.setattr(sqlite_house.services.limiter, "prune", fail)
+    monkeypatch.setattr(sqlite_house.services.guards, "prune", fail)
+    with pytest.raises(ExceptionGroup) as several:
+        sqlite_house.services.do_duties(Trace())
+    assert [type(failure) for failure in several.value.exceptions] == [OSError, OSError]
+    assert contents(sqlite_house)["limit_usage"] == []
+
+
+def test_however_much_has_run_out_it_goes_in_small_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a week without duties: one statement for all of it would be given up, again and again."""
+    monkeypatch.setattr(storage, "PRUNED_AT_ONCE", 10)
+    monkeypatch.setattr(service, "PRUNED_AT_ONCE", 10)
+    house = House(database, lockout={"enabled": True, "failures": 1}, limits={"enabled": True, "login": "3/minute"})
+    for number in range(25):
+        house.client().log_in(f"nobody{number}@example.com", "wrong password 1")
+        house.clock.advance(60)
+    counts: list[int] = []
+
+    def count(_c: object, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith(("DELETE FROM rate_limits", "DELETE FROM login_")):
+            counts.append(cursor.rowcount)
+
+    house.clock.advance(366 * 86_400)
+    event.listen(sa.Engine, "after_cursor_execute", count)
+    try:
+        house.services.prune()
+    finally:
+        event.remove(sa.Engine, "after_cursor_execute", count)
+    assert max(counts) == 10
+    assert sum(counts) >= 4 * 25
+    left = contents(house)
+    assert (left["login_attempts"], left["login_failures"], left["login_minutes"]) == ([], [], [])
     house.close()
 
 

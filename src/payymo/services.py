@@ -29,7 +29,7 @@ from payymo.connections import Connections, connections_of
 from payymo.db.lease import Lease
 from payymo.db.work import Work
 from payymo.entropy import Entropy
-from payymo.errors import Misconfigured, PayymoError
+from payymo.errors import Misconfigured, PayymoError, Unavailable
 from payymo.feed.service import Feed
 from payymo.feed.waiting import Watch
 from payymo.guards.service import Guards
@@ -151,14 +151,30 @@ class Services:
             raise Misconfigured([f"{found.reason}: it can't say what has expired ({found.remedy})"])
 
     def prune(self) -> int:
-        """Forget everything that expired, in small batches. Answers how many rows went."""
-        total = 0
-        while pruned := self.revocations.prune():
-            total += pruned
-        total += self.limiter.prune() + self.attempts.prune() + self.limit_usage.prune()
-        for forget in (self.outbox.prune, self.links.prune, self.personal_data.forget_unverified, self.webhooks.prune):
-            total += sum(iter(forget, 0))
-        return total + self.guards.prune() + self.keeper.retire_expired()
+        """Forget everything that expired, in small batches. Answers how many rows went.
+
+        What can't be forgotten keeps nothing else from it, unless the database is away. Raises as `do_duties` does.
+        """
+        gone: list[int] = []
+        failures: list[Exception] = []
+        for forget in self._forgetting():
+            try:
+                gone.append(forget())
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+        _raise_all(failures)
+        return sum(gone)
+
+    def _forgetting(self) -> Iterator[Callable[[], int]]:
+        batches = (
+            *(self.revocations.prune, self.limiter.prune, self.attempts.prune, self.outbox.prune, self.links.prune),
+            *(self.personal_data.forget_unverified, self.webhooks.prune),
+        )
+        for batch in batches:
+            yield partial(sum, iter(batch, 0))
+        yield from (self.limit_usage.prune, self.guards.prune, self.keeper.retire_expired)
 
     def do_duties(self, trace: Trace) -> None:
         """What is due: forget what expired, rotate keys, change certificates and warn. Safe to do in parallel.
@@ -170,12 +186,11 @@ class Services:
         for duty in self._duties(trace):
             try:
                 duty()
+            except ExceptionGroup as several:
+                failures.extend(several.exceptions)
             except Exception as error:  # noqa: BLE001 - raised below
                 failures.append(error)
-        if len(failures) == 1:
-            raise failures[0]
-        if failures:
-            raise ExceptionGroup("several duties failed", failures)
+        _raise_all(failures)
 
     def _duties(self, trace: Trace) -> Iterator[Callable[[], object]]:
         yield self.prune
@@ -203,3 +218,11 @@ class Services:
             self.limit_usage.flush()
         self.work.close()
         self.limiter.close()
+
+
+def _raise_all(failures: list[Exception]) -> None:
+    """Raise what there is, or an ExceptionGroup of several."""
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise ExceptionGroup("several duties failed", failures)

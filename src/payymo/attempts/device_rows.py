@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from payymo.db.batches import COUNT, forget_some
 from payymo.db.schema import TENANT, users
 from payymo.db.schema import known_devices as d
 from payymo.db.schema import sessions as s
@@ -75,7 +76,7 @@ _NEWEST = (
 _DROP_OLDEST = sa.delete(d).where(
     d.c.tenant_id == TENANT, d.c.user_id == sa.bindparam("of_user"), d.c.digest.not_in(_NEWEST)
 )
-_PRUNE_DEVICES = sa.delete(d).where(d.c.expires_at <= _MOMENT)
+_PRUNE_DEVICES = forget_some(d, d.c.expires_at <= _MOMENT, oldest=d.c.expires_at)
 
 
 def list_devices(tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
@@ -119,6 +120,6 @@ def save_device(
     tx.execute(_DROP_OLDEST, {"of_user": user_id, "at_most": at_most})
 
 
-def prune(tx: Transaction, now: int) -> int:
-    """Platform step: forget devices that have run out. Answers how many."""
-    return tx.execute(_PRUNE_DEVICES, {"moment": now}).rowcount
+def prune(tx: Transaction, now: int, *, count: int) -> int:
+    """Platform step: forget up to `count` devices that have run out. Answers how many."""
+    return tx.execute(_PRUNE_DEVICES, {"moment": now, COUNT: count}).rowcount

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from payymo.attempts.model import DAY_SECONDS, Notice, Step
+from payymo.db.batches import COUNT, forget_some
 from payymo.db.schema import TENANT, tenants, users
 from payymo.db.schema import lockout_notices as n
 from payymo.db.work import Transaction
@@ -51,7 +52,7 @@ _TAKE_NOTICE = (
     .values(told_at=_MOMENT)
     .returning(n.c.noted_at)
 )
-_PRUNE_NOTICES = sa.delete(n).where(n.c.noted_at <= _MOMENT - DAY_SECONDS)
+_PRUNE_NOTICES = forget_some(n, n.c.noted_at <= _MOMENT - DAY_SECONDS, oldest=n.c.noted_at)
 
 
 def note(tx: Transaction, email_key: str, kind: Step, now: int) -> uuid.UUID | None:
@@ -86,6 +87,6 @@ def take_notice(tx: Transaction, user_id: uuid.UUID, kind: Step, now: int) -> in
     return found
 
 
-def prune(tx: Transaction, now: int) -> int:
-    """Platform step: forget notices of the day before. Answers how many."""
-    return tx.execute(_PRUNE_NOTICES, {"moment": now}).rowcount
+def prune(tx: Transaction, now: int, *, count: int) -> int:
+    """Platform step: forget up to `count` notices of the day before. Answers how many."""
+    return tx.execute(_PRUNE_NOTICES, {"moment": now, COUNT: count}).rowcount

@@ -35,6 +35,7 @@ from payymo.errors import TooManyRequests
 from payymo.logs import Event, Trace
 
 MINUTE_SECONDS = 60
+PRUNED_AT_ONCE = 1000
 Observe = Callable[[], None]
 """Hears of every try that is refused."""
 
@@ -209,10 +210,10 @@ class Attempts:
         return notice_rows.take_notice(tx, notice.user_id, notice.kind, int(self._clock()))
 
     def prune(self) -> int:
-        """Forget what has run out. Answers how many rows."""
+        """Forget one batch of what has run out. Answers how many rows; call until it is 0."""
         with self._work.platform() as tx:
             now = int(self._clock())
-            return sum(rows.prune(tx, now) for rows in (store, device_rows, notice_rows))
+            return sum(rows.prune(tx, now, count=PRUNED_AT_ONCE) for rows in (store, device_rows, notice_rows))
 
     def _admitted(self, attempt: Attempt | Refused, policy: GuessingPolicy) -> Attempt:
         """Raises TooManyRequests: after the commit, so that what was counted stays counted."""

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from payymo.attempts.model import DAY_SECONDS, Standing
+from payymo.db.batches import COUNT, forget_some
 from payymo.db.schema import TENANT
 from payymo.db.schema import login_attempts as a
 from payymo.db.schema import login_failures as f
@@ -78,9 +79,9 @@ _MINUTES = sa.select(sa.func.coalesce(sa.func.sum(m.c.failures), 0), sa.func.min
 )
 
 
-_PRUNE_ATTEMPTS = sa.delete(a).where(a.c.expires_at <= _MOMENT)
-_PRUNE_FAILURES = sa.delete(f).where(f.c.failed_at <= _MOMENT - DAY_SECONDS)
-_PRUNE_MINUTES = sa.delete(m).where(m.c.minute <= _MOMENT // 60 - DAY_SECONDS // 60)
+_PRUNE_ATTEMPTS = forget_some(a, a.c.expires_at <= _MOMENT, oldest=a.c.expires_at)
+_PRUNE_FAILURES = forget_some(f, f.c.failed_at <= _MOMENT - DAY_SECONDS, oldest=f.c.failed_at)
+_PRUNE_MINUTES = forget_some(m, m.c.minute <= _MOMENT // 60 - DAY_SECONDS // 60, oldest=m.c.minute)
 
 
 def lock_account(tx: Transaction, account: str) -> Standing:
@@ -155,7 +156,7 @@ def count_since(tx: Transaction, minute: int) -> tuple[int, int]:
     return int(count), int(first or 0)
 
 
-def prune(tx: Transaction, now: int) -> int:
-    """Platform step: forget what has run out. Answers how many rows."""
+def prune(tx: Transaction, now: int, *, count: int) -> int:
+    """Platform step: forget what has run out, up to `count` rows of each table. Answers how many."""
     statements = (_PRUNE_ATTEMPTS, _PRUNE_FAILURES, _PRUNE_MINUTES)
-    return sum(tx.execute(statement, {"moment": now}).rowcount for statement in statements)
+    return sum(tx.execute(statement, {"moment": now, COUNT: count}).rowcount for statement in statements)

@@ -139,7 +139,7 @@ class RateLimiter:
         return 0 < self._away_until - self._clock() <= RETRY_STORAGE_SECONDS  # also when the clock goes back
 
     def prune(self) -> int:
-        """Forget counters that expired, where nobody else does. Answers how many rows went."""
+        """Forget a batch of counters that expired, where nobody else does. Answers how many; call until it is 0."""
         return 0 if self._rows is None else self._rows.prune()
 
     def close(self) -> None:

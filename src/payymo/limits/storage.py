@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from payymo.clock import Clock
+from payymo.db.batches import COUNT, forget_some
 from payymo.db.schema import PLATFORM_ROLE
 from payymo.db.schema import rate_limits as t
 
@@ -23,7 +24,8 @@ _KEY = t.c.key == sa.bindparam("of_key")
 _GET = sa.select(t.c.hits).where(_KEY, t.c.expires_at > sa.bindparam("moment"))
 _GET_EXPIRY = sa.select(t.c.expires_at).where(_KEY)
 _CLEAR = sa.delete(t).where(_KEY)
-_PRUNE = sa.delete(t).where(t.c.expires_at <= sa.bindparam("moment"))
+_PRUNE = forget_some(t, t.c.expires_at <= sa.bindparam("moment"), oldest=t.c.expires_at)
+PRUNED_AT_ONCE = 1000
 _ENTER = sa.text("SELECT set_config('role', :role, true)").bindparams(role=PLATFORM_ROLE)
 
 
@@ -89,9 +91,9 @@ class SqlStorage(Storage, SlidingWindowCounterSupport, TimestampedSlidingWindow)
         self._engine.dispose()
 
     def prune(self) -> int:
-        """Forget what has run out. Answers how many keys."""
+        """Forget one batch of what has run out. Answers how many keys; call until it is 0."""
         with self._begin() as connection:
-            return connection.execute(_PRUNE, {"moment": self._clock()}).rowcount
+            return connection.execute(_PRUNE, {"moment": self._clock(), COUNT: PRUNED_AT_ONCE}).rowcount
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count first, then look whether it was one too many, and take it back if so."""
