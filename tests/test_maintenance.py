@@ -62,6 +62,26 @@ def test_a_duty_that_fails_keeps_none_of_the_others_from_being_done(database: Da
             house.services.do_duties(Trace())
     assert house.services.ring.active_kid("access") != before
     house.close()
+
+
+def test_figures_that_can_not_be_written_keep_no_duty_from_being_done(
+    sqlite_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How the limits were used is for people to look at: keys rotate without it."""
+
+    def fail() -> None:
+        raise ArithmeticError
+
+    rounds: SimpleQueue[Round] = SimpleQueue()
+    monkeypatch.setattr(sqlite_house.services.limit_usage, "flush", fail)
+    maintenance = Maintenance(sqlite_house.services, every_seconds=0.01, observe=rounds.put)
+    maintenance.start()
+    found = rounds.get(timeout=20)
+    maintenance.stop()
+    assert (found.is_leader, found.has_failed) == (True, True)
+    assert {said["error"] for said in sqlite_house.events() if said["event"] == "failure"} == {"ArithmeticError"}
+
+
 def test_what_can_not_be_forgotten_keeps_nothing_else_from_it(
     sqlite_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from payymo.db.lease import DUTIES
-from payymo.errors import Misconfigured, PayymoError
+from payymo.errors import Misconfigured, PayymoError, Unavailable
 from payymo.logs import Trace
 from payymo.services import Services
 
@@ -61,18 +61,31 @@ class Maintenance:
 
     def _look(self) -> Round:
         began: float | None = None
-        has_failed = False
+        failures: list[Exception] = []
         try:
-            self._services.limit_usage.flush()
+            failures += self._write_down()
             if self._has_the_time() and self._lease.take():
                 began = time.monotonic()
                 self._services.do_duties(TRACE)
                 self._lease.note_done()
         except Exception as error:  # noqa: BLE001 - the cleaner outlives whatever the database does to it
-            has_failed = True
-            for failure in error.exceptions if isinstance(error, ExceptionGroup) else (error,):
-                self._services.log.failure(failure, trace=TRACE, private=reason_of(failure))
-        return Round(began is not None, has_failed, None if began is None else time.monotonic() - began)
+            failures += error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+        for failure in failures:
+            self._services.log.failure(failure, trace=TRACE, private=reason_of(failure))
+        return Round(began is not None, bool(failures), None if began is None else time.monotonic() - began)
+
+    def _write_down(self) -> list[Exception]:
+        """Note how the limits were used. That is for people to look at, and nothing that is due depends on it.
+
+        Answers what has kept it from that. Raises Unavailable: then nothing else can be done either.
+        """
+        try:
+            self._services.limit_usage.flush()
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            return [error]
+        return []
 
     def _has_the_time(self) -> bool:
         """Whether the clock can be gone by. One that can't takes no lease either: each would seem to have run out."""

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from limits import parse_many
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -13,6 +13,8 @@ Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
 _ORIGIN = re.compile(
     r"https?://(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?"
 )
+MOST: Final = 2**31 - 1
+"""What a limit can be, in tries and in seconds."""
 PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 """A page, or whatever else has an address without query and fragment."""
 _NAME = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]+"  # no dots alone: they would mean another one
@@ -175,6 +177,8 @@ class Limits(Section):
                 parse_many(value)
             except ValueError as error:
                 raise ValueError("write limits like 10/minute or 5/hour;20/day") from error
+            if any(max(item.amount, item.get_expiry()) > MOST for item in found):  # more can't be taken down
+                raise ValueError(f"at most {MOST} tries, in as many seconds; an empty value lifts the class")
         return value
 
 

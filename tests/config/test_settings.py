@@ -66,6 +66,8 @@ def test_a_misspelt_name_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, nam
         ("PAYYMO_FEED__OPEN_TO", '["everybody"]'),
         ("PAYYMO_FEED__OPEN_TO", '["10.0.0.1/8"]'),
         ("PAYYMO_LIMITS__SERVICE", "many"),
+        ("PAYYMO_LIMITS__SERVICE", "9999999999/minute"),
+        ("PAYYMO_LIMITS__SERVICE", "10/100 year"),
         ("PAYYMO_REGISTRATION__VERIFY_EMAIL", "required"),
         ("PAYYMO_VAULT__ADDRESS", "vault.example.com:8200"),
         ("PAYYMO_VAULT__ADDRESS", "https://vault.example.com:8200/v1"),
