@@ -77,6 +77,18 @@ def test_many_followers_cost_one_transaction_in_a_while(sqlite_house: House) -> 
     assert len(begun) <= 3
 
 
+def test_as_many_as_are_listed_cost_no_more(sqlite_house: House) -> None:
+    """Of thousands at one process, each that was forgotten had its report written at once, again and again."""
+    inner = sqlite_house.services.guards._followers
+    names = [f"follower-{number}" for number in range(store.FOLLOWERS_AT_MOST - 1)]
+    inner._written.update({(None, name): ("a", "b") for name in names})
+    report(sqlite_house, "the-last-one")
+    seen = writes(sqlite_house)
+    for name in names[::50]:
+        report(sqlite_house, name)
+    assert seen == []
+
+
 def test_a_name_that_can_not_be_one_is_passed_over(house: House) -> None:
     """Whatever a route lets through: no failure, no row."""
     for name in ("", "short", "x" * 65, "follower\0", "follower 1"):

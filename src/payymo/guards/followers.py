@@ -16,7 +16,9 @@ from payymo.guards.model import Follower
 WRITE_SECONDS = 5.0
 """How often a process writes down that nothing is new, and how long it leaves the database alone after a failure. What
 is new is written at once."""
-REMEMBER_AT_MOST = 2_000
+REMEMBER_AT_MOST = store.FOLLOWERS_AT_MOST
+"""Whoever is not remembered is new each time, and written at once: with fewer, a process whose followers are more would
+do nothing else."""
 WAITING_AT_MOST = 500
 Whose = tuple[str | None, str]
 
