@@ -165,7 +165,7 @@ class Limits(Section):
     mail: str = "5/hour;20/day"
     """Letters to one address that anybody may ask for (registration, reset), or by one user (change of address)."""
     service: str = "30000/minute"
-    """Per service credential. A busy feed answers each guard up to twenty times a second."""
+    """Per service credential. A busy feed answers each guard up to five times a second."""
     fallback_percent: int = Field(default=25, ge=1, le=100)
     """The share of each limit that every process grants on its own while the shared counters don't answer."""
 
@@ -174,7 +174,7 @@ class Limits(Section):
     def _parses(cls, value: str) -> str:
         if value:
             try:
-                parse_many(value)
+                found = parse_many(value)
             except ValueError as error:
                 raise ValueError("write limits like 10/minute or 5/hour;20/day") from error
             if any(max(item.amount, item.get_expiry()) > MOST for item in found):  # more can't be taken down

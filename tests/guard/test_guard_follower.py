@@ -62,6 +62,20 @@ def test_news_are_heard_at_once(server: FeedServer) -> None:
         until(lambda: verdict(guard, token) == "token_revoked", 2)
 
 
+def test_what_comes_close_together_is_asked_for_together(server: FeedServer) -> None:
+    """Else thirty guards of one credential use its limit up while an administrator ends some hundred sessions."""
+    with server.guard() as guard:
+        assert verdict(guard, server.fake.mint()) == "accepted"
+        until(lambda: any("wait" in query for query in server.queries()))
+        began, count, number = time.monotonic(), server.count(FEED), 0
+        while time.monotonic() - began < 2:
+            number += 1
+            server.revoke("session", f"s{number}")
+            time.sleep(0.01)
+        until(lambda: guard.status().entries == number, 1)
+        assert server.count(FEED) - count <= 13
+
+
 def test_the_feed_is_asked_as_the_contract_has_it(server: FeedServer) -> None:
     """First without waiting, then with; always who asks, and which keys it has; the credential where it belongs."""
     with server.guard() as guard:

@@ -14,6 +14,9 @@ MAX_KIDS: Final = 16
 ANSWER_SECONDS: Final = 5
 """What an answer may take beyond the time for which it was held, where nobody is let in before it is here."""
 TRY_SECONDS: Final = 2
+NEWS_SECONDS: Final = 0.2
+"""From news to the next question: what comes meanwhile comes in one answer. Where much is revoked for a while, guards
+that asked for each entry would use up the limit of their credential, and be told to stay away for too long."""
 
 
 class FeedReader:
@@ -37,6 +40,7 @@ class FeedReader:
         limit = max_stale_seconds or LONGEST_WAIT_SECONDS
         self._wait = int(min(LONGEST_WAIT_SECONDS, limit / 2))
         self._pace = max(0.1, min(1.0, limit / 4))
+        self._rest = min(NEWS_SECONDS, limit / 8)
         # Something between may swallow an answer that was held: then there is time left to ask again before that.
         self._patience = min(ANSWER_SECONDS, limit / 4)
         self._clock = clock
@@ -71,7 +75,9 @@ class FeedReader:
             # has held is as old as it says.
             self._revocations.complete(sent + min(page.waited_seconds, received - sent) - answer.age_seconds)
         self._revocations.forget(now=self._clock(), elapsed=received)
-        if (has_moved and (page.more or page.entries)) or (longest and not wait):
+        if has_moved and page.entries and not page.more:
+            return 0 if self.has_key_news else self._rest
+        if (has_moved and page.more) or (longest and not wait):
             return 0
         # Nothing new, and nothing was waited for: by our wish, or because the server does not do it now.
         return self._pace if received - sent <= wait / 2 else 0
