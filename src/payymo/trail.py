@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from payymo.audit.checkpoints import AuditKey, Checkpoints, Signing
 from payymo.audit.delivery import Delivery
+from payymo.audit.destinations import NotDelivered
 from payymo.audit.erasing import Erasing
 from payymo.audit.proving import Proving
 from payymo.audit.reader import AuditReader
@@ -14,6 +15,7 @@ from payymo.audit.retention import Retention
 from payymo.audit.sequencer import Sequencer
 from payymo.audit.verification import Open, Verification
 from payymo.db.work import Transaction, Work
+from payymo.errors import PayymoError
 from payymo.keys.model import raw_public
 from payymo.logs import Trace
 from payymo.parts import Ground, Owners
@@ -77,9 +79,13 @@ def delivery_of(ground: Ground, secrets: Secrets) -> Delivery:
     known: list[str] = []
 
     def token(*, is_refused: bool = False) -> str | None:
-        """Read once, and again when it was refused: each reading is an event."""
+        """Read once, and again when it was refused: each reading is an event. Raises NotDelivered: it can't be read."""
         if name is not None and (is_refused or not known):
-            known[:] = [secrets.get(name, trace=Trace(request_id="audit")).value.decode("ascii", "replace").strip()]
+            try:
+                secret = secrets.get(name, trace=Trace(request_id="audit"))
+            except PayymoError as error:  # it is retired, or its keeper is away: other places have to be served
+                raise NotDelivered(f"the bearer secret can't be read ({error.code})") from None
+            known[:] = [secret.value.decode("ascii", "replace").strip()]
         return known[0] if known else None
 
     destinations = checkpoint_destinations(ground.settings, token)

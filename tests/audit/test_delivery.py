@@ -157,6 +157,28 @@ def test_a_receiver_gets_the_token_that_a_secret_holds(sqlite_database: Database
             assert house.services.delivery.deliver_due() == 2
 
 
+def test_a_secret_that_can_not_be_read_keeps_checkpoints_from_no_other_place(
+    sqlite_database: Database, tmp_path: Path
+) -> None:
+    """It is retired, or Vault is away: that is told of the one place, and what is behind it gets them."""
+    path = tmp_path / "checkpoints"
+    with (
+        listening(lambda _body: (200, b"")) as receiver,
+        opened(sqlite_database, checkpoints_to=[receiver.origin, f"file:{path}"], bearer_secret="receiver") as house,
+    ):
+        happen(house)
+        assert house.services.delivery.deliver_due() == 2
+        assert [(lag.logs, lag.reason) for lag in house.services.delivery.lags()] == [
+            (2, "the bearer secret can't be read (not_found)"),
+            (0, None),
+        ]
+        assert receiver.got == []
+        house.services.secrets.put("receiver", b"word", trace=Trace())
+        house.clock.advance(600)
+        assert house.services.delivery.deliver_due() >= 2
+        assert {headers["authorization"] for _, headers, _ in receiver.got} == {"Bearer word"}
+
+
 class FakeWitness:
     """Signs that a log has only grown (C2SP tlog-witness), with a memory of its own."""
 
