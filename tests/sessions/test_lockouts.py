@@ -1,8 +1,12 @@
 """What users hear of guesses at their password, by mail."""
 
 import pytest
+import sqlalchemy as sa
 
+from payymo.db.schema import data_keys
 from payymo.logs import Trace
+from payymo.mail.model import Message
+from payymo.secrets.encryption import SealBroken
 from tests.support.house import Database, House
 from tests.support.mail import deliver, mail_server, text_of
 from tests.support.moments import Killed
@@ -58,3 +62,32 @@ def test_a_deletion_that_was_killed_keeps_nobody_elsewhere_from_hearing(
         deliver(house)
         assert server.recipients == ["alice@example.com"]
         house.close()
+
+
+def test_letters_that_can_not_be_sealed_keep_nobody_elsewhere_from_hearing(sqlite_database: Database) -> None:
+    """Somebody has changed its data key: it comes first at each look, and all others would never hear."""
+    with mail_server() as server:
+        known = {"lockout": {"enabled": True, "failures": 1}, "mail": server.settings()}
+        house = House(sqlite_database, **known)
+        acme = house.tenant("acme")
+        with house.services.work(acme.id) as tx:
+            house.services.outbox.put(tx, Message("test", "alice@example.com"))
+        deliver(house)
+        for tenant in (acme, house.default):
+            house.user("alice", tenant=tenant)
+            house.client(tenant=tenant.slug).log_in(password="wrong password 1")
+            house.clock.advance(1)
+        owner = sqlite_database.owner()
+        with owner.begin() as connection:
+            wrapped = sa.update(data_keys).where(data_keys.c.tenant_id == acme.id, data_keys.c.purpose == "mails")
+            assert connection.execute(wrapped.values(wrapped=b"changed")).rowcount == 1
+        owner.dispose()
+        server.received.clear()
+        server.recipients.clear()
+        again = House(sqlite_database, **known)
+        with pytest.raises(SealBroken):
+            again.services.do_duties(Trace())
+        deliver(again)
+        assert server.recipients == ["alice@example.com"]
+        for one in (house, again):
+            one.close()

@@ -10,7 +10,7 @@ from payymo.attempts.model import Notice
 from payymo.attempts.service import Attempts
 from payymo.audit.log import AuditLog
 from payymo.db.work import Transaction, Work
-from payymo.errors import InvalidLink
+from payymo.errors import InvalidLink, PayymoError, Unavailable
 from payymo.limits.limiter import account_key, user_key
 from payymo.links.service import Links
 from payymo.logs import BY_ITSELF, Event, Outcome, Trace
@@ -66,8 +66,22 @@ class Lockouts:
             raise InvalidLink
 
     def tell_due(self) -> int:
-        """Have a letter sent to each user who has not heard of it, and answer how many. Safe to do in parallel."""
-        return sum(self._tell(notice) for notice in self._attempts.list_untold(count=AT_ONCE))
+        """Have a letter sent to each user who has not heard of it, and answer how many. Safe to do in parallel.
+
+        A letter that can't be written, as in a tenant whose data key somebody has changed, keeps nobody elsewhere from
+        theirs. Raises, in the end, what the first of these has raised; Unavailable at once.
+        """
+        told, failures = 0, list[PayymoError]()
+        for notice in self._attempts.list_untold(count=AT_ONCE):
+            try:
+                told += self._tell(notice)
+            except Unavailable:
+                raise
+            except PayymoError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return told
 
     def _tell(self, notice: Notice) -> bool:
         with self._work(notice.tenant_id) as tx:
