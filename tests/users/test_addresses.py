@@ -33,7 +33,12 @@ def test_an_address_is_compared_in_small_letters_and_a_labels(text: str, expecte
         "ａ@example.com",  # full width
         "e\N{COMBINING ACUTE ACCENT}@example.com",
         "a@xn--80ak6aa92e.com",  # аррӏе, all of it Cyrillic
+        "a@xn--80aa4bbmbb15i.com",  # сосасоӏа, with the letter that is drawn like c
         "a@xn--pple-43d.com",  # аpple, one letter of it
+        "a@xn--q1a5a.example",  # ёс, with marks as ëc would have
+        "a@xn--vxa9a.example",  # όκ
+        "a@xn--ep-vlcqng.example",  # примep, whose last two letters are Latin: another mailbox than with Cyrillic ones
+        "a@xn--latin-c9dhi.example",  # αβγlatin
         "a@xn--a.com",  # no A-label
         "a@xn--0.com",
         "a@example.com.",  # the root: the same mailbox in another spelling
@@ -59,10 +64,23 @@ def test_what_could_be_another_spelling_is_no_address(text: str) -> None:
     assert canonical_email(text) is None
 
 
-@pytest.mark.parametrize("script", ["xn--h1alffa9f.xn--p1ai", "xn--hxajbheg2az3al.example", "xn--faade-zra.example"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        *("xn--h1alffa9f.xn--p1ai", "xn--hxajbheg2az3al.example", "xn--faade-zra.example", "xn--f1a7c.example"),
+        *("xn--oxapnm1c.example", "xn--tckwer46pncbk91h.example", "xn--ca-gja.example"),
+        *("xn--e1afmkfd.xn--p1acf", "xn--e1afmkfd.xn--80adxhks", "xn--e1afmkfd.xn--j1amh", "example.xn--j1aef"),
+    ],
+)
 def test_domains_in_other_scripts_are_taken(script: str) -> None:
-    """Россия.рф, παράδειγμα.example, façade.example: what looks like itself is fine."""
+    """Россия.рф, παράδειγμα, façade, ёж, λόγος, 日本語コム, ëca, пример.рус, .москва, .укр, .ком are themselves."""
     assert canonical_email(f"a@{script}") == f"a@{script}"
+
+
+@pytest.mark.parametrize("letter", "авсеһіјкӏмнорԛѕтуѵхүԁԝѡьαγεηικνορτυχωϳօսոհցքյզıɑɡɩ")
+def test_no_letter_that_is_drawn_like_a_latin_one_makes_a_domain(letter: str) -> None:
+    """Of each alphabet, whatever it is called: alone it would be read as the other."""
+    assert canonical_email(f"a@xn--{(letter * 3).encode('punycode').decode()}.example") is None
 
 
 def test_two_users_never_share_a_mailbox(house: House) -> None:

@@ -2,14 +2,16 @@
 
 Names that look alike must not be two accounts, and names that differ must not become one (the Unicode case-folding
 attacks): user names are ASCII, the local part of an e-mail address too, and domains are compared in their A-label form
-(RFC 5890 §2.3.2.1). A domain that is written in other letters, and looks like one in ASCII, is refused.
+(RFC 5890 §2.3.2.1). A domain that is written in other letters, and looks like one in ASCII, is refused, as is one that
+mixes alphabets whose letters look alike.
 """
 
 import re
+import unicodedata
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from payymo.errors import FieldError, InvalidInput
 
@@ -18,10 +20,14 @@ UserStatus = Literal["active", "disabled", "unverified"]
 EMAIL_MAX = 254
 _LOOK_ALIKE = str.maketrans(
     # Cyrillic, Greek and Armenian letters that are drawn like those on the second line; and Latin ones without a dot.
-    "авеіјкӏмнорԛѕтухһԁԝьαγεηικνορτυχωօսոհցքıɑɡɩ",
-    "abeijklmhopqstyxhdwbayenikvoptuxwounhgqiagi",
+    "авеіјкӏмнорԛѕтухһԁԝьсѵүѡαγεηικνορτυχωϳօսոհցքյզıɑɡɩ",
+    "abeijklmhopqstyxhdwbcvywayenikvoptuxwjounhgqjqiagi",
 )
 """What a reader takes for the other (Unicode TR 39, as far as whole names can be made of it)."""
+_ALPHABETS: Final = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN")
+"""In which letters are drawn alike. No word is written in two of them; whose names for letters begin like this."""
+_TOP_LEVEL: Final = ("ком", "мон", "москва", "рус", "укр")
+"""Top-level domains that are there, and read like none that is (IANA, 2026)."""
 _USERNAME = re.compile(r"[A-Za-z0-9_-]{3,30}")
 
 
@@ -113,7 +119,8 @@ def canonical_email(text: str) -> str | None:
         parsed = validate_email(text, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False)
     except EmailNotValidError:
         return None
-    if any(_looks_like_ascii(label) for label in parsed.domain.split(".")):
+    *labels, top = parsed.domain.split(".")
+    if any(map(_looks_like_another, labels)) or (top not in _TOP_LEVEL and _looks_like_another(top)):
         return None
     return (parsed.ascii_email or "").lower() or None
 
@@ -126,9 +133,20 @@ def counted_name(email: str) -> str:
     return canonical_email(email) or ascii(email.lower())
 
 
-def _looks_like_ascii(label: str) -> bool:
-    """Whether a part of a domain is none in ASCII, and would be read as one."""
-    return not label.isascii() and label.translate(_LOOK_ALIKE).isascii()
+def _looks_like_another(label: str) -> bool:
+    """Whether a part of a domain would be read as another one: as one in ASCII, or in one alphabet where it is in two.
+
+    Marks above and below are no help to who reads other letters for Latin ones: of those they are left out.
+    """
+    alphabets = {name for letter in label if (name := unicodedata.name(letter, "").partition(" ")[0]) in _ALPHABETS}
+    if label.isascii() or len(alphabets) > 1:
+        return not label.isascii()
+    bare = label if alphabets == {"LATIN"} else _without_marks(label)
+    return bare.translate(_LOOK_ALIKE).isascii()
+
+
+def _without_marks(text: str) -> str:
+    return "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
 
 
 def canonical_username(text: str) -> str | None:
