@@ -22,6 +22,7 @@ from payymo.errors import Misconfigured
 from payymo.users import hashes
 from payymo.users.passwords import Passwords
 from payymo.web.pacing import HOLD
+from tests.cli.test_commands import Shell
 from tests.support.house import Database, House
 
 BOUND = 250_000
@@ -77,6 +78,24 @@ def test_a_service_with_limits_is_not_measured(status: int) -> None:
     """What would be measured is the limiter."""
     with pytest.raises(Misconfigured, match="PAYYMO_LIMITS__ENABLED"):
         verdicts(FakeLine(status=status))
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_the_service_does_not_do_is_not_measured(status: int) -> None:
+    """Without mail, or where registration is closed, both are refused alike before anybody is looked up."""
+    with pytest.raises(Misconfigured, match=f"answers with {status}"):
+        verdicts(FakeLine(status=status))
+
+
+def test_ten_thousand_letters_go_into_a_folder(sqlite_database: Database) -> None:
+    """Said before anything is measured, and before anything is made: not after hours, and to no mail server."""
+    words = ("prove", "timing", "--url", "http://127.0.0.1:1", "--pair", "reset-unknown")
+    smtp = {"PAYYMO_MAIL__HOST": "smtp.example.com", "PAYYMO_MAIL__SENDER": "no-reply@example.com"}
+    for mail in ({}, smtp, {"PAYYMO_MAIL__TRANSPORT": "console"}):
+        done = Shell(sqlite_database, **mail).run(*words)
+        assert (done.exit_code, "PAYYMO_MAIL__TRANSPORT=file:/folder" in done.stderr) == (1, True)
+    folder = {"PAYYMO_MAIL__TRANSPORT": f"file:{sqlite_database.data}/mail"}
+    assert "nobody answers there" in Shell(sqlite_database, **folder).run(*words).stderr
 
 
 def resumed(path: Path, line: FakeLine, *, count: int) -> dict[str, Any]:
@@ -235,5 +254,6 @@ def test_every_pair_is_answered_alike_and_held(workshop: Workshop) -> None:
         assert first[0] == second[0], name
         assert first[0].status in {202, 401, 422}, name
         assert first[3] == second[3] == 1, name
-        is_other_work = name.startswith(("verify", "refresh", "reset")) or name.removeprefix("login-") in IMPORTED
+        is_of_token = name.startswith(("verify", "refresh", "reset", "link"))
+        is_other_work = is_of_token or name.removeprefix("login-") in IMPORTED
         assert is_other_work or first == second, name

@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,11 @@ COLUMNS: Final = ("pair", "verdict", "samples", "shift_us", "from_us", "to_us", 
 LIMITED: Final = (
     "the service refuses with {status}: give it PAYYMO_LIMITS__ENABLED=false and PAYYMO_LOCKOUT__ENABLED=false while "
     "it is measured"
+)
+CLOSED: Final = "the service answers with {status}: what is to be measured is not looked at there"
+FOLDER: Final = (
+    "{names}: what comes of them goes by mail. Give the service and this command PAYYMO_MAIL__TRANSPORT=file:/folder: "
+    "no server wants ten thousand letters, and without mail nobody is looked up. Or name other pairs with --pair"
 )
 
 
@@ -74,15 +79,15 @@ def timing(
     """
     if resume and output is None:
         raise click.UsageError("--resume goes on with a file: name it with --output")
-    count = QUICK_SAMPLES if quick else samples
+    count, pairs = QUICK_SAMPLES if quick else samples, {name: PAIRS[name] for name in names or PAIRS}
     head = Head(FORMAT, "process" if url is None else "http", bound_us)
     with (
         kept(output, head, resume=resume) as file,
-        _inside() if url is None else _outside(url) as (opened, line),
+        _inside() if url is None else _outside(url, pairs) as (opened, line),
         world(opened) as found,
     ):
         trial = Trial(line, found, opened.entropy, file, count=count, bound_ns=bound_us * 1000, as_json=as_json)
-        rows = trial.run({name: PAIRS[name] for name in names or PAIRS})
+        rows = trial.run(pairs)
     show_all(rows, COLUMNS, json_wanted=as_json)
     sys.exit(0 if all(row["verdict"].startswith("no leak") for row in rows) else 1)
 
@@ -165,6 +170,8 @@ class _Class:
         took, answer = self._line.send(self._ask)
         if answer.status == 429 or answer.status >= 500:
             raise Misconfigured([LIMITED.format(status=answer.status)])
+        if answer.status in {403, 404}:
+            raise Misconfigured([CLOSED.format(status=answer.status)])
         self.answers.add(answer)
         return took + self._wait()
 
@@ -225,9 +232,12 @@ def _unset() -> Iterator[None]:
 
 
 @contextmanager
-def _outside(url: str) -> Iterator[tuple[Services, Line]]:
+def _outside(url: str, pairs: Mapping[str, Pair]) -> Iterator[tuple[Services, Line]]:
     """A running service, whose database is that of the settings: the users are made there."""
     with services() as opened:
+        by_mail = [name for name, pair in pairs.items() if pair.by_mail]
+        if by_mail and not (opened.settings.mail.way or "").startswith("file:"):
+            raise Misconfigured([FOLDER.format(names=", ".join(by_mail))])
         if opened.settings.is_production:
             raise Misconfigured(["time is measured without limits, and so never in production: use a copy of it"])
         with closing(Http(url)) as line:

@@ -16,6 +16,8 @@ class Pair:
     what: str
     first: Case
     second: Case
+    by_mail: bool = False
+    """What comes of them goes by mail: where none is sent they are refused before anybody is looked up."""
 
 
 def _log_in(who: str, password: str = WRONG, tenant: str = "plain") -> Case:
@@ -41,6 +43,14 @@ def _register(email: str, username: str) -> Case:
 
 def _reset(who: str) -> Case:
     return lambda world: world.ask("password/reset", {"email": f"{who}@timing.example"})
+
+
+def _open(token_of: Callable[[World], str]) -> Case:
+    return lambda world: world.ask("email/verify", {"token": token_of(world)})
+
+
+def _choose(token_of: Callable[[World], str]) -> Case:
+    return lambda world: world.ask("password/reset/confirm", {"token": token_of(world), "new_password": PASSWORD})
 
 
 _ENDED: Final = _verify(lambda world: world.revoked().access_token)
@@ -79,8 +89,13 @@ PAIRS: Final[dict[str, Pair]] = {
     "register-taken": Pair(
         "a taken address and a taken name", _register("known", "somebody"), _register("somebody", "known")
     ),
-    "reset-unknown": Pair("a known and an unknown user", _reset("known"), _reset("unknown")),
-    "reset-disabled": Pair("a known and a disabled user", _reset("known"), _reset("disabled")),
+    "reset-unknown": Pair("a known and an unknown user", _reset("known"), _reset("unknown"), by_mail=True),
+    "reset-disabled": Pair("a known and a disabled user", _reset("known"), _reset("disabled"), by_mail=True),
+    "link-unknown": Pair("a link for something else, and one of nobody's", _open(World.link), _open(World.no_link)),
+    "link-garbage": Pair("a link for something else, and garbage", _open(World.link), _open(lambda _world: "garbage")),
+    "link-expired": Pair(
+        "an expired link for a new password, and one of nobody's", _choose(World.expired_link), _choose(World.no_link)
+    ),
     "verify-garbage": Pair(
         "an ended session, and a forged one", _ENDED, _verify(lambda world: forged(world.revoked().access_token))
     ),
@@ -99,6 +114,11 @@ PAIRS: Final[dict[str, Pair]] = {
         "an ended session, and one that never was",
         _ENDED_REFRESH,
         _refresh(lambda world: world.refresh_of_nobody(lives=True)),
+    ),
+    "refresh-suspended": Pair(
+        "an ended session, and a suspended tenant's",
+        _ENDED_REFRESH,
+        _refresh(lambda world: world.revoked("suspended").refresh_token),
     ),
     "refresh-expired": Pair(
         "an ended session, and an expired token",

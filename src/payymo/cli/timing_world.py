@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import parse_qs
 
+from payymo import opaque
 from payymo.cli.common import CONSOLE
 from payymo.logs import Event
 from payymo.services import Services
@@ -134,6 +136,29 @@ class World:
             issued_at=issued_at,
             expires_at=issued_at + 86_400,
         )
+
+    def link(self) -> str:
+        """The token of a link for a new password of the known user's."""
+        return self._link(3600)
+
+    def expired_link(self) -> str:
+        """The same, a second late."""
+        return self._link(-1)
+
+    def no_link(self) -> str:
+        """A token like that of a link, of which nothing is kept."""
+        return opaque.make(self._services.entropy).text
+
+    def _link(self, live_seconds: int) -> str:
+        services, tenant = self._services, self.tenant()
+        user = services.users.get_by_email(tenant.id, "known@timing.example")
+        with services.work(tenant.id) as tx:
+            services.users.lock(tx, user.id, by=None)
+            made = services.links.issue(
+                tx, "reset-password", user.id, bound_to=(), live_seconds=live_seconds, ends_earlier=False
+            )
+            services.audit.record(tx, Event("user.reset-requested", trace=CONSOLE, user_id=user.id))
+        return parse_qs(made.url.partition("#")[2])["token"][0]
 
     def _nobody(self) -> Subject:
         new = self._services.entropy.uuid
