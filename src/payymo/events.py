@@ -81,7 +81,9 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "limit.unset": _recorded("they have the usual limits again", "tenant_id", "service", "reason"),
     "device.forgotten": _recorded("a known device has failed too often", "reason"),
     "session.login": _recorded(
-        "a session began; refused: it did not, for whatever reason", *SESSION, "personal.user_agent"
+        "a session began; refused: it did not, for whatever reason, at the address of this user, or of nobody",
+        *SESSION,
+        "personal.user_agent",
     ),
     "session.confirmed": _recorded(
         "the password was given again in a browser, which has another cookie since; refused: it was wrong", *SESSION

@@ -92,6 +92,20 @@ def test_what_was_changed_is_shown_all_the_same_and_proves_nothing(
     assert (found["event"]["id"], found["proof"]) == (event_id, None)
 
 
+def test_a_failed_login_is_on_record_with_whose_address_was_named(house: House, boss: Client) -> None:
+    """Its owner sees it, with from where it was tried; of an address that nobody has, nobody is named."""
+    alice = house.logged_in("alice")
+    for email in ("ALICE@example.com", "nobody@example.com"):
+        assert house.client().log_in(email, "wrong password 1").status_code == 401
+    house.services.sequencer.integrate_all()
+    newest, *others = listed(alice, path="/api/auth/activity")["events"]
+    assert (newest["type"], newest["outcome"], newest["address"]) == ("session.login", "refused", "127.0.0.1")
+    assert {event["outcome"] for event in others} == {"success"}
+    me = alice.get("/api/auth/me").get_json()["data"]["user"]["id"]
+    refused = listed(boss, "?type=session.login&outcome=refused&order=oldest")["events"]
+    assert [event["about"].get("user_id") for event in refused] == [me, None]
+
+
 def test_ones_own_activity_shows_ones_own_and_not_from_where_others_act(house: House, boss: Client) -> None:
     """What an administrator does to one's account is told; their address is not."""
     alice = house.logged_in("alice")

@@ -87,7 +87,7 @@ class Beginning:
             tenant_id, email=email, username=username, password=password, language=language, trace=trace
         )
         try:
-            return self._begin(tenant_id, proof, device=device, terms=terms, inside=inside, trace=trace)
+            return self._begin(tenant_id, proof, proof.user_id, device=device, terms=terms, inside=inside, trace=trace)
         except InvalidCredentials:
             self._require_active_tenant(tenant_id)  # suspended a moment ago: that is what is to be said
             raise
@@ -107,8 +107,8 @@ class Beginning:
 
         `inside` is called when all is settled, before the commit.
         """
-        proof = self._users.prove(tenant_id, email, password)
-        return self._begin(tenant_id, proof, device=device, terms=terms, inside=inside, trace=trace)
+        proof, whose = self._users.prove(tenant_id, email, password)
+        return self._begin(tenant_id, proof, whose, device=device, terms=terms, inside=inside, trace=trace)
 
     def refresh_token(self, now: int, *, seconds: int) -> RefreshToken:
         """The facts of a refresh token that nobody has had."""
@@ -118,14 +118,15 @@ class Beginning:
         self,
         tenant_id: uuid.UUID,
         proof: Proof | None,
+        whose: uuid.UUID | None,
         *,
         device: Device,
         terms: Terms,
         inside: Callable[[Transaction, Begun], Made],
         trace: Trace,
     ) -> tuple[Begun, Made]:
+        """`whose`: whom a refusal is on record of; the same is written down when it is nobody."""
         begun: tuple[Begun, Made] | None = None
-        whose = None if proof is None else proof.user_id
         refused = Event("session.login", "refused", trace=trace, tenant_id=tenant_id, user_id=whose)
         if proof is not None:
             with self._work(tenant_id) as tx:

@@ -143,8 +143,8 @@ class Users:
         self._add_in(tx, user, password_hash, roles, authority_of(by, tx))
         return Account(user, canonical_email(email) or "", password_hash, is_in_active_tenant=True)
 
-    def prove(self, tenant_id: uuid.UUID, email: str, password: str) -> Proof | None:
-        """The proof that these are a user's e-mail address and password, or None.
+    def prove(self, tenant_id: uuid.UUID, email: str, password: str) -> tuple[Proof | None, uuid.UUID | None]:
+        """The proof that these are a user's e-mail address and password, or None; and whose address it is, or None.
 
         The same work is done for nobody as for somebody. No transaction is open while the hash is computed. A hash of
         an older scheme is replaced.
@@ -155,8 +155,8 @@ class Users:
             proof = store.find_proof(tx, key or "-")
         if proof is None:
             self._passwords.dummy_password_check(password)
-            return None
-        return self._check(tenant_id, proof, password)
+            return None, None
+        return self._check(tenant_id, proof, password), proof.user_id
 
     def prove_again(self, tenant_id: uuid.UUID, user_id: uuid.UUID, password: str) -> Proof | None:
         """The proof that this is the user's present password, or None."""
