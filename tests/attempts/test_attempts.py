@@ -333,6 +333,25 @@ def test_a_login_that_was_too_much_for_the_machine_is_no_failure(
     house.close()
 
 
+def test_a_login_that_the_service_could_not_bring_to_its_end_is_no_failure(database: Database) -> None:
+    """Invariant 25: nobody waits for an outage when it is over, and no known device has become a stranger by it."""
+    house = guarded(database, device_failures=3)
+    alice = from_address(house)
+    assert alice.log_in().status_code == 200
+
+    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO sessions"):  # after the right password
+            raise sa.exc.OperationalError(statement, None, Exception("away for a moment"))
+
+    event.listen(house.services.engine, "before_cursor_execute", fail)
+    for client in (alice, from_address(house)):
+        assert [client.log_in().status_code for _ in range(7)] == [503] * 7
+    event.remove(house.services.engine, "before_cursor_execute", fail)
+    assert guess(house, 6) == [401] * 5 + [429]
+    assert alice.log_in().status_code == 200
+    house.close()
+
+
 def test_without_the_database_nobody_is_admitted(postgres_database: Database, postgres_server: Postgres) -> None:
     """Invariant 23: no count, no try: 503, and no password is looked at."""
     house = guarded(postgres_database)

@@ -25,6 +25,7 @@ from payymo.errors import (
     NotFound,
     Overloaded,
     TooManyRequests,
+    Unavailable,
 )
 from payymo.limits.limiter import RateLimiter, account_key, address_key, known_key, user_key
 from payymo.users.model import canonical_email, counted_name
@@ -34,10 +35,11 @@ COOKIE: Final = "payymo-device"
 PREFIX: Final = "__Host-"
 """Nobody but this host sets a cookie of this name (RFC 6265bis §4.1.3.2). For https alone."""
 NOT_ABOUT_IT: Final = (
-    *(Overloaded, InvalidInput, LoginTooOld, MailOff),
+    *(Overloaded, Unavailable, InvalidInput, LoginTooOld, MailOff),
     *(InsufficientScope, Conflict, NotFound, InvalidToken),
 )
-"""Refusals that say nothing against a password."""
+"""Refusals that say nothing against a password. Whoever gets 503 learns nothing of it either, right or not; where the
+database does not even take the try back, it stays counted."""
 
 
 class Door:
