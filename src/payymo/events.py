@@ -61,7 +61,8 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "user.reset-forced": _recorded("an administrator made a password worthless", USER),
     "user.email-verified": _recorded("a link showed that the address is theirs; refused: it was none", USER),
     "user.email-change-requested": _recorded(
-        "a link was sent to a new address; refused: the password was wrong", USER, "personal.new_email"
+        "a link was to go to a new address, and did unless enough letters went there; refused: the password was wrong",
+        *(USER, "personal.new_email"),
     ),
     "user.email-changed": _recorded(
         "the new address took the place of the old one", USER, "personal.old_email", "personal.new_email"

@@ -217,6 +217,18 @@ def test_a_reset_answers_the_same_whoever_it_is_for(house: House, server: MailSe
     assert sorted(told) == ["refused"] * 6 + ["success"]
 
 
+def test_a_reset_goes_to_the_address_that_is_stored(one: House, server: MailServer) -> None:
+    """CVE-2019-19844: in the letters in which its owner has given it, and never in those of whoever asks."""
+    one.services.users.create(
+        one.default.id, email="Alice.B@Example.COM", username="alice", password=PASSWORD, by=None, trace=Trace()
+    )
+    ask_for_reset(one, "aLICE.b@eXAMPLE.com")
+    body = {"email": "ALICE.B@example.com", "username": "other", "password": PASSWORD}
+    assert one.client().post("/api/auth/register", body).status_code == 202
+    deliver(one)
+    assert server.recipients == ["Alice.B@Example.COM"] * 2
+
+
 def test_a_suspended_tenant_answers_a_reset_like_any_other(one: House, server: MailServer) -> None:
     """And sends nothing; a link from before is refused while it lasts."""
     one.user("alice")
@@ -612,6 +624,28 @@ def test_who_looks_for_a_good_password_uses_up_no_letters(sqlite_database: Datab
     assert house.client().register().status_code == 202
     deliver(house)
     assert len(server.received) == 1
+    house.close()
+
+
+def test_links_for_another_address_are_letters_to_it_too(database: Database, server: MailServer) -> None:
+    """Accounts are there for the asking: however many of them name one mailbox, of whatever tenant the request is."""
+    house = build(database, server, limits={"login": "", "registration": "", "mail": "3/hour"})
+    acme = house.tenant("acme")
+    house.user("victim")
+    answers = set()
+    for number in range(3):
+        house.user(f"user{number}", tenant=acme)
+        client = house.logged_in(f"user{number}", tenant=acme)
+        del client.headers["X-Tenant"]  # the token says it
+        for email in ("victim@example.com", "Victim@EXAMPLE.com"):
+            answer = client.post(CHANGE_EMAIL, {"new_email": email, "current_password": PASSWORD})
+            answers.add((answer.status_code, answer.get_data()))
+    assert answers == {(202, b'{"data":{}}')}
+    deliver(house)
+    assert [to.lower() for to in server.recipients] == ["victim@example.com"] * 3
+    ask_for_reset(house, "victim@example.com")  # in the default tenant, which has letters of its own
+    deliver(house)
+    assert len(server.received) == 4
     house.close()
 
 

@@ -146,11 +146,13 @@ class Addresses:
         *,
         new_email: str,
         current_password: str | None,
+        is_wanted: Callable[[], bool],
         trace: Trace,
     ) -> None:
         """Have a link sent to a new address. Whether somebody else has it, only its owner will learn.
 
-        Raises InvalidInput, InvalidCredentials, LoginTooOld, Overloaded, MailOff.
+        `is_wanted`: whether a letter may go there; to ask is to count one. If not, who asks isn't told, for it may be
+        somebody else's mailbox. Raises InvalidInput, InvalidCredentials, LoginTooOld, Overloaded, MailOff.
         """
         require_mail(self._outbox)
         if canonical_email(new_email) is None:
@@ -159,19 +161,23 @@ class Addresses:
         account = None
         event = Event("user.email-change-requested", "refused", trace=trace, tenant_id=tenant_id, user_id=user_id)
         if proof is not None:
+            may_go = is_wanted()  # by a connection of its own: before the transaction
             with self._work(tenant_id) as tx:
                 is_proven = self._users.lock_proven(tx, proof) is not None
                 account = self._users.find_account(tx, user_id) if is_proven else None
                 if account is not None:
-                    to = replace(account, user=replace(account.user, email=new_email))
-                    link = self._links.issue(tx, "change-email", user_id, bound_to=account.binding, subject=new_email)
-                    self._send(tx, "change-email", to, link)
+                    if may_go:
+                        self._send_change(tx, account, new_email)
                     event = replace(event, outcome="success", personal={"new_email": new_email})
                 self._audit.record(tx, event)
         else:
             self._audit.record_apart(event)
         if account is None:
             raise InvalidCredentials("The current password is wrong.")
+
+    def _send_change(self, tx: Transaction, account: Account, new_email: str) -> None:
+        link = self._links.issue(tx, "change-email", account.user.id, bound_to=account.binding, subject=new_email)
+        self._send(tx, "change-email", replace(account, user=replace(account.user, email=new_email)), link)
 
     def confirm_change(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
         """The new address is theirs, and takes the place of the old one, which is told.

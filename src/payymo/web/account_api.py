@@ -94,6 +94,7 @@ class AccountApi:
                 who.session_id,
                 new_email=body.new_email,
                 current_password=body.current_password,
+                is_wanted=lambda: self._door.may_write_to(caller, body.new_email),
                 trace=caller.trace,
             )
         self._door.let_act(attempt)

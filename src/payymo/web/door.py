@@ -90,7 +90,8 @@ class Door:
         From a device that is known for the account it is counted apart: a stranger who asks again and again must not
         keep its owner from the letter that they need.
         """
-        tenant_id, name = caller.tenant.id, counted_name(email)
+        tenant_id = caller.user.tenant_id if caller.user else caller.tenant.id
+        name = counted_name(email)
         tokens = self._tokens_of(caller, tenant_id)
         is_known = self._attempts.knows(tenant_id, tokens, canonical_email(email) or "-")
         who = known_key(tenant_id, name) if is_known else account_key(tenant_id, name)

@@ -181,6 +181,24 @@ def test_who_tries_too_often_is_told_when_to_come_again(sqlite_database: Databas
     house.close()
 
 
+def test_a_page_sends_no_more_letters_to_an_address_than_its_route(
+    sqlite_database: Database, server: MailServer
+) -> None:
+    """Two users name one mailbox as theirs: both are told that a mail is on its way, and one is."""
+    house = House(sqlite_database, mail=server.settings(), limits={"login": "", "mail": "1/hour"})
+    for name in ("alice", "bob"):
+        house.user(name)
+        surfer = Surfer(house)
+        surfer.sign_in(name)
+        surfer.get("/account/email")
+        typed = {"new_email": "victim@example.org", "current_password": PASSWORD}
+        assert surfer.submit("/account/email", **typed).status_code == 200
+        assert "on its way to the new address" in surfer.text
+    deliver(house)
+    assert server.recipients == ["victim@example.org"]
+    house.close()
+
+
 def test_where_no_mail_is_sent_one_is_told(sqlite_house: House) -> None:
     """An error that says what to do, on the page."""
     surfer = Surfer(sqlite_house)

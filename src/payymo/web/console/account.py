@@ -123,6 +123,7 @@ class AccountDesk:
                 browser.session_id,
                 new_email=form.new_email,
                 current_password=form.current_password,
+                is_wanted=lambda: self._door.may_write_to(caller, form.new_email),
                 trace=caller.trace,
             )
         self._door.let_act(attempt)

@@ -21,7 +21,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "user.reset-forced": Phrase("An administrator made the password worthless."),
     "user.unlocked": Phrase("Signing in is possible again."),
     "user.email-verified": Phrase("The e-mail address was verified."),
-    "user.email-change-requested": Phrase("A link was sent to a new e-mail address."),
+    "user.email-change-requested": Phrase("A link to a new e-mail address was asked for."),
     "user.email-changed": Phrase("The e-mail address was changed."),
     "user.exported": Phrase("Everything that is stored about you was exported."),
     "session.login": Phrase("You signed in."),
