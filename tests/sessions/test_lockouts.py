@@ -10,6 +10,36 @@ from payymo.secrets.encryption import SealBroken
 from tests.support.house import Database, House
 from tests.support.mail import deliver, mail_server, text_of
 from tests.support.moments import Killed
+from tests.support.surfer import Surfer
+
+
+def test_a_user_hears_of_who_tries_their_password_from_within(database: Database) -> None:
+    """Somebody has a session, and not the password: on record by name, and told with what ends that session."""
+    with mail_server() as server:
+        house = House(database, lockout={"enabled": True, "failures": 1, "stop": 2}, mail=server.settings())
+        alice, bob = house.user("alice"), house.user("bob")
+        thief = house.logged_in()
+        wrong = {"current_password": "wrong password 1", "new_password": "another fine Passw0rd"}
+        for status in (401, 429):
+            assert thief.post("/api/auth/password/change", wrong).status_code == status
+        house.clock.advance(30)
+        assert thief.post("/api/auth/password/change", wrong).status_code == 401
+        assert house.client().log_in("bob@example.com", "wrong password 1").status_code == 401
+        house.services.do_duties(Trace())
+        deliver(house)
+        told = {str(mail["To"]): " ".join(text_of(mail).split()) for mail in server.received}
+        assert set(told) == {"alice@example.com", "bob@example.com"}
+        assert ["logged in to your account" in told[to] for to in sorted(told)] == [True, False]
+        steps = [(one["event"], one["user_id"], one.get("reason")) for one in house.events() if "user_id" in one]
+        for expected in (
+            ("login.waits", str(alice.id), "logged-in"),
+            ("login.stopped", str(alice.id), "logged-in"),
+            ("login.waits", str(bob.id), None),
+        ):
+            assert expected in steps
+        another = house.logged_in()  # nobody is kept from logging in; a new session has no new tries
+        assert another.post("/api/auth/password/change", wrong | {"current_password": PASSWORD}).status_code == 429
+        house.close()
 
 
 def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Database) -> None:
@@ -36,6 +66,60 @@ def test_a_user_hears_of_guesses_once_a_day_and_of_the_stop_at_once(database: Da
         assert house.client().post("/api/auth/unlock", {"token": f"{token}x"}).status_code == 422
         assert [house.client().post("/api/auth/unlock", {"token": token}).status_code for _ in range(2)] == [200, 422]
         assert house.client().log_in().status_code == 200
+        house.close()
+
+
+def stop(house: House, email: str = "alice@example.com") -> None:
+    """What strangers do: until nobody unknown is admitted."""
+    while house.client().log_in(email, "wrong password 1").status_code == 401:
+        house.clock.advance(3600)
+    assert house.client().log_in(email).status_code == 429
+
+
+@pytest.mark.parametrize("act", ["unlock", "password/reset/confirm", "email/verify"])
+def test_who_opens_a_link_gets_in_however_often_strangers_try(database: Database, act: str) -> None:
+    """Nobody locks an owner out who reads their mail: the browser in which they open it is known from then on."""
+    with mail_server() as server:
+        registration = {"verify_email": "required" if act == "email/verify" else "off"}
+        lockout = {"enabled": True, "failures": 1, "stop": 3}
+        house = House(database, lockout=lockout, registration=registration, mail=server.settings())
+        owner, stranger, password = house.client(), house.client(), PASSWORD
+        if act == "email/verify":
+            owner.register()
+        else:
+            house.user("alice")
+            stop(house)
+        if act == "password/reset/confirm":
+            owner.post("/api/auth/password/reset", {"email": "alice@example.com"})
+            password = "another fine Passw0rd"
+        elif act == "unlock":
+            house.services.do_duties(Trace())
+        deliver(house)
+        body = {"token": server.links()[-1]} | ({} if password == PASSWORD else {"new_password": password})
+        refused = stranger.post(f"/api/auth/{act}", body | {"token": f"{body['token']}x"})
+        assert (refused.status_code, refused.headers.getlist("Set-Cookie")) == (422, [])
+        assert owner.post(f"/api/auth/{act}", body).status_code == 200
+        stop(house)
+        assert owner.log_in(password=password).status_code == 200
+        assert stranger.log_in(password=password).status_code == 429
+        house.close()
+
+
+def test_a_page_knows_the_browser_too_in_which_a_link_is_opened(sqlite_database: Database) -> None:
+    """As the route does, and in the tenant of the link."""
+    with mail_server() as server:
+        house = House(sqlite_database, lockout={"enabled": True, "failures": 1, "stop": 3}, mail=server.settings())
+        acme = house.tenant("acme")
+        house.user("alice", tenant=acme)
+        owner, stranger = Surfer(house, tenant="acme"), house.client(tenant="acme")
+        stranger.post("/api/auth/password/reset", {"email": "alice@example.com"})
+        deliver(house)
+        owner.get("/reset-password")
+        link = f"https://payymo.example/#token={server.links()[-1]}&tenant=acme"
+        assert owner.submit("/reset-password", token=link, new_password="another fine Passw0rd").status_code == 200
+        for status in (401, 429):
+            assert stranger.log_in(password="another fine Passw0rd" if status == 429 else "wrong").status_code == status
+        assert owner.sign_in(password="another fine Passw0rd").status_code == 200
         house.close()
 
 

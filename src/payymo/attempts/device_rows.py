@@ -52,18 +52,18 @@ _RENEW_DEVICE = (
         expires_at=_UNTIL,
     )
 )
-_ADD_DEVICE = sa.insert(d).from_select(
-    ["tenant_id", "digest", "user_id", "password_changed_at", "failures", "last_used_at", "expires_at"],
-    sa.select(
-        TENANT,
-        sa.bindparam("of_digest", type_=sa.String()),
-        users.c.id,
-        users.c.password_changed_at,
-        sa.literal(0),
-        _MOMENT,
-        _UNTIL,
-    ).where(*_OF_USER, _IS_ALIVE),
-)
+_NAMES = ("tenant_id", "digest", "user_id", "password_changed_at", "failures", "last_used_at", "expires_at")
+_NEW = sa.select(
+    TENANT,
+    sa.bindparam("of_digest", type_=sa.String()),
+    users.c.id,
+    users.c.password_changed_at,
+    sa.literal(0),
+    _MOMENT,
+    _UNTIL,
+).where(*_OF_USER)
+_ADD_DEVICE = sa.insert(d).from_select(_NAMES, _NEW.where(_IS_ALIVE))
+_ADD_OF_LOCKED = sa.insert(d).from_select(_NAMES, _NEW)
 _DEVICES = sa.select(d.c.last_used_at, d.c.failures, d.c.expires_at).where(
     d.c.tenant_id == TENANT, d.c.user_id == sa.bindparam("of_user")
 )
@@ -117,6 +117,12 @@ def save_device(
     if not tx.execute(_RENEW_DEVICE, values).rowcount:
         tx.execute(_DROP_DEVICE, {"of_digest": device})
         tx.execute(_ADD_DEVICE, values)
+    tx.execute(_DROP_OLDEST, {"of_user": user_id, "at_most": at_most})
+
+
+def add_device(tx: Transaction, device: str, user_id: uuid.UUID, *, now: int, until: int, at_most: int) -> None:
+    """A new device of a user whom the caller has locked: nobody gives them another password before this commits."""
+    tx.execute(_ADD_OF_LOCKED, {"of_digest": device, "of_user": user_id, "moment": now, "until": until})
     tx.execute(_DROP_OLDEST, {"of_user": user_id, "at_most": at_most})
 
 

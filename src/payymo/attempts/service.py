@@ -166,6 +166,15 @@ class Attempts:
                 self.unlock(tx, user_id, *unlocks)
         return write_tokens(token, tokens)
 
+    def know(self, tx: Transaction, user_id: uuid.UUID, tokens: tuple[str, ...]) -> str | None:
+        """Step: know the device of a locked user who opens a link from their mailbox. Answers the cookie, or None."""
+        if self._policy is None:
+            return None
+        token, now = self._new_token(), int(self._clock())
+        until = now + DEVICE_SECONDS
+        device_rows.add_device(tx, digest(token), user_id, now=now, until=until, at_most=DEVICES_AT_MOST)
+        return write_tokens(token, tokens)
+
     def knows(self, tenant_id: uuid.UUID, tokens: tuple[str, ...], email_key: str) -> bool:
         """Whether one of these devices is known for the account with this address. Raises Unavailable."""
         if self._policy is None or not tokens:

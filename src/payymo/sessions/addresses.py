@@ -128,15 +128,21 @@ class Addresses:
         letter = Message("account-exists", user.email, user_id=user.id, live_seconds=DAY_SECONDS)
         self._outbox.put(tx, replace(letter, language=user.language))
 
-    def verify(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
-        """The address is theirs: from now on they log in. Raises InvalidLink."""
+    def verify(self, tenant_id: uuid.UUID, token: str, *, devices: tuple[str, ...] = (), trace: Trace) -> str | None:
+        """The address is theirs: from now on they log in. Raises InvalidLink.
+
+        Answers the cookie by which their browser is known from now on (`Lockouts.know`).
+        """
+        cookie: str | None = None
         with self._work(tenant_id) as tx:
             done = redeem(tx, self._links, self._users, token, "verify-email")
             if done is not None:
                 self._users.mark_verified(tx, done[0].user.id)
+                cookie = self._lockouts.know(tx, done[0].user.id, devices)
                 self._lockouts.unlock(tx, done[0].user.id)  # what was tried before was tried at nobody's password
             self._note(tx, "user.email-verified", done and done[0], trace)
         _require(done)
+        return cookie
 
     def request_change(
         self,

@@ -124,15 +124,19 @@ class Credentials:
         whose = None if user is None else user.id
         self._audit.record(tx, Event("user.reset-requested", outcome, trace=trace, user_id=whose))
 
-    def confirm_reset(self, tenant_id: uuid.UUID, token: str, new: str, *, trace: Trace) -> None:
+    def confirm_reset(
+        self, tenant_id: uuid.UUID, token: str, new: str, *, devices: tuple[str, ...] = (), trace: Trace
+    ) -> str | None:
         """A new password for whoever was sent this link. Every session of theirs ends, and none begins.
 
         The password is looked at first, so that a bad one does not use the link up. Who has opened the link has shown
-        that the address is theirs. Raises InvalidLink, InvalidInput, Overloaded.
+        that the address is theirs. Answers the cookie by which their browser is known from now on (`Lockouts.know`).
+        Raises InvalidLink, InvalidInput, Overloaded.
         """
         with self._work.reading(tenant_id) as tx:
             seen = look_up(tx, self._links, self._users, token, "reset-password")
         done = None
+        cookie: str | None = None
         event = Event("user.password-reset", "refused", trace=trace, tenant_id=tenant_id)
         if seen is not None:
             new_hash = self._users.new_password_hash(seen.user, new)
@@ -142,6 +146,7 @@ class Credentials:
                     user = done[0].user
                     self._users.change_password(tx, user.id, new_hash)
                     self._users.mark_verified(tx, user.id)
+                    cookie = self._lockouts.know(tx, user.id, devices)
                     self._lockouts.unlock(tx, user.id)
                     self._revocations.end_of_user(tx, user.id, reason="password-changed")
                     self._notices.tell(tx, "password-changed", user)
@@ -151,6 +156,7 @@ class Credentials:
             self._audit.record_apart(event)
         if done is None:
             raise InvalidLink
+        return cookie
 
 
 def require_mail(outbox: Outbox) -> None:

@@ -53,17 +53,33 @@ class Lockouts:
         """
         self._attempts.forget(tx, account_key(user.tenant_id, counted_name(user.email)))
 
-    def unlock_by_link(self, tenant_id: uuid.UUID, token: str, *, trace: Trace) -> None:
-        """Admit logins of the user again who was sent this link. Nobody is logged in by it. Raises InvalidLink."""
+    def know(self, tx: Transaction, user_id: uuid.UUID, devices: tuple[str, ...]) -> str | None:
+        """Step: know the browser in which a locked user has opened a link, so that strangers' tries keep nobody out.
+
+        Before what was tried is forgotten, as logins do. `devices`: what its cookie says already. Answers the cookie
+        that it is to have; None: it needs none.
+        """
+        return self._attempts.know(tx, user_id, devices)
+
+    def unlock_by_link(
+        self, tenant_id: uuid.UUID, token: str, *, devices: tuple[str, ...] = (), trace: Trace
+    ) -> str | None:
+        """Admit logins of the user again who was sent this link. Nobody is logged in by it.
+
+        Answers the cookie by which the browser is known from now on (see `know`). Raises InvalidLink.
+        """
+        cookie: str | None = None
         with self._work(tenant_id) as tx:
             done = redeem(tx, self._links, self._users, token, "unlock")
             if done is not None:
+                cookie = self.know(tx, done[0].user.id, devices)
                 self.unlock(tx, done[0].user.id)
             user_id = None if done is None else done[0].user.id
             outcome: Outcome = "refused" if done is None else "success"
             self._audit.record(tx, Event("user.unlocked", outcome, trace=trace, user_id=user_id, reason="by-mail"))
         if done is None:
             raise InvalidLink
+        return cookie
 
     def tell_due(self) -> int:
         """Have a letter sent to each user who has not heard of it, and answer how many. Safe to do in parallel.

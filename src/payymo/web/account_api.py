@@ -74,11 +74,12 @@ class AccountApi:
         self._door = door
         self._limiter = limiter
 
-    @route("POST", "/api/auth/email/verify", limit="login", authentication=None, pace=TOKEN_PROOF)
-    def verify_email(self, caller: Caller, body: LinkBody) -> Nothing:
+    @route("POST", "/api/auth/email/verify", limit="login", authentication=None, pace=TOKEN_PROOF, shape=Nothing)
+    def verify_email(self, caller: Caller, body: LinkBody) -> Response:
         """Verify one's address with the token of the link from the mail. Nobody is logged in by it."""
-        self._addresses.verify(caller.tenant.id, body.token, trace=caller.trace)
-        return Nothing()
+        tenant_id, devices = caller.tenant.id, self._door.devices_of(caller)
+        cookie = self._addresses.verify(tenant_id, body.token, devices=devices, trace=caller.trace)
+        return self._door.keep(render(Nothing(), 200), tenant_id, cookie)
 
     @route("POST", "/api/auth/email/change", limit="login", authentication="bearer", status=202, pace=PASSWORD_PROOF)
     def change_email(self, caller: Caller, body: ChangeEmailBody) -> Nothing:
@@ -100,11 +101,12 @@ class AccountApi:
         self._door.let_act(attempt)
         return Nothing()
 
-    @route("POST", "/api/auth/unlock", limit="login", authentication=None, pace=TOKEN_PROOF)
-    def unlock(self, caller: Caller, body: LinkBody) -> Nothing:
+    @route("POST", "/api/auth/unlock", limit="login", authentication=None, pace=TOKEN_PROOF, shape=Nothing)
+    def unlock(self, caller: Caller, body: LinkBody) -> Response:
         """Unlock one's account with the token of the link from the mail. Nobody is logged in by it."""
-        self._lockouts.unlock_by_link(caller.tenant.id, body.token, trace=caller.trace)
-        return Nothing()
+        tenant_id, devices = caller.tenant.id, self._door.devices_of(caller)
+        cookie = self._lockouts.unlock_by_link(tenant_id, body.token, devices=devices, trace=caller.trace)
+        return self._door.keep(render(Nothing(), 200), tenant_id, cookie)
 
     @route("POST", "/api/auth/email/change/confirm", limit="login", authentication=None, pace=TOKEN_PROOF)
     def confirm_email_change(self, caller: Caller, body: LinkBody) -> Nothing:
@@ -145,12 +147,22 @@ class AccountApi:
         self._credentials.request_reset(tenant_id, body.email, is_wanted=is_wanted, trace=caller.trace)
         return Nothing()
 
-    @route("POST", "/api/auth/password/reset/confirm", limit="login", authentication=None, pace=PASSWORD_PROOF)
-    def confirm_reset(self, caller: Caller, body: ConfirmResetBody) -> Nothing:
+    @route(
+        "POST",
+        "/api/auth/password/reset/confirm",
+        limit="login",
+        authentication=None,
+        pace=PASSWORD_PROOF,
+        shape=Nothing,
+    )
+    def confirm_reset(self, caller: Caller, body: ConfirmResetBody) -> Response:
         """Replace a password with the token of the link from the mail. Ends every session, and begins none."""
+        tenant_id, devices = caller.tenant.id, self._door.devices_of(caller)
         with _at_new_password():
-            self._credentials.confirm_reset(caller.tenant.id, body.token, body.new_password, trace=caller.trace)
-        return Nothing()
+            cookie = self._credentials.confirm_reset(
+                tenant_id, body.token, body.new_password, devices=devices, trace=caller.trace
+            )
+        return self._door.keep(render(Nothing(), 200), tenant_id, cookie)
 
 
 @contextmanager

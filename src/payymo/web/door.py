@@ -130,6 +130,10 @@ class Door:
             self._limiter.forgive(("login",), "account", account, tenant_id=attempt.tenant_id)
         return cookie
 
+    def devices_of(self, caller: Caller) -> tuple[str, ...]:
+        """What a browser says of itself whose user opens a link: the tokens of devices in the tenant of the request."""
+        return self._tokens_of(caller, caller.tenant.id)
+
     def keep(self, response: Response, tenant_id: uuid.UUID, cookie: str | None) -> Response:
         """The answer, with the device's cookie; None: it has one, or gets none."""
         if cookie is not None:

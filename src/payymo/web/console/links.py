@@ -6,6 +6,7 @@ the form; without scripts, people paste the link. Opening a page changes nothing
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 from urllib.parse import parse_qs
 
@@ -77,8 +78,12 @@ class LinksDesk:
     def reset(self, visit: Visit, form: ResetForm) -> Answer:
         """Replace a forgotten password. Every session ends, and none begins."""
         with at("/new_password"):
-            token = _read(visit, form.token)
-            self._credentials.confirm_reset(visit.caller.tenant.id, token, form.new_password, trace=visit.caller.trace)
+            token, caller = _read(visit, form.token), visit.caller
+            devices = self._door.devices_of(caller)
+            cookie = self._credentials.confirm_reset(
+                caller.tenant.id, token, form.new_password, devices=devices, trace=caller.trace
+            )
+        self._know(visit, cookie)
         return _sign_in(visit, "password-reset")
 
     @page("GET", "/verify-email", access="anyone")
@@ -89,8 +94,9 @@ class LinksDesk:
     @page("POST", "/verify-email", access="anyone", limit="login", refused="show_verify", pace=TOKEN_PROOF)
     def verify(self, visit: Visit, form: LinkForm) -> Answer:
         """The address is theirs."""
-        token = _read(visit, form.token)
-        self._addresses.verify(visit.caller.tenant.id, token, trace=visit.caller.trace)
+        token, caller = _read(visit, form.token), visit.caller
+        devices = self._door.devices_of(caller)
+        self._know(visit, self._addresses.verify(caller.tenant.id, token, devices=devices, trace=caller.trace))
         return _sign_in(visit, "email-verified")
 
     @page("GET", "/change-email", access="anyone")
@@ -113,9 +119,14 @@ class LinksDesk:
     @page("POST", "/unlock", access="anyone", limit="login", refused="show_unlock", pace=TOKEN_PROOF)
     def unlock(self, visit: Visit, form: LinkForm) -> Answer:
         """Admit logins again."""
-        token = _read(visit, form.token)
-        self._lockouts.unlock_by_link(visit.caller.tenant.id, token, trace=visit.caller.trace)
+        token, caller = _read(visit, form.token), visit.caller
+        devices = self._door.devices_of(caller)
+        self._know(visit, self._lockouts.unlock_by_link(caller.tenant.id, token, devices=devices, trace=caller.trace))
         return _sign_in(visit, "unlocked")
+
+    def _know(self, visit: Visit, cookie: str | None) -> None:
+        """Strangers who try the password keep nobody out of a browser in which a link from the mailbox was opened."""
+        visit.after.append(partial(self._door.keep, tenant_id=visit.caller.tenant.id, cookie=cookie))
 
 
 def _link(heading: str, verb: str, *, asks_password: bool = False) -> Sheet:
