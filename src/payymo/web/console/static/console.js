@@ -27,16 +27,26 @@ for (const input of document.querySelectorAll("input[data-most]")) {
   });
 }
 
-// A link from a mail has its token behind the #, which browsers send to no server. It goes into the form, and away.
-for (const form of document.querySelectorAll("form[data-from-fragment]")) {
+// A link from a mail has its token behind the #, which browsers send to no server. It goes into the form, and away;
+// and along behind the # of where its forms lead, so that it is there when a password is refused, or another language is
+// chosen. A second link in the same window loads no page anew.
+function takeFragment() {
   const given = new URLSearchParams(location.hash.slice(1));
-  if (given.get("token")) {
+  if (!given.get("token")) return;
+  const form = document.querySelector("form[data-from-fragment]");
+  if (form) {
     form.elements.token.value = given.get("token");
     if (given.get("tenant")) form.elements.tenant.value = given.get("tenant");
-    form.querySelector("[data-without-fragment]").hidden = true;
-    history.replaceState(null, "", location.pathname + location.search);
+    const isRefused = document.querySelector("main > [role=alert]") && !form.querySelector("[type=password][aria-invalid]");
+    form.querySelector("[data-without-fragment]").hidden = !isRefused; // then another one may be pasted
+    for (const one of document.querySelectorAll("form[data-from-fragment], form.languages")) {
+      one.setAttribute("action", one.getAttribute("action").split("#")[0] + location.hash);
+    }
   }
+  history.replaceState(null, "", location.pathname + location.search);
 }
+takeFragment();
+window.addEventListener("hashchange", takeFragment);
 
 // What was done is said once.
 if (new URLSearchParams(location.search).has("done")) {
