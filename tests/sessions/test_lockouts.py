@@ -7,7 +7,7 @@ from payymo.db.schema import data_keys
 from payymo.logs import Trace
 from payymo.mail.model import Message
 from payymo.secrets.encryption import SealBroken
-from tests.support.house import Database, House
+from tests.support.house import PASSWORD, Database, House
 from tests.support.mail import deliver, mail_server, text_of
 from tests.support.moments import Killed
 from tests.support.surfer import Surfer

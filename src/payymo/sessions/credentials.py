@@ -126,12 +126,12 @@ class Credentials:
 
     def confirm_reset(
         self, tenant_id: uuid.UUID, token: str, new: str, *, devices: tuple[str, ...] = (), trace: Trace
-    ) -> str | None:
+    ) -> tuple[uuid.UUID, str | None]:
         """A new password for whoever was sent this link. Every session of theirs ends, and none begins.
 
         The password is looked at first, so that a bad one does not use the link up. Who has opened the link has shown
-        that the address is theirs. Answers the cookie by which their browser is known from now on (`Lockouts.know`).
-        Raises InvalidLink, InvalidInput, Overloaded.
+        that the address is theirs. Answers who that is, and the cookie by which their browser is known from now on
+        (`Lockouts.know`). Raises InvalidLink, InvalidInput, Overloaded.
         """
         with self._work.reading(tenant_id) as tx:
             seen = look_up(tx, self._links, self._users, token, "reset-password")
@@ -156,7 +156,7 @@ class Credentials:
             self._audit.record_apart(event)
         if done is None:
             raise InvalidLink
-        return cookie
+        return done[0].user.id, cookie
 
 
 def require_mail(outbox: Outbox) -> None:

@@ -159,7 +159,7 @@ class AccountApi:
         """Replace a password with the token of the link from the mail. Ends every session, and begins none."""
         tenant_id, devices = caller.tenant.id, self._door.devices_of(caller)
         with _at_new_password():
-            cookie = self._credentials.confirm_reset(
+            _, cookie = self._credentials.confirm_reset(
                 tenant_id, body.token, body.new_password, devices=devices, trace=caller.trace
             )
         return self._door.keep(render(Nothing(), 200), tenant_id, cookie)

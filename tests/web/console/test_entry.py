@@ -125,6 +125,45 @@ def test_a_forgotten_password_is_replaced_by_a_link(house: House, server: MailSe
     assert Surfer(house, tenant="acme").sign_in(password=NEW).status_code == 200
 
 
+def test_who_opens_the_link_where_they_are_signed_in_is_told_what_has_happened(
+    house: House, server: MailServer
+) -> None:
+    """Their session is over, too: they are asked for the new password, and hear why; and hear it once."""
+    house.user("alice", tenant=house.tenant("acme"))
+    surfer = Surfer(house, tenant="acme")
+    surfer.get("/forgot-password?tenant=acme")
+    surfer.submit("/forgot-password", email="alice@example.com")
+    deliver(house)
+    url, _, _ = link_of(house, server)
+    surfer.sign_in()
+    surfer.get("/reset-password")
+    assert surfer.submit("/reset-password", token=url, new_password=NEW).status_code == 200
+    assert surfer.answer.request.path == "/sign-in"
+    assert "Your password is changed. Sign in with it." in surfer.text
+    assert "Acme" in surfer.text
+    surfer.submit("/sign-in", email="alice@example.com", password=NEW)
+    assert "My account" in surfer.text
+    assert "Your password is changed." not in surfer.text
+
+
+def test_a_form_is_of_the_tenant_that_its_page_shows(house: House, server: MailServer) -> None:
+    """Also to who is signed in to a tenant without a host name: an account, and a letter, were the default tenant's."""
+    acme = house.tenant("acme")
+    house.user("alice", tenant=acme)
+    surfer = Surfer(house, tenant="acme")
+    surfer.sign_in()
+    surfer.get("/forgot-password")
+    assert "Acme" in surfer.text
+    surfer.submit("/forgot-password", email="alice@example.com")
+    deliver(house)
+    assert link_of(house, server)[2] == "acme"
+    surfer.get("/register")
+    assert "Acme" in surfer.text
+    surfer.submit("/register", email="bob@example.com", username="bob", password=NEW)
+    assert "bob@example.com" in surfer.text
+    assert house.services.users.get_by_email(acme.id, "bob@example.com").username == "bob"
+
+
 def test_an_address_is_verified_and_changed_by_links(sqlite_database: Database, server: MailServer) -> None:
     """Opening the page changes nothing: scanners open every link of a mail."""
     house = House(sqlite_database, mail=server.settings(), registration={"verify_email": "required"})

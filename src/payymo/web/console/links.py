@@ -76,14 +76,16 @@ class LinksDesk:
 
     @page("POST", "/reset-password", access="anyone", limit="login", refused="show_reset", pace=PASSWORD_PROOF)
     def reset(self, visit: Visit, form: ResetForm) -> Answer:
-        """Replace a forgotten password. Every session ends, and none begins."""
+        """Replace a forgotten password. Every session ends, also the one in this browser, and none begins."""
         with at("/new_password"):
             token, caller = _read(visit, form.token), visit.caller
             devices = self._door.devices_of(caller)
-            cookie = self._credentials.confirm_reset(
+            user_id, cookie = self._credentials.confirm_reset(
                 caller.tenant.id, token, form.new_password, devices=devices, trace=caller.trace
             )
         self._know(visit, cookie)
+        if visit.visitor is not None and visit.actor is None and visit.user.id == user_id:
+            visit.leave()  # or they are sent to a page of theirs, and from there to sign in, without a word of why
         return _sign_in(visit, "password-reset")
 
     @page("GET", "/verify-email", access="anyone")
