@@ -68,14 +68,22 @@ def problems_of(wanted: Sequence[str], *, at_most: int) -> list[FieldError]:
     problems = []
     if not 1 <= len(wanted) <= at_most:
         problems.append(FieldError("/permissions", Phrase("1 to {most} permissions", most=at_most)))
-    for permission in wanted:
-        if not is_permission(permission):
-            problems.append(FieldError("/permissions", "write permissions as resource:action, such as invoices:read"))
-        elif permission.split(":")[0] in PLATFORM_RESOURCES:
-            problems.append(
-                FieldError("/permissions", "nothing here can reach across tenants (tenants:…, platform:…, *:…)")
-            )
+    wrong = [permission for permission in wanted if not is_permission(permission)]
+    if wrong:
+        told = Phrase(
+            "write permissions as resource:action, such as invoices:read, and not as {wrong}", wrong=_named(wrong)
+        )
+        problems.append(FieldError("/permissions", told))
+    if any(permission.split(":")[0] in PLATFORM_RESOURCES for permission in wanted if is_permission(permission)):
+        problems.append(
+            FieldError("/permissions", "nothing here can reach across tenants (tenants:…, platform:…, *:…)")
+        )
     return problems
+
+
+def _named(wrong: Sequence[str]) -> str:
+    """Enough of them for whoever has written them to find them."""
+    return ", ".join(permission[:40] for permission in wrong[:3]) + (", …" if len(wrong) > 3 else "")
 
 
 def common(one: Iterable[str], other: Iterable[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from flask import Request
 
 from payymo.entropy import Entropy
 from payymo.errors import PayymoError
+from payymo.phrases import Phrase
 
 _PURPOSE: Final = b"payymo csrf 1"
 _SIZE: Final = 32
@@ -32,6 +33,12 @@ class StaleForm(PayymoError):
 
     code = "stale_form"
     default_detail = "This page was out of date, so nothing was done. Please look it over, and send it again."
+
+
+NO_COOKIE: Final = Phrase(
+    "This page was out of date, or your browser keeps no cookies of this site, so nothing was done. "
+    "Please look it over, and send it again; if that does not help, let the browser keep them."
+)
 
 
 def require_own_origin(request: Request) -> None:
@@ -63,12 +70,14 @@ def make_token(secret: bytes, entropy: Entropy) -> str:
 
 
 def require_token(text: str, secret: bytes | None) -> None:
-    """Raise StaleForm for a token that was not made from this secret."""
+    """Raise StaleForm for a token that was not made from this secret; None: the browser has brought none."""
+    if secret is None:
+        raise StaleForm(NO_COOKIE)
     try:
         raw = base64.b64decode(text, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != 2 * _SIZE or secret is None or base64.urlsafe_b64encode(raw).decode() != text:  # one spelling each
+    if len(raw) != 2 * _SIZE or base64.urlsafe_b64encode(raw).decode() != text:  # one spelling each
         raise StaleForm
     if not hmac.compare_digest(_xor(raw[:_SIZE], raw[_SIZE:]), _proof(secret)):
         raise StaleForm

@@ -21,6 +21,12 @@ _MEANINGS: Final[dict[Purpose, str]] = {
     "refresh": Phrase("Refresh tokens"),
     "audit": Phrase("Heads of the audit logs"),
 }
+_AMONG: Final[dict[Purpose, str]] = {
+    "access": Phrase("access tokens"),
+    "refresh": Phrase("refresh tokens"),
+    "audit": Phrase("heads of the audit logs"),
+}
+"""The same within a sentence: which letters are small there, each language says by itself."""
 
 
 class RotateForm(Input):
@@ -63,6 +69,7 @@ class KeysDesk:
         return {
             "name": purpose,
             "meaning": _MEANINGS[purpose],
+            "among": _AMONG[purpose],
             "lives": lives,
             "picture": picture_of(lives, int(self._clock())),
             "due_at": None if active is None else due_at(active, self._ring.calendar),
@@ -76,7 +83,7 @@ class KeysDesk:
         keys = self._ring.list_keys()
         facts = {
             "name": wanted,
-            "meaning": _MEANINGS[wanted],
+            "among": _AMONG[wanted],
             "active": find_one(keys, wanted, "active"),
             "following": find_one(keys, wanted, "next"),
         }

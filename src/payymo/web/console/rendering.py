@@ -19,6 +19,7 @@ from payymo.phrases import Phrase
 from payymo.web.console.assets import Assets, takes_gzip
 from payymo.web.console.branding import Branding
 from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
+from payymo.web.console.labels import label, typed_value
 from payymo.web.console.pages import NOTICES, Onward, Sheet
 from payymo.web.console.states import state
 from payymo.web.console.visit import Visit
@@ -139,6 +140,8 @@ def load_templates() -> Environment:
     found.filters.update(
         say=say,
         state=state,
+        label=label,
+        typed_value=typed_value,
         number=number,
         duration=duration,
         clock_time=clock_time,

@@ -8,7 +8,7 @@ from uuid import UUID
 from payymo.audit.entries import Entry, shown_to
 from payymo.phrases import Phrase
 
-_SENTENCES: Final[Mapping[str, str]] = {
+SENTENCES: Final[Mapping[str, str]] = {
     "user.registered": Phrase("You registered."),
     "user.created": Phrase("The account was made for you."),
     "user.invited": Phrase("You were invited."),
@@ -34,8 +34,10 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "session.impersonated": Phrase("An administrator began to act as you."),
     "session.impersonation-ended": Phrase("An administrator stopped acting as you."),
     "token.revoked": Phrase("An access token was revoked."),
+    "login.told": Phrase("A mail told you that somebody tries passwords."),
+    "audit.disclosed": Phrase("What is personal in an event about you was handed out, with a proof of it."),
 }
-_REFUSALS: Final[Mapping[str, str]] = {
+REFUSALS: Final[Mapping[str, str]] = {
     "session.login": Phrase("Somebody tried to sign in with a wrong password."),
     "session.confirmed": Phrase("A wrong password was given by somebody who was signed in."),
     "session.refresh": Phrase("A session was refused: it had ended, or its token was used twice."),
@@ -43,6 +45,8 @@ _REFUSALS: Final[Mapping[str, str]] = {
     "user.password-changed": Phrase("Somebody tried to change the password, and gave a wrong one."),
     "user.email-change-requested": Phrase("Somebody tried to change the e-mail address, and gave a wrong password."),
     "permission.required": Phrase("Something was refused, because you may not do it."),
+    "login.waits": Phrase("After wrong passwords, unknown devices have to wait before the next try."),
+    "login.stopped": Phrase("After many wrong passwords, unknown devices are kept out until the account is unlocked."),
 }
 _ABOUT_ACTING: Final = ("session.impersonated", "session.impersonation-ended")
 
@@ -62,8 +66,8 @@ def tell(entry: Entry, user_id: UUID) -> Line:
     """What an event means to whom it happened, with what of it is theirs to see."""
     record, own = entry.record, shown_to(entry, user_id) or {}
     is_refused = record.outcome != "success"
-    known = _REFUSALS if is_refused else _SENTENCES
+    known = REFUSALS if is_refused else SENTENCES
     sentence = known.get(record.type) or record.type.replace(".", ": ").replace("-", " ").capitalize() + "."
     if "on_behalf_of" in record.about and record.type not in _ABOUT_ACTING:
-        sentence += " It was an administrator, acting as you."
+        sentence = Phrase.joined((sentence, Phrase("It was an administrator, acting as you.")))
     return Line(sentence, record.at_ms / 1000, str(own.get("address", "")), str(own.get("user_agent", "")), is_refused)
