@@ -137,14 +137,14 @@ class AccountDesk:
         actors = self._impersonation.names_of_actors(browser.tenant_id, found)
         return Sheet("account_sessions.html", {"sessions": found, "actors": actors})
 
-    @page("POST", f"{SESSIONS}/<uuid:session_id>/end")
+    @page("POST", f"{SESSIONS}/<uuid:session_id>/end", refused="list_sessions")
     def end_session(self, visit: Visit, session_id: uuid.UUID) -> Answer:
         """End one session."""
         browser = visit.browser
         self._sessions.end(browser.tenant_id, browser.user_id, session_id, trace=visit.caller.trace)
         return Onward(SESSIONS, "session-ended")
 
-    @page("POST", f"{SESSIONS}/end-others")
+    @page("POST", f"{SESSIONS}/end-others", refused="list_sessions")
     def end_others(self, visit: Visit) -> Answer:
         """End every session but this one."""
         browser = visit.browser
@@ -171,7 +171,7 @@ class AccountDesk:
         """Ask whether the file is to be made: making it is on record."""
         return Sheet("account_export.html")
 
-    @page("POST", "/account/export", is_dangerous=True)
+    @page("POST", "/account/export", is_dangerous=True, refused="show_export")
     def export(self, visit: Visit) -> Answer:
         """Everything that is stored of oneself, as one JSON document."""
         browser = visit.browser

@@ -44,7 +44,12 @@ class AdminSessionsDesk:
         }
         return Sheet("admin_sessions.html", facts)
 
-    @page("POST", f"{SESSIONS}/<uuid:user_id>/<uuid:session_id>/end", permission="sessions:write")
+    @page(
+        "POST",
+        f"{SESSIONS}/<uuid:user_id>/<uuid:session_id>/end",
+        permission="sessions:write",
+        refused="list_sessions",
+    )
     def end_session(self, visit: Visit, user_id: uuid.UUID, session_id: uuid.UUID) -> Answer:
         """End one of them."""
         who = visit.caller

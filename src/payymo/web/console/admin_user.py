@@ -152,7 +152,7 @@ class AdminUserDesk:
         )
         return Onward(f"{USERS}/{user_id}", "user-password")
 
-    @page("POST", f"{USER}/sessions/<uuid:session_id>/end", permission="sessions:write")
+    @page("POST", f"{USER}/sessions/<uuid:session_id>/end", permission="sessions:write", refused="show")
     def end_session(self, visit: Visit, user_id: uuid.UUID, session_id: uuid.UUID) -> Answer:
         """End one of their sessions."""
         who = visit.caller

@@ -21,6 +21,7 @@ from payymo.web.routing import Input
 
 HOME: Final = "/account"
 SIGN_OUT: Final = "/sign-out"
+CONFIRM: Final = "/confirm"
 _WITHIN: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}", re.ASCII)
 """A path of this site: no other host (`//`), no backslash that browsers take for a slash, no spaces or controls."""
 
@@ -169,12 +170,12 @@ class EntryDesk:
         visit.leave()
         return Onward(f"/sign-in?tenant={browser.tenant_slug}", "signed-out")
 
-    @page("GET", "/confirm", is_for_actors=False)
+    @page("GET", CONFIRM, is_for_actors=False)
     def show_confirm(self, visit: Visit, query: NextQuery) -> Answer:
         """Ask for the password again."""
         return Sheet("confirm.html", {"next": within(query.next), "kept": ""})
 
-    @page("POST", "/confirm", limit="login", refused="show_confirm", pace=PASSWORD_PROOF)
+    @page("POST", CONFIRM, limit="login", refused="show_confirm", pace=PASSWORD_PROOF)
     def confirm(self, visit: Visit, form: ConfirmForm) -> Answer:
         """Let dangerous acts pass for a while. The browser gets another cookie."""
         attempt = self._door.admit_change(visit.caller)

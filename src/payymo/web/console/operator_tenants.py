@@ -76,7 +76,7 @@ class TenantsDesk:
         self._administration.suspend(tenant_id, by=visit.caller.actor, trace=visit.caller.trace)
         return Onward(TENANTS, "tenant-suspended")
 
-    @page("POST", f"{TENANTS}/<uuid:tenant_id>/resume", permission="tenants:write")
+    @page("POST", f"{TENANTS}/<uuid:tenant_id>/resume", permission="tenants:write", refused="list_tenants")
     def resume(self, visit: Visit, tenant_id: uuid.UUID) -> Answer:
         """Let a suspended tenant's users sign in again."""
         self._administration.resume(tenant_id, by=visit.caller.actor, trace=visit.caller.trace)

@@ -38,7 +38,7 @@ from payymo.web.console import forms
 from payymo.web.console.assets import PREFIX, Assets
 from payymo.web.console.branding import LOGOS, logo_response
 from payymo.web.console.cookies import Cookies
-from payymo.web.console.entry import HOME, SIGN_OUT
+from payymo.web.console.entry import CONFIRM, HOME, SIGN_OUT, within
 from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
 from payymo.web.console.rendering import Renderer, go_on
 from payymo.web.console.visit import Visit
@@ -225,8 +225,9 @@ class Reception:
                 return Sheet("sign_in.html", {"next": HOME, "kept": ""}, row.status)
             return self._first(declared, visit, "sign_in.html", "/sign-in")
         if isinstance(refusal, LoginTooOld) and visit.visitor is not None and declared.is_dangerous:
-            return self._first(declared, visit, "confirm.html", "/confirm")
-        if declared.refused is not None and row.status < 500:
+            return self._first(declared, visit, "confirm.html", CONFIRM)
+        may_come_back = row.status < 500 or (isinstance(refusal, Overloaded) and bool(visit.fields))
+        if declared.refused is not None and may_come_back:
             try:
                 sheet = self._show_again(*handlers[declared.refused], visit, refusal, path)
                 if isinstance(sheet, Sheet):
@@ -249,7 +250,8 @@ class Reception:
             return None
         visit.tried = forms.tried(visit.fields if request.method == "POST" else request.args, refusal)
         query = {} if shown.query is None else {"query": shown.query()}
-        return show(visit, **path, **query)
+        about = {name: value for name, value in path.items() if f":{name}>" in shown.path}
+        return show(visit, **about, **query)
 
     def _may_see(self, shown: Page, visit: Visit) -> bool:
         if shown.access == "anyone":
@@ -266,6 +268,9 @@ class Reception:
             query = request.query_string.decode("ascii", "ignore")
             back = f"{page}?next={quote(request.path + (f'?{query}' if query else ''), safe='/')}"
             return Onward(f"{back}&tenant={quote(visit.caller.slug, safe='')}" if visit.caller.slug else back)
+        if declared.path == CONFIRM:  # who signs in has given their password: on to what it was asked for
+            facts = {"next": within(visit.fields.get("next", "")), "kept": visit.fields.get(forms.KEPT_FIELD, "")}
+            return Sheet(template, facts, 401)
         typed = [[name, value] for name, values in forms.keep(visit.fields).items() for value in values]
         kept = json.dumps(typed, ensure_ascii=False)
         fits = len(quote(kept)) <= KEPT_BYTES  # what is sent along has to pass again, encoded once more

@@ -119,7 +119,10 @@ class Visit:
         if declared.upload is not None:
             found["upload"] = self.upload
         if declared.query is not None:
-            found["query"] = read_query(declared.query, but=OF_ALL, is_of_form=True)
+            passed_over = set(OF_ALL)
+            if declared.access == "anyone":  # links there come by mails and other sites, which add to them for counting
+                passed_over |= set(self.caller.request.args) - set(declared.query.model_fields)
+            found["query"] = read_query(declared.query, but=passed_over, is_of_form=True)
         return found
 
     def may(self, permission: str) -> bool:
