@@ -93,7 +93,7 @@ class Letters:
         return mail
 
 
-class _Policy(EmailPolicy):  # type: ignore[type-arg]  # generic for the type checker alone
+class _Policy(EmailPolicy):
     """Writes `From` itself: of a name that it breaks into lines, Python drops the quotes (3.11).
 
     Whoever calls their tenant `ceo@bank.example, …` would have its letters sent in two names, one of them not theirs.
