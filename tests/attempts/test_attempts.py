@@ -224,6 +224,38 @@ def test_a_success_clears_its_own_networks_failures_and_no_others(database: Data
     house.close()
 
 
+def test_who_is_logged_in_takes_their_own_typing_errors_back_by_the_right_password(database: Database) -> None:
+    """Else they add up for as long as one acts now and then, to waits of an hour and to the stop; others' stay."""
+    lockout, mail = {"enabled": True, "failures": 2, "stop": 4}, {"transport": f"file:{database.data}/mail"}
+    house = House(database, lockout=lockout, mail=mail, trusted_proxies=("127.0.0.0/8",))
+    house.user("alice")
+    alice, thief = from_address(house), from_address(house, "203.0.113.9")
+    alice.log_in()
+    thief.access_token = alice.access_token
+
+    def act(client: Client, **password: str) -> int:
+        return client.post("/api/auth/email/change", {"new_email": "new@example.com", **password}).status_code
+
+    for _ in range(6):
+        assert [act(alice, current_password=word) for word in (WRONG, PASSWORD)] == [401, 202]
+    assert act(thief, current_password=WRONG) == 401
+    assert act(alice, current_password=PASSWORD) == 202
+    assert [act(alice, current_password=WRONG) for _ in range(2)] == [401, 429]
+    house.close()
+
+
+def test_a_login_of_a_moment_ago_takes_no_failure_back(sqlite_database: Database) -> None:
+    """It stands for the password, and proves none: with a session alone nobody has as many tries as they like."""
+    lockout, mail = {"enabled": True, "failures": 3}, {"transport": f"file:{sqlite_database.data}/mail"}
+    house = House(sqlite_database, lockout=lockout, mail=mail)
+    house.user("alice")
+    thief = house.logged_in()
+    asked = ({"new_email": "a@example.com", "current_password": WRONG}, {"new_email": "a@example.com"}) * 3
+    statuses = [thief.post("/api/auth/email/change", body).status_code for body in asked]
+    assert statuses == [401, 202, 401, 202, 401, 429]
+    house.close()
+
+
 def test_many_accounts_from_one_network_are_slowed_and_known_devices_pass(database: Database) -> None:
     """Credential stuffing: one try each, from addresses of one /24; others and known devices notice nothing."""
     house = guarded(database, network_accounts=6, network_seconds=600)

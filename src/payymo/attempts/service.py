@@ -137,12 +137,15 @@ class Attempts:
         token = attempt.device or self._new_token()
         with self._work(attempt.tenant_id) as tx:
             self._save_device(tx, token, user_id, session_id, now)  # holds the user, whom an unlocking locks first, too
-            standing = store.lock_account(tx, origin.account)
-            own_failures = store.take_failures(tx, origin.account, origin.network, now)
-            own_try = 1 if attempt.counted else 0
-            left = succeed(standing, own_try=own_try, own_failures=own_failures, now=now, policy=policy)
-            store.save_account(tx, origin.account, left)
+            _take_back(tx, attempt, now, policy)
         return write_tokens(token, origin.tokens)
+
+    def proved(self, attempt: Attempt) -> None:
+        """The password of somebody who is logged in was right, and stays what it is: take back what that proves."""
+        if self._policy is None:
+            return
+        with self._work(attempt.tenant_id) as tx:
+            _take_back(tx, attempt, int(self._clock()), self._policy)
 
     def remember(
         self,
@@ -276,6 +279,16 @@ class Attempts:
 
     def _new_token(self) -> str:
         return make_token(self._entropy.bytes(TOKEN_BYTES))
+
+
+def _take_back(tx: Transaction, attempt: Attempt, now: int, policy: GuessingPolicy) -> None:
+    """Step: the try, and what the same network failed at this account before, count no more."""
+    origin = attempt.origin
+    standing = store.lock_account(tx, origin.account)
+    own_failures = store.take_failures(tx, origin.account, origin.network, now)
+    own_try = 1 if attempt.counted else 0
+    left = succeed(standing, own_try=own_try, own_failures=own_failures, now=now, policy=policy)
+    store.save_account(tx, origin.account, left)
 
 
 def _minutes_ago(now: int, policy: GuessingPolicy) -> int:

@@ -98,7 +98,7 @@ class AccountApi:
                 is_wanted=lambda: self._door.may_write_to(caller, body.new_email),
                 trace=caller.trace,
             )
-        self._door.let_act(attempt)
+        self._door.let_act(attempt, proven=body.current_password is not None)
         return Nothing()
 
     @route("POST", "/api/auth/unlock", limit="login", authentication=None, pace=TOKEN_PROOF, shape=Nothing)

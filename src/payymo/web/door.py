@@ -101,9 +101,16 @@ class Door:
             return False
         return True
 
-    def let_act(self, attempt: Attempt) -> None:
-        """The password of somebody who is logged in was right, and stays what it is: the try does not count."""
-        self._attempts.give_back(attempt)
+    def let_act(self, attempt: Attempt, *, proven: bool) -> None:
+        """Somebody who is logged in may act: the try does not count.
+
+        `proven`: their password was right, and takes back what they failed before. A login of a moment ago, which
+        stands for it, does not: whoever has such a session alone would have as many tries as they like.
+        """
+        if not proven:
+            self._attempts.give_back(attempt)
+            return
+        self._attempts.proved(attempt)
         self._limiter.forgive(("login",), "account", attempt.origin.account, tenant_id=attempt.tenant_id)
 
     def let_in(self, attempt: Attempt, user_id: uuid.UUID, session_id: uuid.UUID) -> str | None:

@@ -57,5 +57,5 @@ class ImpersonationApi:
         attempt = self._door.admit_change(caller)
         with self._door.trying(caller, attempt):
             made = self._impersonation.begin_with_token(who.tenant_id, wish, password=body.current_password)
-        self._door.let_act(attempt)
+        self._door.let_act(attempt, proven=body.current_password is not None)
         return ImpersonatedOut(access_token=made.access_token, expires_in=made.expires_in, session_id=made.session_id)

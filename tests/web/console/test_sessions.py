@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from payymo.events import CATALOGUE
 from payymo.logs import Trace
 from payymo.sessions.browser import FRESH_SECONDS, read_cookie
-from tests.support.house import PASSWORD, House
+from payymo.web.console import words
+from tests.support.house import PASSWORD, Database, House
 from tests.support.moments import before
 from tests.support.surfer import OURS, Form, Surfer
 from tests.web.scene import contents
@@ -260,3 +262,23 @@ def test_the_secret_of_a_cookie_is_kept_nowhere(house: House) -> None:
     for shown in (made.secret.text[-43:], repr(made.secret.secret)[2:-1], made.secret.secret.hex(), PASSWORD):
         assert shown not in kept
     assert made.secret.text[-43:] not in repr(made)
+
+
+def test_typing_errors_of_who_confirms_now_and_then_do_not_add_up(sqlite_database: Database) -> None:
+    """The right password takes them back, as at the sign-in: else each one costs an hour in the end."""
+    house = House(sqlite_database, lockout={"enabled": True, "failures": 2})
+    house.user("alice")
+    surfer = Surfer(house)
+    surfer.sign_in()
+    for _ in range(3):
+        surfer.get("/confirm")
+        assert surfer.submit("/confirm", password="mistyped by alice").status_code == 401
+        assert surfer.submit("/confirm", password=PASSWORD).status_code == 200
+        house.clock.advance(3000)
+    house.close()
+
+
+def test_whatever_happens_to_ones_account_is_told_in_words() -> None:
+    """Not by the name of the event, which is in no language; but for what is left out, or leaves nobody to read it."""
+    of_people = {name for name, kind in CATALOGUE.items() if kind.is_recorded and "user_id" in kind.fields}
+    assert of_people - words._SENTENCES.keys() - words._REFUSALS.keys() == {"user.password-rehashed", "user.erased"}

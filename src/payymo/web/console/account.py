@@ -126,7 +126,7 @@ class AccountDesk:
                 is_wanted=lambda: self._door.may_write_to(caller, form.new_email),
                 trace=caller.trace,
             )
-        self._door.let_act(attempt)
+        self._door.let_act(attempt, proven=True)
         return Sheet("sent.html", {"what": "change-email"})
 
     @page("GET", SESSIONS)

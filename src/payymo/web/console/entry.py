@@ -181,7 +181,7 @@ class EntryDesk:
         attempt = self._door.admit_change(visit.caller)
         with self._door.trying(visit.caller, attempt):
             cookie = self._browsers.confirm(visit.browser, form.password, trace=visit.caller.trace)
-        self._door.let_act(attempt)
+        self._door.let_act(attempt, proven=True)
         visit.carry(cookie)
         return go_on(form.next, form.kept)
 
