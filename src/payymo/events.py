@@ -71,9 +71,15 @@ CATALOGUE: Final[dict[str, EventType]] = {
     "password-policy.changed": _recorded(
         "what a tenant asks of new passwords; own: false is the service's policy", "old", "new"
     ),
-    "login.waits": _recorded("an account admits no stranger for a while", USER, "new.wait_seconds"),
+    "login.waits": _recorded(
+        "an account admits no stranger for a while; logged-in: who is logged in tries its present password, and waits",
+        *(USER, "reason", "new.wait_seconds"),
+    ),
     "login.wait-over": _recorded("the first try after such a wait"),
-    "login.stopped": _recorded("an account admits no stranger until it is unlocked", USER),
+    "login.stopped": _recorded(
+        "an account admits no stranger until it is unlocked; logged-in: nobody there tries its present password",
+        *(USER, "reason"),
+    ),
     "login.told": _recorded("a user is told by mail that somebody tries: wait, stop", USER, "reason"),
     "login.stuffing": _recorded("many accounts are tried: from one network, or all over the tenant", "reason"),
     "limit.set": _recorded(

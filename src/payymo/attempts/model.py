@@ -148,6 +148,8 @@ class Origin:
     network: str
     """The address, or the /64 of it."""
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    user_id: uuid.UUID | None = None
+    """Whose password it is, where they are logged in. None: who that is, is looked up when they are to hear of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,29 +7,28 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from payymo.attempts.model import DAY_SECONDS, Notice, Step
+from payymo.attempts.model import DAY_SECONDS, Notice, Origin, Step
 from payymo.db.batches import COUNT, forget_some
 from payymo.db.schema import TENANT, tenants, users
 from payymo.db.schema import lockout_notices as n
 from payymo.db.work import Transaction
 
 _MOMENT = sa.bindparam("moment", type_=sa.BigInteger())
-_HOLD_USER_AT = (
-    sa.select(users.c.id)
-    .where(users.c.tenant_id == TENANT, users.c.email_key == sa.bindparam("of_email"))
-    .with_for_update(read=True, key_share=True)
-)
-_NOTE = {
-    name: insert(n)
-    .from_select(
-        ["tenant_id", "user_id", "kind", "noted_at"],
-        sa.select(TENANT, users.c.id, sa.bindparam("of_kind", type_=sa.String()), _MOMENT).where(
-            users.c.tenant_id == TENANT, users.c.email_key == sa.bindparam("of_email")
-        ),
-    )
-    .on_conflict_do_nothing()
-    for name, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
-}
+_AT = (users.c.tenant_id == TENANT, users.c.email_key == sa.bindparam("of_email"))
+_OF = (users.c.tenant_id == TENANT, users.c.id == sa.bindparam("of_user"))
+_HOLD_USER_AT = sa.select(users.c.id).where(*_AT).with_for_update(read=True, key_share=True)
+_HOLD_USER = sa.select(users.c.id).where(*_OF).with_for_update(read=True, key_share=True)
+
+
+def _noting(whose: Sequence[sa.ColumnElement[bool]]) -> dict[str, sa.Insert]:
+    kind = sa.bindparam("of_kind", type_=sa.String())
+    found = sa.select(TENANT, users.c.id, kind, _MOMENT).where(*whose)
+    names = ["tenant_id", "user_id", "kind", "noted_at"]
+    inserts = (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+    return {name: insert(n).from_select(names, found).on_conflict_do_nothing() for name, insert in inserts}
+
+
+_NOTE_AT, _NOTE = _noting(_AT), _noting(_OF)
 _FORGET_NOTICES = sa.delete(n).where(n.c.tenant_id == TENANT, n.c.user_id == sa.bindparam("of_user"))
 _OF_USER = sa.select(n.c.kind, n.c.noted_at, n.c.told_at).where(
     n.c.tenant_id == TENANT, n.c.user_id == sa.bindparam("of_user")
@@ -55,13 +54,18 @@ _TAKE_NOTICE = (
 _PRUNE_NOTICES = forget_some(n, n.c.noted_at <= _MOMENT - DAY_SECONDS, oldest=n.c.noted_at)
 
 
-def note(tx: Transaction, email_key: str, kind: Step, now: int) -> uuid.UUID | None:
-    """Note that the user with this address is to hear of it, unless they have. Answers who that is.
+def note(tx: Transaction, origin: Origin, kind: Step, now: int) -> uuid.UUID | None:
+    """Note that the user whose password is tried is to hear of it, unless they have. Answers who that is.
 
-    They are held first: nobody erases them meanwhile.
+    They are held first: nobody erases them meanwhile. A stop of who is logged in is no more than a wait to them: it
+    locks nobody out.
     """
-    found: uuid.UUID | None = tx.execute(_HOLD_USER_AT, {"of_email": email_key}).scalar()
-    tx.execute(_NOTE[tx.dialect], {"of_email": email_key, "of_kind": kind, "moment": now})
+    if origin.user_id is not None:
+        found: uuid.UUID | None = tx.execute(_HOLD_USER, {"of_user": origin.user_id}).scalar()
+        tx.execute(_NOTE[tx.dialect], {"of_user": origin.user_id, "of_kind": "wait", "moment": now})
+        return found
+    found = tx.execute(_HOLD_USER_AT, {"of_email": origin.email_key}).scalar()
+    tx.execute(_NOTE_AT[tx.dialect], {"of_email": origin.email_key, "of_kind": kind, "moment": now})
     return found
 
 

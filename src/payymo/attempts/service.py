@@ -36,6 +36,8 @@ from payymo.logs import Event, Trace
 
 MINUTE_SECONDS = 60
 PRUNED_AT_ONCE = 1000
+LOGGED_IN = "logged-in"
+"""Why somebody waits who tries the present password of the account that they are logged in to."""
 Observe = Callable[[], None]
 """Hears of every try that is refused."""
 
@@ -96,7 +98,7 @@ class Attempts:
         around, suspected = neighbourhood(origin.network), []
         with self._work(attempt.tenant_id) as tx:
             # First, because it holds the user: whoever erases them holds them, too, before they forget what was tried.
-            user_id = None if attempt.began is None else notice_rows.note(tx, origin.email_key, attempt.began, now)
+            user_id = None if attempt.began is None else notice_rows.note(tx, origin, attempt.began, now)
             is_new = store.count_failure(tx, origin.account, origin.network, around, now)
             store.count_minute(tx, now // MINUTE_SECONDS)
             tried = store.list_tried_around(
@@ -109,7 +111,8 @@ class Attempts:
             if attempt.began is not None:
                 name = {"wait": "login.waits", "stop": "login.stopped"}[attempt.began]
                 new = {"wait_seconds": policy.wait_after(attempt.counted)}
-                self._audit.record(tx, Event(name, "refused", trace=trace, user_id=user_id, new=new))
+                reason = None if origin.user_id is None else LOGGED_IN
+                self._audit.record(tx, Event(name, "refused", trace=trace, user_id=user_id, reason=reason, new=new))
             for reason in suspected:
                 self._audit.record(tx, Event("login.stuffing", "refused", trace=trace, reason=reason))
 
@@ -211,6 +214,11 @@ class Attempts:
     def list_devices(self, tx: Transaction, user_id: uuid.UUID) -> list[dict[str, Any]]:
         """Step: what is stored of the devices that a user has logged in from."""
         return device_rows.list_devices(tx, user_id)
+
+    def makes_wait(self, tx: Transaction, account: str) -> bool:
+        """Step: whether so many tries at this account were in vain that the next ones have to wait."""
+        policy, standing = self._policy, store.find_account(tx, account)
+        return policy is not None and policy.wait_after(standing.at(int(self._clock())).failures) > 0
 
     def list_untold(self, *, count: int) -> Sequence[Notice]:
         """What users have not heard of yet, the oldest first; `count` at most."""

@@ -17,7 +17,8 @@ from payymo.db.work import Transaction
 _INSERTS: Final = (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
 _MOMENT = sa.bindparam("moment", type_=sa.BigInteger())
 _ACCOUNT = (a.c.tenant_id == TENANT, a.c.account == sa.bindparam("of_account"))
-_LOCK = sa.select(a.c.failures, a.c.wait_until, a.c.expires_at).where(*_ACCOUNT).with_for_update()
+_FIND = sa.select(a.c.failures, a.c.wait_until, a.c.expires_at).where(*_ACCOUNT)
+_LOCK = _FIND.with_for_update()
 _ADD = {
     name: insert(a)
     .values(tenant_id=TENANT, account=sa.bindparam("of_account"), failures=0, wait_until=0, expires_at=0)
@@ -90,6 +91,12 @@ def lock_account(tx: Transaction, account: str) -> Standing:
         # Again, should somebody else's row be in the way of this one, and be forgotten before it is locked.
         tx.execute(_ADD[tx.dialect], {"of_account": account})
     return Standing(*row)
+
+
+def find_account(tx: Transaction, account: str) -> Standing:
+    """How an account stands, for whoever only wants to know."""
+    row = tx.execute(_FIND, {"of_account": account}).one_or_none()
+    return Standing() if row is None else Standing(*row)
 
 
 def save_account(tx: Transaction, account: str, standing: Standing) -> None:

@@ -106,6 +106,8 @@ class Lockouts:
             if account is None or since is None:  # another process has told them, or an unlocking made it old news
                 return False
             user, facts = account.user, {"when": str(since)}
+            if self._attempts.makes_wait(tx, user_key(user.tenant_id, user.id)):
+                facts["inside"] = "yes"
             if notice.kind == "stop" and account.may_act:
                 facts |= self._links.issue(tx, "unlock", user.id, bound_to=account.binding).facts
             letter = Message(LETTERS[notice.kind], user.email, facts, user_id=user.id, language=user.language)

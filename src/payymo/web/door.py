@@ -67,7 +67,8 @@ class Door:
         Apart from logins: a stranger who locks the account there must not keep its owner from acting here.
         """
         who = caller.principal
-        origin = Origin(user_key(who.tenant_id, who.user_id), "-", address_key(caller.address))
+        account, network = user_key(who.tenant_id, who.user_id), address_key(caller.address)
+        origin = Origin(account, "-", network, user_id=who.user_id)
         attempt = self._attempts.admit_again(who.tenant_id, origin)
         self._spend(attempt)
         return attempt

@@ -44,9 +44,11 @@ REFUSALS: Final[Mapping[str, str]] = {
     "session.impersonated": Phrase("An administrator tried to act as you."),
     "user.password-changed": Phrase("Somebody tried to change the password, and gave a wrong one."),
     "user.email-change-requested": Phrase("Somebody tried to change the e-mail address, and gave a wrong password."),
+    "login.waits": Phrase("Too many wrong passwords were tried. Whoever tries has to wait."),
+    "login.stopped": Phrase(
+        "Far too many wrong passwords were tried. Whoever tries is refused until the account is unlocked."
+    ),
     "permission.required": Phrase("Something was refused, because you may not do it."),
-    "login.waits": Phrase("After wrong passwords, unknown devices have to wait before the next try."),
-    "login.stopped": Phrase("After many wrong passwords, unknown devices are kept out until the account is unlocked."),
 }
 _ABOUT_ACTING: Final = ("session.impersonated", "session.impersonation-ended")
 
