@@ -165,7 +165,7 @@ class Limits(Section):
     mail: str = "5/hour;20/day"
     """Letters to one address that anybody may ask for (registration, reset), or by one user (change of address)."""
     service: str = "30000/minute"
-    """Per service credential. A busy feed answers each guard up to five times a second."""
+    """Per service credential. A busy feed answers each guard up to ten times a second."""
     fallback_percent: int = Field(default=25, ge=1, le=100)
     """The share of each limit that every process grants on its own while the shared counters don't answer."""
 

@@ -14,7 +14,7 @@ MAX_KIDS: Final = 16
 ANSWER_SECONDS: Final = 5
 """What an answer may take beyond the time for which it was held, where nobody is let in before it is here."""
 TRY_SECONDS: Final = 2
-NEWS_SECONDS: Final = 0.2
+NEWS_SECONDS: Final = 0.1
 """From news to the next question: what comes meanwhile comes in one answer. Where much is revoked for a while, guards
 that asked for each entry would use up the limit of their credential, and be told to stay away for too long."""
 

@@ -151,6 +151,11 @@ class Origin:
     user_id: uuid.UUID | None = None
     """Whose password it is, where they are logged in. None: who that is, is looked up when they are to hear of it."""
 
+    @property
+    def reason(self) -> str | None:
+        """Of a wait: that somebody tries the present password of the account that they are logged in to."""
+        return None if self.user_id is None else "logged-in"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

@@ -36,8 +36,6 @@ from payymo.logs import Event, Trace
 
 MINUTE_SECONDS = 60
 PRUNED_AT_ONCE = 1000
-LOGGED_IN = "logged-in"
-"""Why somebody waits who tries the present password of the account that they are logged in to."""
 Observe = Callable[[], None]
 """Hears of every try that is refused."""
 
@@ -111,7 +109,7 @@ class Attempts:
             if attempt.began is not None:
                 name = {"wait": "login.waits", "stop": "login.stopped"}[attempt.began]
                 new = {"wait_seconds": policy.wait_after(attempt.counted)}
-                reason = None if origin.user_id is None else LOGGED_IN
+                reason = origin.reason
                 self._audit.record(tx, Event(name, "refused", trace=trace, user_id=user_id, reason=reason, new=new))
             for reason in suspected:
                 self._audit.record(tx, Event("login.stuffing", "refused", trace=trace, reason=reason))
