@@ -92,8 +92,7 @@ class Attempts:
         policy, origin = self._policy, attempt.origin
         if policy is None or attempt.device is not None:
             return
-        now = int(self._clock())
-        around, suspected = neighbourhood(origin.network), []
+        now, around, suspected = int(self._clock()), neighbourhood(origin.network), []
         with self._work(attempt.tenant_id) as tx:
             # First, because it holds the user: whoever erases them holds them, too, before they forget what was tried.
             user_id = None if attempt.began is None else notice_rows.note(tx, origin, attempt.began, now)
