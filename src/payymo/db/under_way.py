@@ -9,9 +9,10 @@ from payymo.db.work import Work
 _UNDER_WAY: Final = sa.text(
     "SELECT DISTINCT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted"
-    " AND a.datname = current_database() AND a.pid <> pg_backend_pid()"
+    " AND a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL"
 )
-"""Each has one such lock from its first statement to its end (PostgreSQL: pg_locks). Whose it is, anybody may see."""
+"""Each has one such lock from its first statement to its end (PostgreSQL: pg_locks). Whose it is, anybody may see:
+nobody's is that of an autovacuum, which writes nothing of ours, and may take hours."""
 
 
 def list_under_way(work: Work) -> frozenset[str]:

@@ -119,7 +119,7 @@ def test_an_invited_user_chooses_a_password(mailing: House, server: MailServer) 
     guest.sign_in("dora", BETTER)
     user, grants = house.services.users.get(house.default.id, dora.id)
     assert (user.status, user.email_verified_at, grants.roles) == ("active", int(house.clock()), ("member",))
-    assert events_of(house, dora.id)[:2] == ["user.invited", "user.password-reset"]
+    assert events_of(house, dora.id)[:3] == ["user.invited", "session.login", "user.password-reset"]
 
 
 def test_who_does_not_come_is_forgotten_with_the_link(mailing: House) -> None:

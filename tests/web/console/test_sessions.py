@@ -281,4 +281,4 @@ def test_typing_errors_of_who_confirms_now_and_then_do_not_add_up(sqlite_databas
 def test_whatever_happens_to_ones_account_is_told_in_words() -> None:
     """Not by the name of the event, which is in no language; but for what is left out, or leaves nobody to read it."""
     of_people = {name for name, kind in CATALOGUE.items() if kind.is_recorded and "user_id" in kind.fields}
-    assert of_people - words._SENTENCES.keys() - words._REFUSALS.keys() == {"user.password-rehashed", "user.erased"}
+    assert of_people - words.SENTENCES.keys() - words.REFUSALS.keys() == {"user.password-rehashed", "user.erased"}
