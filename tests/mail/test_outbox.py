@@ -175,7 +175,8 @@ def test_what_fails_for_now_is_tried_again(
     sqlite_database: Database, server: MailServer, command: str, answer: str, reason: str
 ) -> None:
     """Refused for now, hung up on, not answered: later and later, until it is taken."""
-    house = House(sqlite_database, mail=server.settings())
+    patience = {"timeout_seconds": 1} if answer == "hang" else {}
+    house = House(sqlite_database, mail=server.settings(**patience))
     server.answers[command] = [answer, answer]
     put(house)
     assert deliver(house) == 1
@@ -386,8 +387,9 @@ def test_an_answer_has_a_time_and_an_end(sqlite_database: Database, piece: bytes
         house.close()
 
 
-def test_who_is_told_to_stop_begins_with_no_other_letter(house: House, server: MailServer) -> None:
+def test_who_is_told_to_stop_begins_with_no_other_letter(sqlite_database: Database, server: MailServer) -> None:
     """Invariant 21: of a server that hangs, it waited for the answer to each letter that was due, for minutes."""
+    house = House(sqlite_database, mail=server.settings(timeout_seconds=1))
     server.answers["RCPT"] = ["hang"] * 4
     put(house, *[NOTICE] * 4)
     house.services.courier.start()
@@ -397,6 +399,7 @@ def test_who_is_told_to_stop_begins_with_no_other_letter(house: House, server: M
         time.sleep(0.02)
     house.services.courier.stop()
     assert sorted(found.attempts for found in waiting(house)) == [0, 0, 0, 1]
+    house.close()
 
 
 def test_a_running_courier_sends_by_itself(house: House, server: MailServer) -> None:
