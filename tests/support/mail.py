@@ -42,7 +42,7 @@ class MailServer:
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """The settings of a service that sends its mail here. It waits for as long as a busy machine may need."""
-        known: dict[str, Any] = {"host": "localhost", "port": self.port, "timeout_seconds": 30, **SENDER}
+        known: dict[str, Any] = {"host": "localhost", "port": self.port, "timeout_seconds": 10, **SENDER}
         if self.authority is None:
             return known | {"tls": "off"} | more
         return known | {"ca_file": self.authority, "user": USER, "password": SECRET} | more
