@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import zxcvbn_rs_py
@@ -33,6 +34,7 @@ REFUSALS = {
 Message = str | tuple[str, str]
 
 
+@cache
 def find_messages() -> dict[Message, set[str]]:
     """Each message, one or (one, many), and in which files it stands."""
     found: dict[Message, set[str]] = {}
