@@ -473,6 +473,53 @@ def test_strangers_who_lock_an_account_keep_its_owner_from_nothing_that_is_open(
     house.close()
 
 
+def test_strangers_who_use_up_an_address_keep_a_known_device_behind_it_from_nothing(database: Database) -> None:
+    """An office has one address. Who is known there has as many logins of their own, at their own account alone."""
+    house = limited(database, login="3/minute", lockout={"enabled": True})
+    house.user("alice")
+    house.user("bob")
+    alice = house.client()
+    assert alice.log_in().status_code == 200
+    stranger = house.client()
+    assert [stranger.log_in("nobody@example.com", WRONG).status_code for _ in range(3)] == [401, 401, 429]
+    before = contents(house)
+    [name] = (cookie.key for cookie in alice.http._cookies.values())
+    for value in ("A" * 43, "", f"{'A' * 43}." * 5):
+        stranger.http.set_cookie(name, value)
+        assert_limited(stranger.log_in())
+    assert_limited(alice.log_in("bob@example.com"))
+    assert_limited(alice.post("/api/auth/login", {"email": 1}))
+    assert contents(house) == before
+    answers = [alice.log_in(password=password) for password in (WRONG, PASSWORD, PASSWORD, PASSWORD)]
+    assert [answer.status_code for answer in answers] == [401, 200, 200, 429]
+    assert_limited(answers[-1])
+    house.clock.advance(60 * 60)
+    new = "another fine Passw0rd"
+    body = {"current_password": PASSWORD, "new_password": new}
+    elsewhere = house.logged_in()
+    assert elsewhere.post("/api/auth/password/change", body).status_code == 200
+    assert [stranger.log_in("nobody@example.com", WRONG).status_code for _ in range(2)] == [401, 429]
+    assert_limited(alice.log_in(password=new))  # it knew the old one
+    assert elsewhere.log_in(password=new).status_code == 200
+    house.close()
+
+
+def test_a_device_that_is_forgotten_meanwhile_passes_no_limit(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its try is refused like a stranger's, and nobody has tried anything: the account does not wait for it."""
+    house = limited(database, login="8/minute", lockout={"enabled": True})
+    house.user("alice")
+    stranger = house.client()
+    assert {stranger.log_in(f"nobody{number}@example.com", WRONG).status_code for number in range(8)} == {401}
+    stranger.http.set_cookie(f"payymo-device-{house.default.id.hex[:12]}", "A" * 43)
+    monkeypatch.setattr(house.services.attempts, "knows", lambda *_: True)
+    assert {stranger.log_in(password=WRONG).status_code for _ in range(8)} == {429}
+    monkeypatch.undo()
+    assert {answer.status_code for answer in _from_many_addresses(house, ("alice@example.com",) * 5)} == {401}
+    house.close()
+
+
 def test_a_stolen_token_guesses_no_more_passwords_from_many_addresses(database: Database) -> None:
     """CVE-2025-64102: changes of the password are counted by user, too."""
     house = limited(database, lockout={"enabled": True}, trusted_proxies=("127.0.0.0/8",))

@@ -98,7 +98,15 @@ class AuthApi:
         )
         return render(Nothing(), 202)
 
-    @route("POST", "/api/auth/login", limit="login", authentication=None, pace=PASSWORD_PROOF, shape=LoginOut)
+    @route(
+        "POST",
+        "/api/auth/login",
+        limit="login",
+        spares_devices=True,
+        authentication=None,
+        pace=PASSWORD_PROOF,
+        shape=LoginOut,
+    )
     def login(self, caller: Caller, body: LoginBody) -> Response:
         """Log in with e-mail address and password."""
         tenant = caller.tenant

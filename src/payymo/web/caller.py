@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 
 from flask import Request
 
-from payymo.errors import InsufficientScope, InvalidToken, KeysNotAllowed, MissingToken, TenantUnknown
+from payymo.errors import (
+    InsufficientScope,
+    InvalidToken,
+    KeysNotAllowed,
+    MissingToken,
+    TenantUnknown,
+    TooManyRequests,
+)
 from payymo.feed.model import Bearer
 from payymo.feed.service import Feed
 from payymo.guards.model import Scope, ServiceCredential
@@ -29,6 +36,8 @@ SLUG_MAX = 63
 UNKNOWN = "unknown"
 WAITED = "payymo.waited"
 """In the environment of a request that was left waiting and comes again: for how long, in seconds."""
+DEVICE_COOKIE = "payymo-device"
+"""How the names of such cookies begin, after their prefix."""
 NEWS = "payymo.news"
 """Beside it: when what it has waited for was not there yet, by the monotonic clock."""
 
@@ -67,6 +76,8 @@ class Caller:
     """The caller, as one who changes things. Known on routes that name a permission."""
     slug: str | None = None
     """The tenant that a page names, whose visitors send no `X-Tenant`."""
+    too_many: TooManyRequests | None = None
+    """The limit of the address is used up, and only who comes from a device that is known for the account may pass."""
     service: ServiceCredential | None = None
     """What a service has proven itself with, on routes that name a scope. None: it needs nothing, where it is."""
     _origin: tuple[str, bool] | None = field(default=None, init=False)
@@ -233,6 +244,11 @@ class Gate:
         if self._feed.is_refused(bearer, elsewhere=elsewhere):
             raise InvalidToken(private="token_revoked")
         return claims, bearer
+
+
+def brings_device(request: Request) -> bool:
+    """Whether there is a cookie that may make its device known."""
+    return any(DEVICE_COOKIE in name for name in request.cookies)
 
 
 def brings_credential(caller: Caller) -> bool:

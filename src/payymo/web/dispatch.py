@@ -29,7 +29,7 @@ from payymo.limits.model import Tier
 from payymo.logs import Event, SecurityLog
 from payymo.roles.service import Actor
 from payymo.web import problems
-from payymo.web.caller import Caller, Gate, Principal, brings_credential
+from payymo.web.caller import Caller, Gate, Principal, brings_credential, brings_device
 from payymo.web.headers import add_quota
 from payymo.web.pacing import SHED, Pacer
 from payymo.web.reading import read_body, read_media, read_parameters, read_query
@@ -115,7 +115,7 @@ class Mount:
         if declared.scope is not None and (declared.authentication == "service" or brings_credential(caller)):
             quota = self._enter_service(caller, declared.scope)
         elif declared.limit is not None and declared.authentication != "client":
-            quota = self.spend(caller, declared.limit)
+            quota = self.spend(caller, declared.limit, spares_devices=declared.spares_devices)
         if declared.authentication == "bearer":
             caller.user = self._gate.authenticate(caller)
             require_themselves(caller.user, is_for_actors=declared.is_for_actors)
@@ -143,9 +143,15 @@ class Mount:
             return self.spend(caller, SERVICE_TIER)
         return self._limiter.spend(SERVICE_TIER, "credential", caller.service.id.hex, service=caller.service.name)
 
-    def spend(self, caller: Caller, tier: Tier) -> Quota | None:
-        """Count a request of this address. Raises TooManyRequests."""
-        return self._limiter.spend(tier, "address", address_key(caller.address), tenant=lambda: _tenant_of(caller))
+    def spend(self, caller: Caller, tier: Tier, *, spares_devices: bool = False) -> Quota | None:
+        """Count a request of this address. Raises TooManyRequests; later, if a device may be known that is spared."""
+        try:
+            return self._limiter.spend(tier, "address", address_key(caller.address), tenant=lambda: _tenant_of(caller))
+        except TooManyRequests as refusal:
+            if not (spares_devices and brings_device(caller.request)):
+                raise
+            caller.too_many = refusal
+            return None
 
     def admit(self, guarded: Guarded) -> tuple[Response | None, Caller | None]:
         """The caller of a view that is not ours, or the refusal."""
@@ -176,7 +182,8 @@ class Mount:
                 caller, quota = self.enter(declared)
                 answer = handler(caller, **path, **_read(declared))
                 response = answer if isinstance(answer, Response) else render(answer, declared.status)
-            except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
+            except Exception as cause:  # noqa: BLE001 - the one place where every error becomes an answer
+                error = told(caller, cause)
                 response = self.refuse(error, for_oauth=declared.speaks_oauth)
                 if isinstance(error, TooManyRequests):  # perhaps another limit than the address's, which is told then
                     quota = Quota(error.tier, error.limit, error.window_seconds, 0, error.retry_after)
@@ -186,6 +193,14 @@ class Mount:
             return response
 
         return view
+
+
+def told(caller: Caller | None, error: Exception) -> Exception:
+    """What is said of an error: who was one too many of their address, and was not spared, hears nothing but that."""
+    if caller is None or caller.too_many is None:
+        return error
+    is_answer = isinstance(error, PayymoError) and problems.row_of(error).status < 500
+    return caller.too_many if is_answer else error
 
 
 def add_allowed(response: Response, error: BaseException) -> Response:

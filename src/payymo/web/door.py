@@ -29,9 +29,8 @@ from payymo.errors import (
 )
 from payymo.limits.limiter import RateLimiter, account_key, address_key, known_key, user_key
 from payymo.users.model import canonical_email, counted_name
-from payymo.web.caller import Caller
+from payymo.web.caller import DEVICE_COOKIE, Caller
 
-COOKIE: Final = "payymo-device"
 PREFIX: Final = "__Host-"
 """Nobody but this host sets a cookie of this name (RFC 6265bis §4.1.3.2). For https alone."""
 NOT_ABOUT_IT: Final = (
@@ -51,12 +50,23 @@ class Door:
         self._is_https = is_https
 
     def admit(self, caller: Caller, email: str) -> Attempt:
-        """Count a login before the password is looked at. Raises TooManyRequests, Unavailable."""
-        tenant_id = caller.tenant.id
-        key = canonical_email(email)
-        account = account_key(tenant_id, counted_name(email))
-        origin = Origin(account, key or "-", address_key(caller.address), self._tokens_of(caller, tenant_id))
+        """Count a login before the password is looked at. Raises TooManyRequests, Unavailable.
+
+        A stranger who uses up the limit of an address keeps a device that is known for the account from nothing: then
+        it has as many logins of its own.
+        """
+        tenant_id, too_many = caller.tenant.id, caller.too_many
+        key, tokens = canonical_email(email), self._tokens_of(caller, tenant_id)
+        if too_many is not None:
+            if not self._attempts.knows(tenant_id, tokens, key or "-"):
+                raise too_many
+            caller.too_many, own = None, known_key(tenant_id, counted_name(email))
+            self._limiter.spend("login", "account", own, tenant=lambda: tenant_id)
+        origin = Origin(account_key(tenant_id, counted_name(email)), key or "-", address_key(caller.address), tokens)
         attempt = self._attempts.admit(tenant_id, origin, trace=caller.trace)
+        if attempt.device is None and too_many is not None:  # it was forgotten a moment ago
+            self._attempts.give_back(attempt)
+            raise too_many
         if attempt.device is None:
             self._spend(attempt)
         return attempt
@@ -168,4 +178,4 @@ class Door:
 
     def _name(self, tenant_id: uuid.UUID) -> str:
         """One for each tenant: tenants of one host have nothing of each other's devices."""
-        return f"{PREFIX if self._is_https else ''}{COOKIE}-{tenant_id.hex[:12]}"
+        return f"{PREFIX if self._is_https else ''}{DEVICE_COOKIE}-{tenant_id.hex[:12]}"

@@ -48,6 +48,7 @@ class Route:
     method: Method
     path: str
     limit: Tier | None
+    spares_devices: bool
     authentication: Authentication
     scope: Scope | None
     permission: str | None
@@ -84,6 +85,7 @@ def route(
     *,
     limit: Tier | None,
     authentication: Authentication,
+    spares_devices: bool = False,
     scope: Scope | None = None,
     permission: str | None = None,
     is_for_actors: bool | None = None,
@@ -96,6 +98,7 @@ def route(
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a resource to be a route. Types are read from its annotations.
 
+    `spares_devices`: when the limit of the address is used up, `Door.admit` says whether a known device may pass yet.
     `is_for_actors`: whether an administrator who acts as somebody may do it; if nothing is said, what only reads.
     `scope`: what a service credential has to be good for. Without authentication one may be brought, and then its calls
     count against its own limit. `also`: statuses beside `status` that are answers and no refusals, with what they mean.
@@ -110,6 +113,7 @@ def route(
             method=method,
             path=path,
             limit=limit,
+            spares_devices=spares_devices,
             authentication=authentication,
             scope=scope,
             permission=permission,

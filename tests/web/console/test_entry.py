@@ -57,7 +57,7 @@ def test_a_page_costs_and_takes_what_its_route_does(path: str, twin: str) -> Non
     """No way round a limit, and no answer that tells by its time what the API does not."""
     [page] = [found for found in list_pages() if (found.method, found.path) == ("POST", path)]
     [route] = [found for found in list_routes() if (found.method, found.path) == ("POST", twin)]
-    assert page.limit == route.limit
+    assert (page.limit, page.spares_devices) == (route.limit, route.spares_devices)
     assert page.pace == route.pace != Pace()
 
 
@@ -217,6 +217,23 @@ def test_who_tries_too_often_is_told_when_to_come_again(sqlite_database: Databas
     assert 0 < int(answer.headers["Retry-After"]) <= 60
     assert 'value="alice@example.com"' in answer.text
     assert surfer.submit("/sign-in", email="alice@example.com", password=PASSWORD).status_code == 429
+    house.close()
+
+
+def test_who_is_known_signs_in_where_strangers_have_used_up_the_address(sqlite_database: Database) -> None:
+    """As by the API. A form that the door never sees is refused by the limit, whatever else is wrong with it."""
+    house = House(sqlite_database, limits={"enabled": True, "login": "2/minute"}, lockout={"enabled": True})
+    house.user("alice")
+    alice, stranger = Surfer(house), Surfer(house)
+    alice.sign_in()
+    alice.submit("/sign-out")
+    assert [stranger.sign_in("nobody").status_code for _ in range(2)] == [401, 429]
+    assert stranger.sign_in().status_code == alice.sign_in("bob").status_code == 429
+    alice.get("/sign-in")
+    assert alice.send("/sign-in", email="", password=PASSWORD).status_code == 429
+    assert alice.force("/sign-in", csrf="x").status_code == 429
+    assert alice.sign_in().status_code == 200
+    assert alice.cookie() is not None
     house.close()
 
 

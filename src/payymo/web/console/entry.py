@@ -93,7 +93,15 @@ class EntryDesk:
             return Onward(within(query.next))
         return Sheet("sign_in.html", {"next": within(query.next), "kept": ""})
 
-    @page("POST", "/sign-in", access="anyone", limit="login", refused="show_sign_in", pace=PASSWORD_PROOF)
+    @page(
+        "POST",
+        "/sign-in",
+        access="anyone",
+        limit="login",
+        spares_devices=True,
+        refused="show_sign_in",
+        pace=PASSWORD_PROOF,
+    )
     def sign_in(self, visit: Visit, form: SignInForm) -> Answer:
         """Begin a session in this browser. One that was there before ends."""
         caller = visit.caller

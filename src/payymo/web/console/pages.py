@@ -80,6 +80,7 @@ class Page:
     method: Literal["GET", "POST"]
     path: str
     limit: Tier
+    spares_devices: bool
     access: Access
     permission: str | None
     is_dangerous: bool
@@ -99,6 +100,7 @@ def page(
     access: Access = "signed-in",
     permission: str | None = None,
     limit: Tier = "default",
+    spares_devices: bool = False,
     is_dangerous: bool = False,
     is_for_actors: bool | None = None,
     refused: str | None = None,
@@ -107,11 +109,11 @@ def page(
 ) -> Callable[[Handler], Handler]:
     """Declare a method of a desk to be a page. What it takes is read from its annotations: `form`, `query`.
 
-    `is_dangerous`: only for who has given their password in the last five minutes. `is_for_actors`: whether an
-    administrator who acts as somebody may; if nothing is said, what only reads and is not dangerous. `refused`: the
-    page, a method of the same desk, on which a refused form is shown again, with what was typed. `upload`: the field of
-    a file that may come with the form, handed over as `upload`; its path stands in `payymo.web.reading.LARGER`.
-    `pace`: which answers take the same time.
+    `spares_devices`: as of a route. `is_dangerous`: only for who has given their password in the last five minutes.
+    `is_for_actors`: whether an administrator who acts as somebody may; if nothing is said, what only reads and is not
+    dangerous. `refused`: the page, a method of the same desk, on which a refused form is shown again, with what was
+    typed. `upload`: the field of a file that may come with the form, handed over as `upload`; its path stands in
+    `payymo.web.reading.LARGER`. `pace`: which answers take the same time.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -120,6 +122,7 @@ def page(
             method=method,
             path=path,
             limit=limit,
+            spares_devices=spares_devices,
             access=access,
             permission=permission,
             is_dangerous=is_dangerous,

@@ -43,7 +43,7 @@ from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
 from payymo.web.console.rendering import Renderer, go_on
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import require_own_origin, require_token
-from payymo.web.dispatch import Mount, add_allowed
+from payymo.web.dispatch import Mount, add_allowed, told
 from payymo.web.pacing import SHED
 from payymo.web.reading import MAX_BODY
 
@@ -140,7 +140,7 @@ class Reception:
                 self._enter(declared, visit)
                 response = self._respond(handler(visit, **path, **visit.inputs(declared)), visit)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes a page
-                refusal = self._mount.note(error)
+                refusal = self._mount.note(told(visit.caller, error))
                 response = self._respond(self._refuse(declared, handlers, visit, refusal, path), visit)
             pacer.hold(declared.pace, response.status_code, visit.caller, began=began)
             return response
@@ -160,7 +160,7 @@ class Reception:
             visit.fields, visit.upload = forms.read_sent(request, upload=declared.upload)
         if declared.access == "anyone":
             visit.caller.name_tenant(visit.fields.get("tenant") or request.args.get("tenant") or None)
-        self._mount.spend(visit.caller, declared.limit)
+        self._mount.spend(visit.caller, declared.limit, spares_devices=declared.spares_devices)
         self._recognise(visit)
         if declared.access == "signed-in" and visit.visitor is not None:  # elsewhere it is not on their word
             visit.caller.user = visit.principal
