@@ -62,6 +62,10 @@ def test_an_operator_sees_what_happens_and_what_happened(house: House) -> None:
     assert lines(database, "audit", "search", "--outcome", "refused", "--since", "2020-01-01")
     assert lines(database, "audit", "search", "--before", "2020-01-01T10:00") == []
     assert len(lines(database, "audit", "search", "--limit", "2", "--oldest-first")) == 2
+    for slip, meant in (("session.logins", "session.login"), ("sesion.", "session."), ("mail.sent", ""), ("x", "")):
+        told = run(database, "audit", "search", "--type", slip, exits=2).stderr
+        assert f"No event on record is of the type '{slip}'." in told
+        assert f"Did you mean {meant}?" in told or not meant
     assert "role=" not in run(database, "audit", "tail").stdout
     assert "session.login" in run(database, "audit", "tail").stdout
     assert lines(database, "audit", "tail", "--platform")[0]["log"] == "platform"

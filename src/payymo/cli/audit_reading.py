@@ -1,5 +1,6 @@
 """`payymo audit tail | search`: what happened, for people at a terminal; with `--json`, one event a line."""
 
+import difflib
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from payymo.cli.audit_logs import find_log, of_log, settle
 from payymo.cli.common import as_json, find_tenant, find_user_id, politely, services
 from payymo.cli.harmless import harmless
 from payymo.errors import InvalidInput
+from payymo.events import CATALOGUE
 from payymo.logs import OUTCOMES, Outcome
 
 LOOK_SECONDS = 1.0
@@ -47,7 +49,13 @@ def tail(*, count: int, follow: bool, tenant_slug: str | None, platform: bool, a
 
 @click.command()
 @click.option("--actor", help="Who: user:ID, service:NAME, operator:NAME, system:DUTY, anonymous.")
-@click.option("--type", "type_", metavar="TYPE", help="One, such as session.login, or all that begin alike: session.")
+@click.option(
+    "--type",
+    "type_",
+    metavar="TYPE",
+    callback=lambda _context, _option, text: require_type(text),
+    help="One, such as session.login, or all that begin alike: session.",
+)
 @click.option("--user", metavar="USER", help="Whom it is about, by e-mail address or id.")
 @click.option("--outcome", type=click.Choice(OUTCOMES))
 @click.option("--since", type=moment, help="From then on, in UTC.")
@@ -89,6 +97,17 @@ def search(
         for batch in opened.audit_reader.batches(log, filters, newest_first=not oldest_first, at_most=limit):
             for entry in batch:
                 _print(entry, json_wanted=as_json)
+
+
+def require_type(text: str | None) -> str | None:
+    """A type that can be on record. Raises BadParameter: a slip would find nothing, and say nothing."""
+    recorded = [name for name, kind in CATALOGUE.items() if kind.is_recorded]
+    beginnings = {f"{name.partition('.')[0]}." for name in recorded}
+    if text is None or text in recorded or text in beginnings:
+        return text
+    alike = difflib.get_close_matches(text, [*beginnings, *recorded], n=1)
+    meant = f" Did you mean {alike[0]}?" if alike else ""
+    raise click.BadParameter(f"No event on record is of the type {text!r}.{meant} `payymo audit events` lists them.")
 
 
 def followed(
