@@ -112,6 +112,8 @@ def test_an_import_at_the_console(shell: Shell, house: House, tmp_path: Path) ->
     rejects.write_text("something from before")
     rejects.chmod(0o644)
     words = ("user", "import", str(source), "--rejects", str(rejects))
+    assert shell.run(*words, "--tenant", "nobodys").exit_code == 1
+    assert rejects.read_text() == "something from before"
     assert json.loads(shell.run(*words, "--dry-run", "--json").stdout)["imported"] == 1
     done = shell.run(*words, "--json")
     assert done.exit_code == 1

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, get_args
 
@@ -45,8 +45,11 @@ def import_users(
         raise InvalidInput(detail=f"{file}: not a file, and it is read twice: put what comes from there into one first")
     found_form: Format = form or ("csv" if file.suffix.lower() == ".csv" else "json")
     shown: list[dict[str, object]] = []
-    with services() as opened, file.open("rb") as source, _rejected(rejects, file, found_form) as reject:
+    with ExitStack() as held:
+        opened = held.enter_context(services())
         tenant = find_tenant(opened, tenant_slug)
+        source = held.enter_context(file.open("rb"))
+        reject = held.enter_context(_rejected(rejects, file, found_form))  # last: it empties what was there before
         total = _count_lines(file)
 
         def refuse(line: Line, reason: LineRefused) -> None:

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from payymo.logs import Trace
 from payymo.roles.model import Role
 from payymo.web.console.admin_roles import table_of
@@ -9,6 +11,7 @@ from tests.support.house import House
 from tests.support.surfer import Surfer
 
 ROLES = "/admin/roles"
+NEW = f"{ROLES}/_new"
 
 
 def boss_of(house: House) -> Surfer:
@@ -30,25 +33,26 @@ def test_the_table_says_what_wildcards_grant() -> None:
     assert found["audit:read"] == (False, False)
 
 
-def test_a_role_is_made_changed_and_removed(house: House) -> None:
+@pytest.mark.parametrize("name", ["clerk", "new"])
+def test_a_role_is_made_changed_and_removed(house: House, name: str) -> None:
     """It counts at once for who holds it. What is wrong is said at its field, and nothing typed is lost."""
     boss = boss_of(house)
-    boss.get(f"{ROLES}/new")
+    boss.get(NEW)
     token = dict(boss.forms[-1].fields)["csrf"]
-    wrong = [("csrf", token), ("name", "clerk"), ("permissions", "users:read"), ("others", "users")]
-    assert boss.post(f"{ROLES}/new", wrong).status_code == 422
+    wrong = [("csrf", token), ("name", name), ("permissions", "users:read"), ("others", "users")]
+    assert boss.post(NEW, wrong).status_code == 422
     assert 'value="users:read" checked' in boss.answer.text
     assert re.search(r'id="others-problem">write permissions as resource:action', boss.answer.text)
-    right = [("csrf", token), ("name", "clerk"), ("permissions", "users:read"), ("others", "sessions:read\n")]
-    assert boss.post(f"{ROLES}/new", right).status_code == 303
-    carl = house.user("carl", roles=("clerk",))
-    boss.get(f"{ROLES}/clerk")
+    right = [("csrf", token), ("name", name), ("permissions", "users:read"), ("others", "sessions:read\n")]
+    assert boss.post(NEW, right).status_code == 303
+    carl = house.user("carl", roles=(name,))
+    boss.get(f"{ROLES}/{name}")
     change = [("csrf", token), ("permissions", "roles:read"), ("permissions", "users:read"), ("others", "webhooks:*")]
-    assert boss.post(f"{ROLES}/clerk", change).status_code == 303
+    assert boss.post(f"{ROLES}/{name}", change).status_code == 303
     permissions = house.services.users.get(house.default.id, carl.id)[1].permissions
     assert permissions == ("roles:read", "users:read", "webhooks:*")
-    boss.get(f"{ROLES}/clerk/remove")
-    boss.submit(f"{ROLES}/clerk/remove")
+    boss.get(f"{ROLES}/{name}/remove")
+    boss.submit(f"{ROLES}/{name}/remove")
     assert "The role is removed." in boss.text
     assert house.services.users.get(house.default.id, carl.id)[1].roles == ()
 
@@ -56,8 +60,8 @@ def test_a_role_is_made_changed_and_removed(house: House) -> None:
 def test_nobody_makes_a_role_of_what_they_may_not_do(sqlite_house: House) -> None:
     """The refusal comes with the form; built-in roles have none."""
     boss = boss_of(sqlite_house)
-    boss.get(f"{ROLES}/new")
-    assert boss.send(f"{ROLES}/new", name="clerk", others="invoices:read").status_code == 403
+    boss.get(NEW)
+    assert boss.send(NEW, name="clerk", others="invoices:read").status_code == 403
     assert "a permission that you don&#39;t have" in boss.answer.text
     assert 'value="clerk"' in boss.answer.text
     boss.get(f"{ROLES}/member")

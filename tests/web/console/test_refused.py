@@ -172,8 +172,8 @@ def test_what_was_typed_is_there_when_the_service_was_too_busy(sqlite_database: 
 def test_what_is_wrong_with_permissions_is_said_once_and_names_them(sqlite_house: House) -> None:
     """Of thirty lines, which: and not the same sentence for each of them."""
     boss = boss_of(sqlite_house)
-    boss.get("/admin/roles/new")
+    boss.get("/admin/roles/_new")
     typed = "invoices:read\ninvoice\nA:b\nc d\ne"
-    assert boss.send("/admin/roles/new", name="clerk", others=typed).status_code == 422
+    assert boss.send("/admin/roles/_new", name="clerk", others=typed).status_code == 422
     assert boss.text.count("write permissions as resource:action") == 1
     assert "and not as A:b, c, d, …" in boss.text

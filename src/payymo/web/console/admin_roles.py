@@ -16,6 +16,8 @@ from payymo.web.models import Name
 from payymo.web.routing import Input
 
 ROLES: Final = "/admin/roles"
+NEW: Final = f"{ROLES}/_new"
+"""No role has this name."""
 ROLE: Final = f"{ROLES}/<string:name>"
 OWN_A_PAGE: Final = 12
 """Own roles in one table, beside the built-in ones: more would be wider than anybody reads."""
@@ -94,12 +96,12 @@ class AdminRolesDesk:
         }
         return Sheet("admin_roles.html", facts)
 
-    @page("GET", f"{ROLES}/new", permission="roles:write", is_dangerous=True)
+    @page("GET", NEW, permission="roles:write", is_dangerous=True)
     def show_new(self, visit: Visit) -> Answer:
         """Ask for a name and permissions."""
         return Sheet("admin_role_new.html", {"known": _offered(visit, ())})
 
-    @page("POST", f"{ROLES}/new", permission="roles:write", is_dangerous=True, refused="show_new")
+    @page("POST", NEW, permission="roles:write", is_dangerous=True, refused="show_new")
     def create(self, visit: Visit, form: NewRoleForm) -> Answer:
         """Create a role from permissions that one has oneself."""
         with at_fields():
