@@ -165,6 +165,24 @@ def test_so_does_who_asks_for_a_page_that_a_form_alone_leads_to(sqlite_house: Ho
         assert "This method is not offered here." in answer.text
 
 
+def test_the_address_of_a_form_leads_to_the_page_with_the_form(sqlite_house: House) -> None:
+    """A refused form is shown under the address that it was sent to, and people load that again."""
+    surfer = boss(sqlite_house)
+    sent = {page.path: page.refused for page in list_pages() if page.method == "POST"}
+    alone = [path for path, refused in sent.items() if refused is not None and path not in PAGES]
+    assert len(alone) > 10
+    for path in alone:
+        answer = surfer.open("GET", filled(path))
+        assert answer.status_code == 303
+        target = answer.headers["Location"]
+        assert filled(path).startswith(target)
+        assert target in {filled(page) for page in PAGES}
+    assert surfer.open("GET", "/admin/users/nobody/roles").status_code == 404
+    alice = sqlite_house.user("alice")
+    surfer.get(f"/admin/users/{alice.id}/roles")
+    assert "alice@example.com" in surfer.text
+
+
 def test_the_house_without_pages_has_none(sqlite_database: Database) -> None:
     """Switched off, they are not there at all."""
     house = House(sqlite_database, console={"enabled": False})

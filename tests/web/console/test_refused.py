@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from payymo.errors import Overloaded
 from payymo.logs import Trace
 from payymo.sessions.browser import FRESH_SECONDS
@@ -114,6 +116,31 @@ def test_a_session_that_ends_while_the_password_is_asked_for_again_costs_nothing
     assert "Kept" not in boss.text
     boss.submit(erase)
     assert "The user is erased." in boss.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ask", "typed", "told"),
+    [
+        (
+            None,
+            "/sign-in",
+            {"email": "boss@example.com"},
+            "Your session has ended, and what you typed was too long to be kept.",
+        ),
+        (FRESH_SECONDS + 1, "/confirm", {}, "What you typed was too long to be kept."),
+    ],
+)
+def test_a_form_that_is_too_long_to_be_kept_is_told_of_and_led_to(
+    sqlite_house: House, seconds: int | None, ask: str, typed: dict[str, str], told: str
+) -> None:
+    """Whoever proves themselves comes to the page with the form, though it is sent to an address that has no page."""
+    boss = boss_of(sqlite_house)
+    boss.get("/admin/security")
+    sqlite_house.clock.advance(seconds or sqlite_house.settings.console.session_seconds)
+    assert boss.send("/admin/security/password-policy", own_words="ü" * 2_300).status_code == 401
+    assert told in boss.text
+    assert boss.submit(ask, **typed, password=PASSWORD).status_code == 200
+    assert "/admin/security/password-policy" in [form.action for form in boss.forms]
 
 
 def test_what_a_button_is_to_do_is_not_called_typed(sqlite_house: House) -> None:

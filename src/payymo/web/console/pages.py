@@ -1,10 +1,12 @@
 """What pages declare about themselves, and what they answer with."""
 
+import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote
 
 from flask import Response
 
@@ -15,6 +17,7 @@ from payymo.web.routing import Input
 
 Access = Literal["anyone", "signed-in"]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+_PART: Final = re.compile(r"<\w+:(\w+)>")
 NOTICES: Final[Mapping[str, Phrase]] = {
     "signed-out": Phrase("You are signed out."),
     "password-changed": Phrase("Your password is changed. Every other session has ended."),
@@ -138,6 +141,24 @@ def page(
         return handler
 
     return declare
+
+
+def ways_back(declared: Sequence[Page]) -> Iterator[tuple[Page, Page]]:
+    """Of a desk's pages those that are only sent, and where their form stands: people open them, too.
+
+    A refused form is shown under the address that it was sent to, and somebody loads that again, or comes to it by
+    signing in anew.
+    """
+    shown = {page.name: page for page in declared if page.method == "GET"}
+    opened = {page.path for page in shown.values()}
+    for page in declared:
+        if page.refused is not None and page.path not in opened:
+            yield page, shown[page.refused]
+
+
+def path_of(page: Page, path: Mapping[str, object]) -> str:
+    """The page's address, with what stands in a path."""
+    return _PART.sub(lambda part: quote(str(path[part[1]]), safe=""), page.path)
 
 
 def pages_of(desk: object) -> Iterator[tuple[Page, Callable[..., Any]]]:

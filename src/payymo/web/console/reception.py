@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -39,8 +40,8 @@ from payymo.web.console.assets import PREFIX, Assets
 from payymo.web.console.branding import LOGOS, logo_response
 from payymo.web.console.cookies import Cookies
 from payymo.web.console.entry import CONFIRM, HOME, SIGN_OUT, within
-from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of
-from payymo.web.console.rendering import Renderer, go_on
+from payymo.web.console.pages import Answer, Onward, Page, Sheet, pages_of, ways_back
+from payymo.web.console.rendering import Renderer, go_on, lead_to
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import require_own_origin, require_token
 from payymo.web.dispatch import Mount, add_allowed, told
@@ -100,6 +101,9 @@ class Reception:
                     methods=[declared.method],
                     merge_slashes=False,
                 )
+            for sent, shown in ways_back([declared for declared, _ in handlers.values()]):
+                name = f"{type(desk).__name__}-{sent.name}-back"
+                blueprint.add_url_rule(sent.path, name, partial(lead_to, shown), methods=["GET"], merge_slashes=False)
         for status in (404, 405):
             blueprint.app_errorhandler(status)(self._missing)
         blueprint.add_url_rule(ASSETS, endpoint="console-assets", view_func=self._asset, merge_slashes=False)
@@ -274,7 +278,7 @@ class Reception:
         typed = [[name, value] for name, values in forms.keep(visit.fields).items() for value in values]
         kept = json.dumps(typed, ensure_ascii=False)
         fits = len(quote(kept)) <= KEPT_BYTES  # what is sent along has to pass again, encoded once more
-        return Sheet(template, {"next": request.path, "kept": kept if fits else ""}, 401)
+        return Sheet(template, {"next": request.path, "kept": kept if fits else None}, 401)
 
     def _respond(self, answer: Answer, visit: Visit) -> Response:
         if isinstance(answer, Sheet):

@@ -20,7 +20,7 @@ from payymo.web.console.assets import Assets, takes_gzip
 from payymo.web.console.branding import Branding
 from payymo.web.console.forms import KEPT_FIELD, TOKEN_FIELD
 from payymo.web.console.labels import label, typed_value
-from payymo.web.console.pages import NOTICES, Onward, Sheet
+from payymo.web.console.pages import NOTICES, Onward, Page, Sheet, path_of
 from payymo.web.console.states import state
 from payymo.web.console.visit import Visit
 from payymo.web.csrf import make_token
@@ -111,6 +111,11 @@ def here_of(request: Request) -> str | None:
         return None
     query = request.query_string.decode("ascii", "ignore")
     return f"{request.path}?{query}" if query else request.path
+
+
+def lead_to(page: Page, /, **path: object) -> Response:
+    """The answer that leads to a page, from an address with the same parts in its path."""
+    return go_on(Onward(path_of(page, path)))
 
 
 def go_on(answer: Onward) -> Response:
