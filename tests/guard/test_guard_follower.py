@@ -59,7 +59,7 @@ def test_news_are_heard_at_once(server: FeedServer) -> None:
         assert verdict(guard, token) == "accepted"
         until(lambda: any("wait" in query for query in server.queries()))
         server.revoke("user", "user-1")
-        until(lambda: verdict(guard, token) == "token_revoked", 2)
+        until(lambda: verdict(guard, token) == "token_revoked", 10)
 
 
 def test_what_comes_close_together_is_asked_for_together(server: FeedServer) -> None:
@@ -72,8 +72,8 @@ def test_what_comes_close_together_is_asked_for_together(server: FeedServer) -> 
             number += 1
             server.revoke("session", f"s{number}")
             time.sleep(0.01)
-        until(lambda: guard.status().entries == number, 1)
-        assert server.count(FEED) - count <= 23
+        until(lambda: guard.status().entries == number)
+        assert server.count(FEED) - count <= 3 + 10 * (time.monotonic() - began)
 
 
 def test_the_feed_is_asked_as_the_contract_has_it(server: FeedServer) -> None:
@@ -427,7 +427,7 @@ def test_it_ends_within_a_moment(server: FeedServer) -> None:
     until(lambda: any("wait" in query for query in server.queries()))
     began = time.monotonic()
     guard.close()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # and not as long as the answer is held
     assert not [thread for thread in threading.enumerate() if thread.name == "payymo-guard"]
     count = len(server.asked)
     assert verdict(guard, token) == "accepted"
@@ -444,7 +444,7 @@ def test_a_guard_that_nobody_has_any_more_follows_nobody(server: FeedServer) -> 
     del guard
     gc.collect()
     server.revoke("session", "another")  # ends the request that is held
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "payymo-guard"], 3)
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "payymo-guard"])
 
 
 def test_a_server_that_never_answers_makes_nobody_wait_for_ever(server: FeedServer) -> None:
@@ -456,14 +456,14 @@ def test_a_server_that_never_answers_makes_nobody_wait_for_ever(server: FeedServ
         return None
 
     server.instead[FEED] = silent
-    with server.guard(start_seconds=0.5) as guard:
-        for least, most in ((0.4, 5), (0, 0.4)):
+    with server.guard(start_seconds=2) as guard:
+        for least, most in ((1.9, 15), (0, 1.9)):
             began = time.monotonic()
             assert verdict(guard, server.fake.mint()) == "revocations_stale"
             assert least <= time.monotonic() - began < most
         began = time.monotonic()
         guard.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         gone.set()
 
 

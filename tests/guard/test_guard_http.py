@@ -259,7 +259,7 @@ def test_closing_ends_what_others_wait_for() -> None:
         thread.start()
         assert arrived.wait(20)
         client.close()
-        thread.join(3)
+        thread.join(15)
         assert not thread.is_alive()
         assert errors
         with pytest.raises(Unreachable, match="closed"):

@@ -117,7 +117,7 @@ def test_a_revoked_key_is_followed_at_once_whoever_lacks_the_next(pair: tuple[Ho
 def test_a_rotation_needs_one_connection(sqlite_database: Database) -> None:
     """A pool of one is allowed: what is asked beside a transaction would wait for ever."""
     settings = settings_for(sqlite_database)
-    narrow = settings.database.model_copy(update={"pool_size": 1, "timeout_seconds": 1})
+    narrow = settings.database.model_copy(update={"pool_size": 1, "timeout_seconds": 5})
     settings = settings.model_copy(update={"database": narrow})
     services = compose(settings, log=SecurityLog(stream=io.StringIO()))
     assert services.ring.rotate("access", at_once=True)

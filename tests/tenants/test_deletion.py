@@ -25,10 +25,10 @@ from tests.web.scene import contents
 KILLS = 12
 SILENT = SecurityLog(json=True, stream=io.StringIO())
 SLOW_ENDS = (
-    "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN new; END'",
+    "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN new; END'",
     "CREATE TRIGGER slowly BEFORE UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION slowly()",
 )
-"""Three sessions take longer than a second then, as very many do."""
+"""Three sessions take longer than two seconds then, as very many do."""
 
 
 def delete(house: House, tenant: Tenant) -> None:
@@ -177,7 +177,7 @@ def test_nobody_tries_to_send_the_mail_of_a_tenant_that_is_deleted(
 def test_a_tenant_with_however_many_sessions_is_suspended(postgres_database: Database) -> None:
     """It takes as long as it takes: a statement that asks about one row is given up sooner."""
     house = House(postgres_database)
-    hurried = house.settings.database.model_copy(update={"timeout_seconds": 1})
+    hurried = house.settings.database.model_copy(update={"timeout_seconds": 2})
     services = compose(house.settings.model_copy(update={"database": hurried}), clock=house.clock, log=SILENT)
     acme = house.tenant("acme")
     house.user("alice", tenant=acme)
