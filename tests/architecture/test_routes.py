@@ -116,9 +116,13 @@ def test_no_route_is_declared_twice() -> None:
 
 
 def test_nothing_is_served_but_declared_routes(house: House) -> None:
-    """No static files, no forgotten debugging view: what is served is what is declared, method by method."""
+    """No static files, no forgotten debugging view: what is served is what is declared, method by method.
+
+    But that the address of a form which has no page leads to the page with the form.
+    """
     served = {(method, rule.rule) for rule in house.app.url_map.iter_rules() for method in rule.methods or ()}
     declared = {(route.method, route.path) for route in (*ROUTES, *list_pages())} | {("GET", ASSETS), ("GET", LOGOS)}
+    declared |= {("GET", page.path) for page in list_pages() if page.method == "POST" and page.refused is not None}
     automatic = {("OPTIONS", path) for _, path in declared} | {("HEAD", p) for method, p in declared if method == "GET"}
     assert served - automatic == declared
 

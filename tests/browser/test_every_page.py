@@ -26,7 +26,7 @@ def furnish(house: House) -> None:
     house.services.checkpoints.sign_due()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_every_page_is_accessible_and_pictured(site: Site, someone: Someone) -> None:
     """Axe finds nothing; the policy refuses nothing; no page is wider than a phone; and people can look at it."""
     furnish(site.house)

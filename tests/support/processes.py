@@ -18,7 +18,7 @@ from tests.support.house import MASTER_KEY, PASSWORD, Database
 
 PAYYMO = Path(sys.executable).parent / "payymo"
 ISSUER = "http://127.0.0.1:5999"
-START_SECONDS = 30
+START_SECONDS = 60
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of plain HTTP. Each would read the system's authorities otherwise, which takes longer than a request."""
 
@@ -70,6 +70,7 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while self._greetings() == greeted or not self._is_ready():
             if time.monotonic() > deadline or self._process.poll() is not None:
+                self.kill()
                 raise RuntimeError(f"the server did not start:\n{self.log_path.read_text()[-3000:]}")
             time.sleep(0.05)
 
