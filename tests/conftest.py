@@ -42,8 +42,8 @@ if (memory := services.memory(programs=True)) is not None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: now and then a test waits for a process that it has started."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: now and then a test waits for a process that it has started, or for an answer."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(trylast=True)
