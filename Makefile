@@ -119,6 +119,7 @@ echo "Making .venv with $$("$$python" --version) ..."; \
 $(BIN)/python -Im ensurepip --upgrade --default-pip >/dev/null
 endef
 
+# pip compiles on one processor; the module does on all. What it can't compile is no module of this Python's.
 # The stamp .venv/.has-LOCK holds what the installation was made from: the place, the lock, both pyproject files.
 $(INSTALLS): install-%:
 	@set -eu; \
@@ -130,7 +131,8 @@ $(INSTALLS): install-%:
 	: > .venv/.unfinished; \
 	rm -f .venv/.has-*; \
 	pip="$(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet"; \
-	$$pip --require-hashes -r requirements/$*.txt; \
+	$$pip --no-compile --require-hashes -r requirements/$*.txt; \
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || :; \
 	$$pip --no-deps --no-build-isolation -e guard -e .; \
 	case $* in check) locks="runtime test check";; test) locks="runtime test";; *) locks=runtime;; esac; \
 	for lock in $$locks; do stamp_of $$lock > .venv/.has-$$lock; done; \
