@@ -9,28 +9,32 @@ import click
 
 from payymo.audit.damage import LogsDamaged
 from payymo.cli.common import find_tenant
-from payymo.errors import InvalidInput, NotFound
+from payymo.errors import NotFound
 from payymo.services import Services
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_TENANT = click.option(
-    "--tenant",
-    "tenant_slug",
-    metavar="SLUG",
-    help="A tenant's log, of one that was deleted by its id; without it, the default one's.",
-)
 _PLATFORM = click.option("--platform", is_flag=True, help="The platform's own log.")
+
+
+def _tenant(otherwise: str) -> Callable[[Command], Command]:
+    told = f"A tenant's log, of one that was deleted by its id{otherwise}."
+    return click.option("--tenant", "tenant_slug", metavar="SLUG", help=told)
 
 
 def of_log(command: Command) -> Command:
     """Options that name a log."""
-    return _TENANT(_PLATFORM(command))
+    return _tenant("; without it, the default one's")(_PLATFORM(command))
+
+
+def of_any_log(command: Command) -> Command:
+    """The same, where the command says what it does when none is named."""
+    return _tenant("")(_PLATFORM(command))
 
 
 def find_log(opened: Services, slug: str | None, *, platform: bool) -> uuid.UUID | None:
-    """Whose log was named: a tenant's id, or None for the platform's. Raises NotFound, InvalidInput."""
+    """Whose log was named: a tenant's id, or None for the platform's. Raises NotFound, click.UsageError."""
     if platform and slug is not None:
-        raise InvalidInput(detail="--tenant or --platform: one of them")
+        raise click.UsageError("--tenant or --platform: one of them")
     return None if platform else find_tenants_log(opened, slug)
 
 

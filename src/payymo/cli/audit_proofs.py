@@ -14,7 +14,7 @@ from payymo.audit.notes import VerifierKey, parse_keys
 from payymo.audit.proofs import check
 from payymo.audit.refusals import Refused
 from payymo.audit.vouching import Revoked
-from payymo.cli.audit_logs import find_tenants_log, settle
+from payymo.cli.audit_logs import find_log, of_log, settle
 from payymo.cli.common import CONSOLE, as_json, politely, services
 from payymo.cli.output import show
 from payymo.errors import Misconfigured, NotFound
@@ -22,10 +22,6 @@ from payymo.services import Services
 
 a_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 a_new_file = click.Path(dir_okay=False, path_type=Path)
-of_platform = click.option("--platform", is_flag=True, help="The platform's own log.")
-of_tenant = click.option(
-    "--tenant", "tenant_slug", metavar="SLUG", help="The log of a tenant (gone: by its id); else the default one's."
-)
 into_file = click.option("-o", "--output", type=a_new_file, metavar="FILE", help="Into this file.")
 
 
@@ -40,17 +36,9 @@ def read_keys(files: Sequence[Path]) -> tuple[VerifierKey, ...]:
     return keys
 
 
-def find_log(opened: Services, slug: str | None, *, platform: bool) -> uuid.UUID | None:
-    """Whose log was named: a tenant's id, or None for the platform's. Raises NotFound. Exits with 2 for both."""
-    if platform and slug is not None:
-        raise click.UsageError("--tenant, or --platform")
-    return None if platform else find_tenants_log(opened, slug)
-
-
 @click.command()
 @click.argument("event", type=click.UUID)
-@of_tenant
-@of_platform
+@of_log
 @click.option("--disclose", is_flag=True, help="Show what is personal in it, too. That goes on record.")
 @into_file
 @as_json
@@ -106,8 +94,7 @@ def check_proof(*, file: Path, key_files: tuple[Path, ...], as_json: bool) -> No
 
 
 @click.command()
-@of_tenant
-@of_platform
+@of_log
 @into_file
 @as_json
 @politely
@@ -132,8 +119,7 @@ def checkpoint(*, tenant_slug: str | None, platform: bool, output: Path | None, 
 
 
 @click.command()
-@of_tenant
-@of_platform
+@of_log
 @click.option("--all", "wants_all", is_flag=True, help="Of every log that there is.")
 @as_json
 @politely

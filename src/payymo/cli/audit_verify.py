@@ -14,7 +14,8 @@ from payymo.audit.notes import Checkpoint, Note
 from payymo.audit.refusals import Refused
 from payymo.audit.verification import Question
 from payymo.audit.vouching import Revoked, Vouched, Vouchers, log_of, split_notes
-from payymo.cli.audit_proofs import a_file, find_log, of_platform, of_tenant, read_keys
+from payymo.cli.audit_logs import find_log, of_any_log
+from payymo.cli.audit_proofs import a_file, read_keys
 from payymo.cli.common import as_json, politely, services
 from payymo.cli.harmless import harmless
 from payymo.cli.output import counted, show, show_all
@@ -37,8 +38,7 @@ class Given:
 
 
 @click.command()
-@of_tenant
-@of_platform
+@of_any_log
 @click.option("--all", "wants_all", is_flag=True, help="Every log that there is: what is done where none is named.")
 @click.option("--since", type=a_file, metavar="FILE", help="Only what came after the checkpoint in this file.")
 @click.option("--checkpoint", "files", type=a_file, metavar="FILE", multiple=True, help="Checkpoints that you kept.")
